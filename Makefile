@@ -1,0 +1,96 @@
+# One command per wish; `make help` lists them. Everything lands in .venv/ and build/, nothing outside this folder
+# (but for missing system packages, which root gets installed and everybody else gets named).
+
+PYTHON ?= python3
+VENV := .venv
+SANITIZED := .venv-sanitize
+SHELL := /bin/sh
+
+ONLY ?=
+PYTEST_ARGUMENTS ?=
+
+# What the installed package is made of; a change in any of it, or in the list itself, makes a new installation.
+SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
+	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
+# The tests that reach compiled code without starting a server: what a sanitizer should see.
+SANITIZE_TESTS = $(wildcard tests/test_core*.py tests/test_relay*.py tests/test_wire*.py tests/test_golden*.py \
+	tests/test_fuzz*.py tests/test_vectors*.py tests/protocol)
+
+# setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.
+INSTALL = -m pip install --quiet --disable-pip-version-check
+REQUIREMENTS = import sys, tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
+	print(*project["build-system"]["requires"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
+
+.PHONY: help build run test lint bench sanitize wheel clean FORCE
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make build      .venv/ with gsrt and the test tools in it'
+	@echo 'make run        build, then a server with a demo session; prints the two commands to join it'
+	@echo 'make test       build, lint, then every test'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make bench      every benchmark, or those whose name begins with ONLY=prefix'
+	@echo 'make sanitize   the codec and relay tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make wheel      dist/*.whl'
+	@echo 'make clean      removes all of that again'
+
+build: $(VENV)/installed
+
+run: build
+	$(VENV)/bin/gsrt serve --demo red,blue
+
+test: build lint
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: build
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: build $(VENV)/bench-tools
+	$(VENV)/bin/python -m benchmarks $(ONLY)
+
+wheel: build
+	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+# CPython itself leaks by design at exit, so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see
+# every object, not only the arenas they live in.
+sanitize: $(SANITIZED)/installed
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONMALLOC=malloc \
+	$(SANITIZED)/bin/python -P -m pytest -o pythonpath= -p no:cacheprovider $(SANITIZE_TESTS) $(PYTEST_ARGUMENTS)
+
+clean:
+	rm -rf $(VENV) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis gsrt/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how the above comes about -----------------------------------------------------------------------------------
+
+$(VENV)/tools $(SANITIZED)/tools: pyproject.toml .ci/system-packages
+	.ci/system-packages $(PYTHON)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -c '$(REQUIREMENTS)' test > $(@D)/requirements.txt
+	$(@D)/bin/python $(INSTALL) --requirement $(@D)/requirements.txt
+	@touch $@
+
+$(VENV)/bench-tools: pyproject.toml $(VENV)/tools
+	$(VENV)/bin/python -c '$(REQUIREMENTS)' bench > $(VENV)/requirements.txt
+	$(VENV)/bin/python $(INSTALL) --requirement $(VENV)/requirements.txt
+	@touch $@
+
+# Old Python files under build/ would come back into the package; the compiled modules there are checked by date.
+$(VENV)/installed: $(SOURCES) $(VENV)/sources | $(VENV)/tools
+	@if [ -d build ]; then find build -path '*/gsrt/*' -name '*.[pt][yo]*' -delete; fi
+	$(VENV)/bin/python setup.py --quiet build_ext --inplace
+	$(VENV)/bin/python $(INSTALL) --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+# The working tree comes last on the path here: the tests are found in it, and gsrt is the sanitized installation.
+$(SANITIZED)/installed: $(SOURCES) | $(SANITIZED)/tools
+	GSRT_SANITIZE=address,undefined $(SANITIZED)/bin/python $(INSTALL) --no-build-isolation --no-deps --force-reinstall .
+	@echo '$(CURDIR)' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/working-tree.pth"
+	@touch $@
+
+$(VENV)/sources: FORCE | $(VENV)/tools
+	@echo '$(SOURCES)' | cmp --silent - $@ || echo '$(SOURCES)' > $@

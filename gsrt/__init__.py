@@ -1,0 +1,5 @@
+"""A lean, self-hosted real-time game server that GameSparks Real-Time clients connect to unmodified."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,62 @@
+"""Build of the compiled modules; everything else about the project stands in pyproject.toml.
+
+GSRT_SANITIZE=address,undefined in the environment builds them with those sanitizers, in a build tree of their own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+SANITIZERS = os.environ.get("GSRT_SANITIZE", "")
+
+if SANITIZERS:
+    BUILD_BASE = "build/sanitize"
+    COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=all"]
+    LINK = [f"-fsanitize={SANITIZERS}"]
+else:
+    BUILD_BASE = "build"
+    COMPILE = ["-O2", "-g0"]
+    LINK = []
+
+
+def compiled(name: str) -> Extension:
+    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx and the scanner both modules share."""
+    return Extension(
+        f"gsrt.{name}",
+        [f"gsrt/{name}.pyx"],
+        depends=["gsrt/_wire.pxd"],
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
+
+
+class BuildExtensions(build_ext):
+    """build_ext that turns .pyx into C only when it really builds, and leaves the C under build/, not in the package."""
+
+    def run(self) -> None:
+        from Cython.Build import cythonize
+
+        sources = cythonize(
+            self.extensions,
+            build_dir="build/cython",
+            compiler_directives={"language_level": 3, "boundscheck": True, "binding": False},
+        )
+        # Only the sources: setuptools has already put notes of its own on the extension objects.
+        for extension, generated in zip(self.extensions, sources, strict=True):
+            extension.sources = generated.sources
+        super().run()
+
+
+setup(
+    packages=[*find_packages(include=["gsrt", "gsrt.*"]), "gsrt.firmware_profiles"],
+    package_dir={"gsrt.firmware_profiles": "firmware_profiles"},
+    package_data={"gsrt": ["py.typed", "*.pyi"], "gsrt.firmware_profiles": ["*.toml"]},
+    include_package_data=False,
+    ext_modules=[compiled("_core"), compiled("_relay")],
+    cmdclass={"build_ext": BuildExtensions},
+    options={"build": {"build_base": BUILD_BASE}},
+    zip_safe=False,
+)
