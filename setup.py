@@ -34,7 +34,7 @@ def compiled(name: str) -> Extension:
 
 
 class BuildExtensions(build_ext):
-    """build_ext that turns .pyx into C only when it really builds, and leaves the C under build/, not in the package."""
+    """build_ext that makes C of .pyx only when it really builds, and leaves it under build/, not in the package."""
 
     def run(self) -> None:
         from Cython.Build import cythonize

@@ -1,0 +1,75 @@
+"""Log lines for the host: one event a line, `level event key=value ...`. Whoever runs the server adds the date
+(systemd's journal does). The standard library's logging would cost more memory than all of a session's players."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+LIMITED_SECONDS = 5.0  # a flood of one kind of trouble is one line in this time
+KINDS_MAX = 256  # kinds remembered; they are names in the code, so this only stops a mistake from growing without end
+VALUE_CHARACTERS_MAX = 200  # what one value may fill of a line: some of them come from strangers
+
+# A value made of these stands as it is; any other is quoted, so that one event is one line that a program can cut up.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:,;/@+%#*()[]<>!?|~^&$")
+
+
+class Log:
+    """Writes lines to STREAM; NOW gives the time in seconds (monotonic). A stream that takes no more lines is no
+    reason to stop serving: such lines are only counted, in `lost`."""
+
+    __slots__ = ("_kinds", "_now", "_stream", "lost")
+
+    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
+        self._stream = stream
+        self._now = now
+        self._kinds: dict[str, tuple[float, int]] = {}  # kind -> (time of its last line, lines kept back since)
+        self.lost = 0
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Something that is meant to happen."""
+        self._write("info", event, fields)
+
+    def warn(self, event: str, /, **fields: object) -> None:
+        """Something the server coped with, and that the host may want to know."""
+        self._write("warn", event, fields)
+
+    def error(self, event: str, /, **fields: object) -> None:
+        """Something the host has to put right."""
+        self._write("error", event, fields)
+
+    def limited(self, level: str, kind: str, event: str, /, **fields: object) -> None:
+        """The same (LEVEL is info, warn or error), but at most one line of this KIND in 5 seconds; the next one says
+        how many were `suppressed` since."""
+        now = self._now()
+        last = self._kinds.pop(kind, None)
+        if last is not None and 0 <= now - last[0] < LIMITED_SECONDS:
+            self._kinds[kind] = (last[0], last[1] + 1)
+            return
+        if last is not None and last[1]:
+            fields["suppressed"] = last[1]
+        if len(self._kinds) >= KINDS_MAX:
+            del self._kinds[next(iter(self._kinds))]
+        self._kinds[kind] = (now, 0)
+        self._write(level, event, fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        pairs = "".join(f" {key}={_shown(value)}" for key, value in fields.items() if value is not None)
+        try:
+            self._stream.write(f"{level} {event}{pairs}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # a full disk, a pipe nobody reads, a closed stream
+            self.lost += 1
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    if len(text) > VALUE_CHARACTERS_MAX:
+        text = text[:VALUE_CHARACTERS_MAX] + "..."
+    return text if text and _PLAIN.issuperset(text) else json.dumps(text)

@@ -1,0 +1,187 @@
+"""What this machine can bear: every limit of the server, read from a firmware profile (a TOML file)."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What a profile holds: key -> (smallest, largest) value. Two floats make it a key in seconds or milliseconds, where
+# whole numbers are welcome too; two ints make it a count or a number of bytes.
+LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
+    "sessions_max": (1, 65535),
+    "players_per_session_max": (1, 255),
+    "players_max": (1, 1_000_000),
+    "connections_max": (1, 1_000_000),
+    "pending_connections_max": (1, 1_000_000),
+    "pending_per_address_max": (1, 1_000_000),
+    "packets_per_second": (1, 10_000_000),
+    "packets_burst": (1, 10_000_000),
+    "bytes_per_second": (1024, 10_000_000_000),
+    "bytes_burst": (1024, 10_000_000_000),
+    "packet_bytes_max": (64, 16_300),
+    "datagram_bytes_max": (64, 1_400),
+    "frame_skip_bytes_max": (64, 1 << 30),
+    "login_bytes_max": (64, 16_300),
+    "held_bytes_max": (1024, 1 << 30),
+    "stream_out_soft_bytes": (1024, 1 << 30),
+    "stream_out_hard_bytes": (1024, 1 << 30),
+    "login_seconds": (0.1, 3600.0),
+    "grace_seconds": (0.0, 3600.0),
+    "session_linger_seconds": (0.0, 604_800.0),
+    "session_unused_seconds": (0.1, 604_800.0),
+    "udp_hello_interval_seconds": (0.01, 60.0),
+    "udp_hello_attempts": (1, 1000),
+    "keepalive_idle_seconds": (1, 32_767),  # the kernel's own bounds, here and for the next two
+    "keepalive_interval_seconds": (1, 32_767),
+    "keepalive_probes": (1, 127),
+    "user_timeout_seconds": (0.1, 86_400.0),
+    "udp_receive_buffer_bytes": (4096, 1 << 30),
+    "udp_send_buffer_bytes": (4096, 1 << 30),
+    "datagram_batches_max": (1, 1024),
+    "tick_ms": (0.0, 100.0),
+    "control_clients_max": (1, 1024),
+    "control_line_bytes_max": (1024, 1 << 24),
+    "control_idle_seconds": (0.1, 3600.0),
+}
+
+# (a, b): the value of a may not be larger than that of b, or a could never be reached.
+ORDER = (
+    ("players_per_session_max", "players_max"),
+    ("pending_per_address_max", "pending_connections_max"),
+    ("pending_connections_max", "connections_max"),
+    ("login_bytes_max", "packet_bytes_max"),
+    ("packet_bytes_max", "frame_skip_bytes_max"),
+    ("packet_bytes_max", "bytes_burst"),
+    ("packet_bytes_max", "stream_out_soft_bytes"),
+    ("held_bytes_max", "stream_out_hard_bytes"),
+    ("stream_out_soft_bytes", "stream_out_hard_bytes"),
+)
+
+
+class ProfileError(Exception):
+    """A profile that cannot be used; the message names the file, the key and what was expected."""
+
+
+class Profile:
+    """The limits of one machine. Counts and bytes are int; seconds and milliseconds are float, but for the
+    keep-alive times, which the kernel takes in whole seconds."""
+
+    __slots__ = ("name", *LIMITS)
+
+    name: str
+    sessions_max: int
+    players_per_session_max: int
+    players_max: int
+    connections_max: int
+    pending_connections_max: int
+    pending_per_address_max: int
+    packets_per_second: int
+    packets_burst: int
+    bytes_per_second: int
+    bytes_burst: int
+    packet_bytes_max: int
+    datagram_bytes_max: int
+    frame_skip_bytes_max: int
+    login_bytes_max: int
+    held_bytes_max: int
+    stream_out_soft_bytes: int
+    stream_out_hard_bytes: int
+    login_seconds: float
+    grace_seconds: float
+    session_linger_seconds: float
+    session_unused_seconds: float
+    udp_hello_interval_seconds: float
+    udp_hello_attempts: int
+    keepalive_idle_seconds: int
+    keepalive_interval_seconds: int
+    keepalive_probes: int
+    user_timeout_seconds: float
+    udp_receive_buffer_bytes: int
+    udp_send_buffer_bytes: int
+    datagram_batches_max: int
+    tick_ms: float
+    control_clients_max: int
+    control_line_bytes_max: int
+    control_idle_seconds: float
+
+    def __init__(self, values: Mapping[str, object], name: str = "unnamed", source: str = "profile") -> None:
+        """A profile of VALUES (every key of `LIMITS`, nothing else). SOURCE is where they came from, for the errors.
+
+        Raises ProfileError on an unknown or missing key, a value of another type or out of its range, and on two
+        values that contradict each other."""
+        unknown = sorted(values.keys() - LIMITS.keys())
+        if unknown:
+            raise ProfileError(f"{source}: unknown key {unknown[0]!r}; a profile holds {', '.join(LIMITS)}")
+        self.name = name
+        for key in LIMITS:
+            if key not in values:
+                raise ProfileError(f"{source}: {key} is missing; expected {_expected(key)}")
+            setattr(self, key, _checked(source, key, values[key]))
+        for smaller, larger in ORDER:
+            if getattr(self, smaller) > getattr(self, larger):
+                raise ProfileError(
+                    f"{source}: {smaller} is {getattr(self, smaller)}; expected at most {larger}, "
+                    f"which is {getattr(self, larger)}"
+                )
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Profile:
+        """The profile called NAME_OR_PATH: one that comes with gsrt, or a file if it holds a "/" or ends in .toml.
+
+        Raises ProfileError when there is none, when it is no TOML, and as the constructor does."""
+        path = _find(name_or_path)
+        # here, not above: it brings 2 MB of modules along, which only the server needs
+        import tomllib
+
+        try:
+            with open(path, "rb") as file:
+                values = tomllib.load(file)
+        except OSError as error:
+            raise ProfileError(f"{path}: cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ProfileError(f"{path}: not a TOML file: {error}") from None
+        return cls(values, os.path.basename(path).removesuffix(".toml"), path)
+
+
+def available() -> list[str]:
+    """The names of the profiles that come with gsrt, in alphabetical order."""
+    names: set[str] = set()
+    for folder in _folders():
+        if os.path.isdir(folder):
+            names.update(file.removesuffix(".toml") for file in os.listdir(folder) if file.endswith(".toml"))
+    return sorted(names)
+
+
+def _folders() -> tuple[str, str]:
+    """Where profiles are: beside the installed package's modules, or at the top of a working tree."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    return os.path.join(package, "firmware_profiles"), os.path.join(os.path.dirname(package), "firmware_profiles")
+
+
+def _find(name_or_path: str) -> str:
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return name_or_path
+    for folder in _folders():
+        path = os.path.join(folder, name_or_path + ".toml")
+        if os.path.isfile(path):
+            return path
+    names = ", ".join(available())
+    raise ProfileError(f"there is no profile {name_or_path!r}; there are {names}, or give the path of a .toml file")
+
+
+def _expected(key: str) -> str:
+    smallest, largest = LIMITS[key]
+    return f"a {'whole number' if isinstance(smallest, int) else 'number'} from {smallest} to {largest}"
+
+
+def _checked(source: str, key: str, value: object) -> int | float:
+    smallest, largest = LIMITS[key]
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(smallest, float):
+        fits = fits or isinstance(value, float)
+    if not fits or not smallest <= value <= largest:  # type: ignore[operator]  # a number, by the line above
+        raise ProfileError(f"{source}: {key} is {value!r}; expected {_expected(key)}")
+    return float(value) if isinstance(smallest, float) else value  # type: ignore[arg-type,return-value]
