@@ -263,7 +263,10 @@ def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
                 if not data or len(answer) > ANSWER_BYTES_MAX:
                     break
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no gsrt server listens at {path}") from None
+            raise ControlError(
+                f"no gsrt server listens at {path}: start one (gsrt serve --control {path}), or name the socket of a "
+                "running one with --control"
+            ) from None
         except PermissionError:
             raise ControlError(f"{path} belongs to another user: run this as the one who runs the server") from None
         except (TimeoutError, BlockingIOError):  # the latter from connect: the backlog is full

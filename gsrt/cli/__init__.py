@@ -1,0 +1,90 @@
+"""The `gsrt` command. Each subcommand is a module with `add_arguments(parser)` and `run(arguments) -> exit status`,
+imported only when it is asked for: what a client needs must not cost the server memory, nor the other way round."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# subcommand -> (its module, what it does)
+COMMANDS = {
+    "serve": ("gsrt.cli.serve", "run the server"),
+    "session create": ("gsrt.cli.session_create", "open a session and get an access token for each player"),
+    "session list": ("gsrt.cli.session_list", "show the open sessions and who is in"),
+    "session end": ("gsrt.cli.session_end", "end a session and disconnect its players"),
+    "player kick": ("gsrt.cli.player_kick", "put a player out of a session and revoke the token"),
+    "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
+    "join": ("gsrt.cli.join", "take part in a session from this terminal"),
+}
+
+
+class CommandError(Exception):
+    """A command could not do what was asked; the message is one line that says what to do, STATUS the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs `gsrt WORDS` (default: this process's arguments) and returns the exit status: 0 done, 1 it could not be
+    done, 2 the arguments are wrong (where argparse finds so, as SystemExit), 130 interrupted."""
+    words = sys.argv[1:] if words is None else words
+    try:
+        for length in (2, 1):
+            name = " ".join(words[:length])
+            if name in COMMANDS:
+                return _run(name, words[length:])
+        return _top_level(words)
+    except CommandError as error:
+        print(f"gsrt: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone. So that the interpreter does not complain at exit too:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    import argparse
+    from importlib import import_module
+
+    module_name, summary = COMMANDS[name]
+    module = import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"gsrt {name}", description=summary[0].upper() + summary[1:] + ".")
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(words))
+    sys.stdout.flush()
+    return status
+
+
+def _top_level(words: Sequence[str]) -> int:
+    """What is no subcommand: the version, help, or a mistake."""
+    if words and words[0] == "--version":
+        from gsrt import __version__
+
+        print(f"gsrt {__version__}")
+        return 0
+    group = words[0] + " " if words and any(name.startswith(words[0] + " ") for name in COMMANDS) else ""
+    rest = words[1:] if group else words
+    if rest and rest[0] in ("-h", "--help", "help"):
+        print(_help(group))
+        return 0
+    if rest:
+        print(f"gsrt: there is no command {' '.join(words)!r}", file=sys.stderr)
+    print(_help(group), file=sys.stderr)
+    return 2
+
+
+def _help(group: str) -> str:
+    names = [name for name in COMMANDS if name.startswith(group)]
+    width = max(len(name) for name in names)
+    lines = "\n".join(f"  gsrt {name:{width}}  {COMMANDS[name][1]}" for name in names)
+    usage = f"usage: gsrt {group or '[--version] '}COMMAND ..."
+    return f"{usage}\n\n{lines}\n\n`gsrt COMMAND --help` tells more about each."

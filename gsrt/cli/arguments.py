@@ -1,0 +1,35 @@
+"""Arguments that several subcommands share, and what they may hold."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+
+
+def add_control(parser: ArgumentParser) -> None:
+    """--control: `arguments.control` is the path given, or None."""
+    parser.add_argument(
+        "--control", metavar="PATH", help="the server's control socket (default: that of a server this user started)"
+    )
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """--json: `arguments.json` is True or False."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+def player_names(text: str) -> list[str]:
+    """The names in "red,blue"; ArgumentTypeError if one is empty or there twice."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ArgumentTypeError("a player's name is missing; expected names with commas between them: red,blue")
+    for name in names:
+        if names.count(name) > 1:
+            raise ArgumentTypeError(f"{name!r} is there twice; every player needs a name of their own")
+    return names
+
+
+def port_number(text: str) -> int:
+    """A TCP and UDP port; 0 asks the system for a free one."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise ArgumentTypeError(f"{text!r} is no port; expected a number from 0 to 65535")
+    return int(text)

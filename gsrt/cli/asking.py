@@ -1,0 +1,30 @@
+"""Asking the running server for something over its control socket."""
+
+from __future__ import annotations
+
+import json
+
+from gsrt.cli import CommandError
+from gsrt.transports.control import ControlError, call, default_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def ask(control: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    """What the server at the control socket CONTROL (None: the default one) answers to REQUEST, without its "ok".
+
+    Raises CommandError when there is no server, or it says no."""
+    try:
+        answer = call(control or default_path(), request)
+    except ControlError as error:
+        raise CommandError(str(error)) from None
+    if not answer.pop("ok", False):
+        raise CommandError(str(answer.get("error", "the server refused and gave no reason")))
+    return answer
+
+
+def print_json(answer: dict[str, Any]) -> None:
+    """ANSWER on standard output, one object on one line."""
+    print(json.dumps(answer))

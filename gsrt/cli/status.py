@@ -1,0 +1,47 @@
+"""`gsrt status`: how the server is doing."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from gsrt.cli.arguments import add_control, add_json
+from gsrt.cli.asking import ask, print_json
+from gsrt.cli.text import columns, count, duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_json(parser)
+    add_control(parser)
+
+
+def run(arguments: Namespace) -> int:
+    answer = ask(arguments.control, {"do": "status"})
+    if arguments.json:
+        print_json(answer)
+    else:
+        print(_describe(answer))
+    return 0
+
+
+def _describe(answer: dict[str, Any]) -> str:
+    summary = (
+        ("server", f"gsrt {answer['version']}, process {answer['pid']}, up for {duration(answer['uptimeSeconds'])}"),
+        ("listens at", f"{answer['host']}:{answer['port']}, TCP and UDP"),
+        ("profile", answer["profile"]),
+        ("plays", f"{count(answer['peersConnected'], 'player')} in {count(answer['sessions'], 'session')}"),
+        ("connections", count(answer["connections"], "connection")),
+    )
+    blocks = [columns(summary, indent=""), _counters("In total", answer["counters"])]
+    blocks += [_counters(f"Session {one['sessionId']}", one["counters"]) for one in answer["perSession"]]
+    blocks.append(_counters("Loop", answer["loop"]))
+    return "\n\n".join(blocks)
+
+
+def _counters(title: str, counters: dict[str, float]) -> str:
+    """What has happened at all; what never did would only hide it."""
+    rows = [(name, round(value, 3)) for name, value in counters.items() if value]
+    return f"{title}\n{columns(rows)}" if rows else f"{title}: nothing yet"
