@@ -6,6 +6,8 @@ import sys
 import threading
 
 from gsrt._core import Data, Float32
+from gsrt.cli import CommandError
+from gsrt.cli.arguments import port_number
 from gsrt.client import Intent, Session
 
 TYPE_CHECKING = False
@@ -38,22 +40,20 @@ Commands can be put in a row: /unreliable /to 2 /op 42 TEXT"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `gsrt join` takes on its command line."""
     parser.add_argument("host", metavar="HOST", help="where the server runs")
-    parser.add_argument("port", metavar="PORT", type=int, help="its port")
+    parser.add_argument("port", metavar="PORT", type=port_number, help="its port")
     parser.add_argument("token", metavar="TOKEN", help="a player's access token, as `gsrt session create` prints it")
     parser.add_argument("--tls", action="store_true", help="wrap the stream in TLS; any certificate is taken")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Join, print and send until the input ends. 0: left in order; 1: the server could not be joined."""
-    if not 0 < arguments.port < 65_536:
-        print(f"port {arguments.port}: give a number from 1 to 65535", file=sys.stderr)
-        return 1
+    if arguments.port == 0:
+        raise CommandError("port 0 is no place to join; give the port that the server printed when it started")
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     try:
         terminal = Terminal(arguments.host, arguments.port, arguments.token, arguments.tls)
     except ValueError as error:
-        print(f"this token cannot be right: {error}", file=sys.stderr)
-        return 1
+        raise CommandError(f"this token cannot be right: {error}") from None
     return terminal.run()
 
 
