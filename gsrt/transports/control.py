@@ -257,7 +257,10 @@ def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
                 pass  # refused before it was read to its end; the answer says why
             answer = bytearray()
             while not answer.endswith(b"\n"):
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError
+                connection.settimeout(remaining)
                 data = connection.recv(READ_BYTES)
                 answer += data
                 if not data or len(answer) > ANSWER_BYTES_MAX:

@@ -1,0 +1,177 @@
+"""Firmware profiles: what stands in them, and what every mistake in one is told."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gsrt.profile import LIMITS, ORDER, Profile, ProfileError, available
+
+GENERIC = Path(__file__).parent.parent / "firmware_profiles" / "generic.toml"
+
+
+def generic_values() -> dict[str, Any]:
+    return tomllib.loads(GENERIC.read_text())
+
+
+def test_generic_has_the_values_it_is_documented_with() -> None:
+    profile = Profile.load("generic")
+    assert profile.name == "generic"
+    assert {key: getattr(profile, key) for key in LIMITS} == {
+        "sessions_max": 256,
+        "players_per_session_max": 64,
+        "players_max": 2048,
+        "connections_max": 4096,
+        "pending_connections_max": 1024,
+        "pending_per_address_max": 256,
+        "packets_per_second": 50_000,
+        "packets_burst": 100_000,
+        "bytes_per_second": 16_000_000,
+        "bytes_burst": 32_000_000,
+        "packet_bytes_max": 16_000,
+        "datagram_bytes_max": 1024,
+        "frame_skip_bytes_max": 1_048_576,
+        "login_bytes_max": 2048,
+        "held_bytes_max": 65_536,
+        "stream_out_soft_bytes": 131_072,
+        "stream_out_hard_bytes": 1_048_576,
+        "login_seconds": 10.0,
+        "grace_seconds": 3.0,
+        "session_linger_seconds": 300.0,
+        "session_unused_seconds": 3600.0,
+        "udp_hello_interval_seconds": 0.25,
+        "udp_hello_attempts": 20,
+        "keepalive_idle_seconds": 10,
+        "keepalive_interval_seconds": 5,
+        "keepalive_probes": 3,
+        "user_timeout_seconds": 25.0,
+        "udp_receive_buffer_bytes": 4_194_304,
+        "udp_send_buffer_bytes": 4_194_304,
+        "datagram_batches_max": 16,
+        "tick_ms": 0.0,
+        "control_clients_max": 16,
+        "control_line_bytes_max": 65_536,
+        "control_idle_seconds": 30.0,
+    }
+
+
+@pytest.mark.parametrize("path", sorted(GENERIC.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_profile_that_comes_with_gsrt_loads_by_its_name(path: Path) -> None:
+    assert Profile.load(path.stem).name == path.stem
+    assert path.stem in available()
+
+
+def test_schema_and_attributes_are_the_same_list_with_the_same_types() -> None:
+    annotations = {key: kind for key, kind in Profile.__annotations__.items() if key != "name"}
+    assert annotations == {key: type(bounds[0]).__name__ for key, bounds in LIMITS.items()}
+    assert all(type(smallest) is type(largest) and smallest < largest for smallest, largest in LIMITS.values())
+
+
+def test_seconds_are_floats_and_counts_are_ints_however_they_are_written() -> None:
+    profile = Profile({**generic_values(), "grace_seconds": 2, "tick_ms": 2.5})
+    assert type(profile.grace_seconds) is float
+    assert profile.tick_ms == 2.5
+    assert type(profile.sessions_max) is int
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["smallest", "largest"])
+def test_both_ends_of_every_range_are_inside(end: int) -> None:
+    values = {key: bounds[end] for key, bounds in LIMITS.items()}
+    profile = Profile(values)
+    assert {key: getattr(profile, key) for key in LIMITS} == values
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_beyond_either_end_a_value_is_refused(key: str) -> None:
+    smallest, largest = LIMITS[key]
+    step = 1 if isinstance(smallest, int) else 0.001
+    for value in (smallest - step, largest + step):
+        with pytest.raises(ProfileError, match=rf"^some\.toml: {key} is .*; expected a (whole )?number from .* to "):
+            Profile({**generic_values(), key: value}, source="some.toml")
+
+
+@pytest.mark.parametrize("value", ["64", True, None, [1], 64.0, float("nan")])
+def test_a_count_that_is_no_whole_number_is_refused(value: object) -> None:
+    with pytest.raises(ProfileError, match=r"sessions_max is .*; expected a whole number from 1 to 65535"):
+        Profile({**generic_values(), "sessions_max": value})
+
+
+@pytest.mark.parametrize("value", ["3", False, float("nan"), float("inf"), -1])
+def test_seconds_that_are_no_sensible_number_are_refused(value: object) -> None:
+    with pytest.raises(ProfileError, match=r"grace_seconds is .*; expected a number from 0\.0 to 3600\.0"):
+        Profile({**generic_values(), "grace_seconds": value})
+
+
+def test_an_unknown_key_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(ProfileError, match="unknown key 'session_max'; a profile holds sessions_max, "):
+        Profile({**generic_values(), "session_max": 1})
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_a_missing_key_is_refused(key: str) -> None:
+    values = generic_values()
+    del values[key]
+    with pytest.raises(ProfileError, match=f"{key} is missing; expected a"):
+        Profile(values)
+
+
+@pytest.mark.parametrize(("smaller", "larger"), ORDER)
+def test_values_that_contradict_each_other_are_refused(smaller: str, larger: str) -> None:
+    values = generic_values()
+    values[larger] = max(LIMITS[larger][0], LIMITS[smaller][0])
+    values[smaller] = values[larger] + 1
+    with pytest.raises(ProfileError, match="expected at most"):
+        Profile(values)
+
+
+def test_a_path_is_read_as_a_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(GENERIC.read_text().replace("sessions_max = 256", "sessions_max = 7"))
+    profile = Profile.load(str(mine))
+    assert (profile.name, profile.sessions_max) == ("mine", 7)
+
+
+def test_a_bare_file_name_ending_in_toml_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text(GENERIC.read_text())
+    monkeypatch.chdir(tmp_path)
+    assert Profile.load("mine.toml").name == "mine"
+
+
+def test_an_unknown_name_is_told_which_there_are() -> None:
+    with pytest.raises(ProfileError, match=r"there is no profile 'pdp11'; there are .*generic.*\.toml file"):
+        Profile.load("pdp11")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"sessions_max = ", "not a TOML file"),
+        (b"sessions_max = 1\nsessions_max = 2\n", "not a TOML file"),
+        (b"\xff\xfe", "not a TOML file"),
+        (b"[limits]\nsessions_max = 1\n", "unknown key 'limits'"),
+        (b"", "sessions_max is missing"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, content: bytes, message: str) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_bytes(content)
+    with pytest.raises(ProfileError, match=message) as caught:
+        Profile.load(str(broken))
+    assert str(broken) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"nowhere\.toml: cannot be read: No such file"):
+        Profile.load(str(tmp_path / "nowhere.toml"))
+    with pytest.raises(ProfileError, match="cannot be read: Is a directory"):
+        Profile.load(f"{tmp_path}/")
+
+
+def test_every_key_of_a_profile_has_a_comment_of_its_own() -> None:
+    lines = GENERIC.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line and not line.startswith("#"):
+            assert lines[number - 1].startswith("# "), line
