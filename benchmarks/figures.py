@@ -1,0 +1,82 @@
+"""Every figure in one table: its name, unit and goal, and the group that is measured together with it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure; `goal` reads like "<= 1.3", or is None where the figure is only for information."""
+
+    name: str
+    unit: str
+    goal: str | None
+    group: str
+
+    def meets_goal(self, value: float) -> bool:
+        if self.goal is None:
+            return True
+        comparison, bound = self.goal.split()
+        return COMPARISONS[comparison](value, float(bound))
+
+
+# Units: "x" = how many times; "us" = microseconds of processor time per packet received; "ns" = the same per call.
+FIGURES = (
+    Figure("codec.encode_vs_upb", "x", ">= 4", "codec"),
+    Figure("codec.decode_vs_upb", "x", ">= 3", "codec"),
+    Figure("codec.lazy_vs_upb", "x", ">= 4", "codec"),
+    Figure("codec.lazy_vs_upb_all", "x", None, "codec"),
+    Figure("codec.encode_ns", "ns", None, "codec"),
+    Figure("codec.decode_ns", "ns", None, "codec"),
+    Figure("codec.lazy_ns", "ns", None, "codec"),
+    Figure("relay.udp_vs_c_coalesced", "x", "<= 1.3", "relay_udp"),
+    Figure("relay.udp_vs_c_single", "x", "<= 0.4", "relay_udp"),
+    Figure("relay.udp_vs_enet", "x", "<= 1.1", "relay_udp"),
+    Figure("relay.udp_us", "us", None, "relay_udp"),
+    Figure("relay.c_coalesced_us", "us", None, "relay_udp"),
+    Figure("relay.c_single_us", "us", None, "relay_udp"),
+    Figure("relay.enet_us", "us", None, "relay_udp"),
+    Figure("relay.udp_tick10_vs_enet", "x", None, "relay_tick"),
+    Figure("relay.udp_tick10_us", "us", None, "relay_tick"),
+    Figure("relay.enet_tick10_us", "us", None, "relay_tick"),
+    Figure("relay.ws_vs_colyseus", "x", "<= 0.3333", "relay_ws"),
+    Figure("relay.ws_us", "us", None, "relay_ws"),
+    Figure("relay.colyseus_us", "us", None, "relay_ws"),
+    Figure("relay.growth", "x", "<= 1.2", "relay_growth"),
+    Figure("relay.udp_8_clients_us", "us", None, "relay_growth"),
+    Figure("relay.udp_1000_clients_us", "us", None, "relay_growth"),
+    Figure("footprint.idle_mb", "MiB", "<= 14", "footprint_idle"),
+    Figure("footprint.listen_ms", "ms", "<= 100", "footprint_listen"),
+    Figure("footprint.udp64_mb", "MiB", "<= 16", "footprint_udp64"),
+    Figure("footprint.import.interpreter", "MiB", None, "footprint_import"),
+    Figure("footprint.import.core", "MiB", None, "footprint_import"),
+    Figure("footprint.import.relay", "MiB", None, "footprint_import"),
+    Figure("footprint.import.server", "MiB", None, "footprint_import"),
+    Figure("footprint.import.profile", "MiB", None, "footprint_import"),
+    Figure("footprint.import.control", "MiB", None, "footprint_import"),
+    Figure("footprint.import.tls", "MiB", None, "footprint_import"),
+    Figure("footprint.import.client", "MiB", None, "footprint_import"),
+)
+
+
+class Problem(Exception):
+    """Why something cannot be measured, and what would help."""
+
+
+class Record:
+    """What was measured: the single values of each figure, or why there are none."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, list[float]] = {}
+        self.problems: dict[str, str] = {}
+
+    def add(self, name: str, value: float) -> None:
+        self.runs.setdefault(name, []).append(value)
+
+    def cannot(self, name: str, why: str) -> None:
+        self.problems[name] = why
