@@ -1,0 +1,133 @@
+"""`gsrt serve`: what the server is started with."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from gsrt.cli.serve import Options, default_state_dir
+from gsrt.profile import ProfileError
+from gsrt.transports.control import ControlError
+from tests.cli.conftest import Run
+
+
+class Started:
+    """Stands in for gsrt.server: keeps the options, and ends as the test says."""
+
+    def __init__(self) -> None:
+        self.options: list[Options] = []
+        self.error: Exception | None = None
+        self.status = 0
+
+    def serve(self, options: Options) -> int:
+        self.options.append(options)
+        if self.error is not None:
+            raise self.error
+        return self.status
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    double = Started()
+    module = types.ModuleType("gsrt.server")
+    module.serve = double.serve  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gsrt.server", module)
+    return double
+
+
+def values(options: Options) -> dict[str, object]:
+    return {name: getattr(options, name) for name in Options.__slots__}
+
+
+def test_without_arguments_everything_has_a_default(
+    gsrt: Run, started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert gsrt("serve").status == 0
+    assert values(started.options[0]) == {
+        "host": "0.0.0.0",
+        "port": 8784,
+        "control": f"{tmp_path}/gsrt/control.sock",
+        "profile": "generic",
+        "tick_ms": None,
+        "cert": None,
+        "key": None,
+        "state_dir": f"{tmp_path}/state/gsrt",
+        "demo": None,
+    }
+
+
+def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
+    arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
+    assert gsrt("serve", *arguments.split(), "--demo", "red,blue").status == 0
+    assert values(started.options[0]) == {
+        "host": "::1",
+        "port": 0,
+        "control": "/run/c",
+        "profile": "pi4",
+        "tick_ms": 2.5,
+        "cert": "c.pem",
+        "key": "k.pem",
+        "state_dir": "/s",
+        "demo": ["red", "blue"],
+    }
+
+
+def test_the_servers_status_is_the_commands(gsrt: Run, started: Started) -> None:
+    started.status = 1
+    assert gsrt("serve", "--control", "c").status == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--port", "65536"),
+        ("--port", "-1"),
+        ("--port", "http"),
+        ("--port", "²"),
+        ("--tick", "-0.1"),
+        ("--tick", "101"),
+        ("--tick", "nan"),
+        ("--tick", "fast"),
+        ("--demo", "red,red"),
+    ],
+)
+def test_values_out_of_range_are_usage_errors(gsrt: Run, started: Started, words: tuple[str, ...]) -> None:
+    outcome = gsrt("serve", *words)
+    assert outcome.status == 2
+    assert f"argument {words[0]}" in outcome.err
+    assert not started.options
+
+
+@pytest.mark.parametrize("words", [("--cert", "c.pem"), ("--key", "k.pem")])
+def test_a_certificate_needs_its_key_and_the_key_its_certificate(
+    gsrt: Run, started: Started, words: tuple[str, ...]
+) -> None:
+    outcome = gsrt("serve", *words)
+    assert (outcome.status, outcome.err) == (2, "gsrt: --cert and --key belong together: give both or none\n")
+    assert not started.options
+
+
+@pytest.mark.parametrize("error", [ProfileError("generic.toml: sessions_max is missing"), ControlError("in use")])
+def test_a_server_that_cannot_start_says_why_in_one_line(gsrt: Run, started: Started, error: Exception) -> None:
+    started.error = error
+    outcome = gsrt("serve", "--control", "c")
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", f"gsrt: {error}\n")
+
+
+def test_under_systemd_the_state_is_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/gsrt:/var/lib/other")
+    assert default_state_dir() == "/var/lib/gsrt"
+
+
+def test_elsewhere_the_state_is_in_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert default_state_dir() == "/home/someone/.local/state/gsrt"

@@ -1,0 +1,56 @@
+"""`gsrt status`: everything for programs, what matters for people."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import Run, ServerDouble
+
+STATUS = {
+    "version": "0.1.0",
+    "pid": 4711,
+    "host": "0.0.0.0",
+    "port": 8784,
+    "profile": "generic",
+    "uptimeSeconds": 90061.0,
+    "sessions": 1,
+    "peersConnected": 2,
+    "connections": 3,
+    "counters": {"packets_in": 12345, "packets_dropped_stale": 0, "logins": 7},
+    "perSession": [{"sessionId": "7f3a", "counters": {"packets_in": 12, "held": 0}}],
+    "loop": {"ticks": 5, "worst_tick_ms": 1.23456},
+}
+
+
+def test_status_for_people_shows_what_has_happened(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["status"] = {"ok": True, **STATUS}
+    assert gsrt("status").out == (
+        "server       gsrt 0.1.0, process 4711, up for 1 d 1 h\n"
+        "listens at   0.0.0.0:8784, TCP and UDP\n"
+        "profile      generic\n"
+        "plays        2 players in 1 session\n"
+        "connections  3 connections\n"
+        "\n"
+        "In total\n"
+        "  packets_in  12345\n"
+        "  logins          7\n"
+        "\n"
+        "Session 7f3a\n"
+        "  packets_in  12\n"
+        "\n"
+        "Loop\n"
+        "  ticks              5\n"
+        "  worst_tick_ms  1.235\n"
+    )
+
+
+def test_status_of_a_server_where_nothing_has_happened(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["status"] = {"ok": True, **STATUS, "counters": {"packets_in": 0}, "perSession": [], "loop": {}}
+    out = gsrt("status").out
+    assert "In total: nothing yet" in out
+    assert "Loop: nothing yet" in out
+
+
+def test_status_for_programs_is_everything(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["status"] = {"ok": True, **STATUS}
+    assert json.loads(gsrt("status", "--json").out) == STATUS
