@@ -24,7 +24,7 @@ CIPHERS = (
 )
 
 
-class TlsError(Exception):
+class TlsError(ValueError):
     """The peer broke the TLS protocol, or a record was handed over that cannot be sent."""
 
 

@@ -1,0 +1,1544 @@
+"""Batched socket I/O and fan-out: the way of a packet from one player to the others.
+
+A `Relay` owns the UDP socket's batches and all TCP connections (`Stream`). A `Room` is the fan-out table of one session,
+a `Member` one peer in it. A packet for other players is scanned to its header and checked; its new header is written once
+and copied with the untouched body into each target's output, which leaves at `flush`. Everything else goes up to the
+handler given to the Relay:
+
+    opening(stream, data: bytes) -> str | None      what the first bytes are: "rt", "http", "tls" (the handler has called
+                                                    start_tls), "unknown"; "wait": ask again later; None: more is needed
+    http(stream, data: bytes, now) -> int           bytes consumed; 0: more are needed
+    control(stream, packet: bytes, now)             a packet before login, or with an opCode of the system
+    datagram(address: bytes, packet: bytes, member: Member | None, now)      the same by UDP
+    closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
+    failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
+
+A TLS layer (`Stream.layer`) has the methods of transports.tls.TlsLayer. No clock: `now` is an argument (seconds).
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset, strerror
+
+from gsrt._core import Packet, ProtocolError
+from gsrt._wire cimport (
+    HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, check_data, read_varint, scan_packet, varint_size, write_varint,
+    zigzag,
+)
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <sys/socket.h>
+    #include <sys/epoll.h>
+    #include <sys/uio.h>
+    #include <netinet/in.h>
+    #include <arpa/inet.h>
+    #include <unistd.h>
+    """
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    ctypedef unsigned short sa_family_t
+    cdef struct sockaddr:
+        sa_family_t sa_family
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+    cdef struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
+    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+    ssize_t recv(int fd, void* buffer, size_t size, int flags)
+    ssize_t send(int fd, const void* buffer, size_t size, int flags)
+    int shutdown(int fd, int how)
+    int AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR
+
+cdef extern from "<netinet/in.h>" nogil:
+    cdef struct in_addr:
+        uint32_t s_addr
+    cdef struct in6_addr:
+        uint8_t s6_addr[16]
+    cdef struct sockaddr_in:
+        sa_family_t sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        sa_family_t sin6_family
+        uint16_t sin6_port
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
+    uint16_t ntohs(uint16_t value)
+    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void* ptr
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int fd, int operation, int target, epoll_event* event)
+    int epoll_wait(int fd, epoll_event* events, int count, int timeout)
+    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+cdef enum:
+    BATCH = 64                  # datagrams a system call takes; more gains nothing measurable
+    RECEIVE_BYTES = 2048        # room for a datagram: over the largest that a client sends (1,472 on Ethernet)
+    DATAGRAM_BYTES = 1472       # room for an outgoing datagram; the profile says how much of it is used
+    DATAGRAMS = 512             # outgoing datagrams a tick gathers before it has to send some early
+    EVENTS = 128                # ready connections looked at in one go
+    READ_BYTES = 65536          # taken from one connection in one tick
+    OPENING_BYTES = 16          # enough to know any protocol by
+    HEAD_BYTES = 8192           # HTTP request head
+    MESSAGE_BYTES = 65536       # WebSocket message; many packets fit
+    RECORD_BYTES = 16384        # TLS record: a packet cut over two kills the C++ client
+    KEEP_BYTES = 16384          # an empty output buffer larger than this is given back
+    LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
+    PEERS = 256                 # peer ids fit a byte
+    ADDRESS_BYTES = 28          # sockaddr_in6
+
+    OP_UDP_CONNECT = -5         # the two system packets of a peer that is logged in
+    OP_PLAYER_READY = -7
+
+cdef enum Mode:
+    OPENING = 0
+    RT = 1
+    WEBSOCKET = 2
+    HTTP = 3
+    DRAIN = 4                   # our side is shut; what still comes is thrown away until the other side closes too
+
+cdef enum Counter:
+    PACKETS_IN = 0
+    BYTES_IN
+    PACKETS_OUT
+    BYTES_OUT
+    DATAGRAMS_IN
+    DATAGRAMS_OUT
+    WRITES_OUT
+    TO_SERVER
+    HELD
+    PAUSED_RATE
+    DROPPED_MALFORMED
+    DROPPED_OVERSIZE
+    DROPPED_OP_CODE
+    DROPPED_STALE
+    DROPPED_RATE
+    DROPPED_NO_TARGET
+    DROPPED_UNKNOWN_ADDRESS
+    DROPPED_LOGIN_RATE
+    DROPPED_SLOW
+    DROPPED_HELD_FULL
+    DROPPED_ABSENT
+    DROPPED_UDP_SEND
+    COUNTERS
+
+COUNTER_NAMES = (
+    "packets_in", "bytes_in", "packets_out", "bytes_out", "datagrams_in", "datagrams_out", "writes_out",
+    "packets_to_server", "packets_held", "streams_paused_rate", "dropped_malformed", "dropped_oversize",
+    "dropped_op_code", "dropped_stale", "dropped_rate", "dropped_no_target", "dropped_unknown_address",
+    "dropped_login_rate", "dropped_slow", "dropped_held_full", "dropped_absent", "dropped_udp_send",
+)
+
+cdef struct Address:            # comparable: all unused bytes are 0
+    uint64_t words[3]
+
+cdef struct Slot:
+    Address address
+    PyObject* member
+
+cdef struct Datagram:
+    uint32_t size
+    PyObject* member            # borrowed; NULL when it may no longer go out
+    uint8_t bytes[DATAGRAM_BYTES]
+
+
+cdef int make_address(const void* raw, Address* address) noexcept nogil:
+    cdef const sockaddr_in* four
+    cdef const sockaddr_in6* six
+    cdef uint8_t* at = <uint8_t*>address
+    memset(address, 0, sizeof(Address))
+    if (<const sockaddr*>raw).sa_family == AF_INET:
+        four = <const sockaddr_in*>raw
+        memcpy(at, &four.sin_family, 2)
+        memcpy(at + 2, &four.sin_port, 2)
+        memcpy(at + 8, &four.sin_addr, 4)
+    else:
+        six = <const sockaddr_in6*>raw
+        memcpy(at, &six.sin6_family, 2)
+        memcpy(at + 2, &six.sin6_port, 2)
+        memcpy(at + 4, &six.sin6_scope_id, 4)
+        memcpy(at + 8, &six.sin6_addr, 16)
+    return 0
+
+
+cdef inline uint32_t spread(const Address* address) noexcept nogil:
+    cdef uint64_t mixed = address.words[0] * <uint64_t>0x9E3779B97F4A7C15
+    mixed ^= address.words[1] * <uint64_t>0xC2B2AE3D27D4EB4F
+    mixed ^= address.words[2] * <uint64_t>0x165667B19E3779F9
+    mixed ^= mixed >> 32
+    mixed *= <uint64_t>0x9E3779B97F4A7C15
+    return <uint32_t>(mixed >> 32)
+
+
+cdef inline bint same(const Address* a, const Address* b) noexcept nogil:
+    return a.words[0] == b.words[0] and a.words[1] == b.words[1] and a.words[2] == b.words[2]
+
+
+def format_address(bytes address):
+    """"ip:port" of an address as the relay hands them out."""
+    cdef char text[64]
+    cdef const char* raw = PyBytes_AS_STRING(address)
+    cdef const sockaddr_in6* six = <const sockaddr_in6*>raw
+    cdef const sockaddr_in* four = <const sockaddr_in*>raw
+    if six.sin6_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
+        return f"{text.decode()}:{ntohs(four.sin_port)}"
+    inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
+    return f"[{text.decode()}]:{ntohs(six.sin6_port)}"
+
+
+cdef bytes normal_form(bytes packet):
+    """A sound packet whose fields stand in an unusual order, rewritten as every client reads it."""
+    made = Packet.decode(packet)
+    if made.payload == b"":
+        made.payload = None
+    return made.encode()
+
+
+@cython.final
+cdef class Room:
+    """Fan-out table of one session, with its counters."""
+
+    cdef Relay relay
+    cdef dict members                   # peer id -> Member; owns what by_id points to
+    cdef PyObject* by_id[PEERS]
+    cdef uint8_t ids[PEERS]             # those that packets go to
+    cdef int size
+    cdef uint64_t counters[COUNTERS]
+
+    def __cinit__(self, Relay relay):
+        self.relay = relay
+        self.members = {}
+        self.size = 0
+        memset(self.by_id, 0, sizeof(self.by_id))
+        memset(self.counters, 0, sizeof(self.counters))
+
+    def counts(self):
+        """Counter values by name, zeros left out."""
+        cdef int i
+        return {COUNTER_NAMES[i]: self.counters[i] for i in range(<int>COUNTERS) if self.counters[i]}
+
+    cdef int enter(self, Member member) except -1:
+        if self.by_id[member.peer_id] == NULL:
+            self.members[member.peer_id] = member
+            self.by_id[member.peer_id] = <PyObject*>member
+            self.ids[self.size] = member.peer_id
+            self.size += 1
+        return 0
+
+    cdef int leave(self, Member member) except -1:
+        cdef int i
+        if self.by_id[member.peer_id] != <PyObject*>member:
+            return 0
+        self.by_id[member.peer_id] = NULL
+        for i in range(self.size):
+            if self.ids[i] == member.peer_id:
+                self.size -= 1
+                memmove(&self.ids[i], &self.ids[i + 1], self.size - i)
+                break
+        del self.members[member.peer_id]
+        return 0
+
+
+@cython.final
+cdef class Member:
+    """One peer as the relay sees it: its legs, what is held for it, its rate, its last sequence number."""
+
+    cdef readonly uint8_t peer_id
+    cdef readonly Room room
+    cdef readonly Stream stream
+    cdef readonly bint is_open          # ready: packets go out; otherwise they are held
+    cdef readonly bint udp_confirmed
+    cdef readonly bint udp_bound
+    cdef public object owner            # whose member this is: the handler's to set
+    cdef bint has_sequence
+    cdef int32_t last_sequence
+    cdef Address address
+    cdef uint8_t raw_address[ADDRESS_BYTES]
+    cdef socklen_t raw_size
+    cdef int datagram                   # open datagram of this tick, -1: none
+    cdef uint8_t* held
+    cdef uint32_t held_size
+    cdef uint32_t held_capacity
+    cdef double packet_tokens
+    cdef double byte_tokens
+    cdef double filled_at
+
+    def __cinit__(self, Room room, int peer_id):
+        if not 0 < peer_id < PEERS:
+            raise ValueError(f"peer id {peer_id}: 1 to {PEERS - 1}")
+        self.room = room
+        self.peer_id = <uint8_t>peer_id
+        self.datagram = -1
+        self.packet_tokens = room.relay.packets_burst
+        self.byte_tokens = room.relay.bytes_burst
+
+    def __dealloc__(self):
+        PyMem_Free(self.held)
+
+    def attach(self, Stream stream):
+        """A login on `stream`: from here it is this peer's; packets for it are held until `open`."""
+        self.has_sequence = False
+        self.is_open = False
+        self.stream = stream
+        stream.member = self
+        self.room.enter(self)
+
+    def open(self):
+        """The peer is ready: what was held goes out first."""
+        cdef const uint8_t* at = self.held
+        cdef const uint8_t* end = self.held + self.held_size
+        cdef const uint8_t* body
+        cdef uint64_t length
+        self.is_open = True
+        while at < end:
+            body = read_varint(at, end, &length)
+            self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, True)
+            at = body + length
+        self.forget_held()
+
+    def detach(self):
+        """The connection is gone; the peer may come back. Reliable packets for it are held."""
+        self.unbind()
+        self.is_open = False
+        if self.stream is not None:
+            self.stream.member = None
+            self.stream = None
+
+    def leave(self):
+        """The peer has left: nothing is sent to it or held for it."""
+        self.detach()
+        self.forget_held()
+        self.room.leave(self)
+
+    cdef int forget_held(self) except -1:
+        PyMem_Free(self.held)
+        self.held = NULL
+        self.held_size = self.held_capacity = 0
+        return 0
+
+    cdef int hold(self, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
+                  bint reliable) except -1:
+        cdef Relay relay = self.room.relay
+        cdef uint32_t size = head_size + body_size
+        cdef uint32_t capacity
+        cdef uint8_t* grown
+        if not reliable and self.stream is None:
+            relay.count(self.room, DROPPED_ABSENT, 1)
+            return 0
+        # Half of the room is kept for what must arrive.
+        if self.held_size + size > (relay.held_bytes_max if reliable else relay.held_bytes_max // 2):
+            relay.count(self.room, DROPPED_HELD_FULL, 1)
+            if reliable:
+                relay.doom(self, "more was held for it than its limit before it was ready")
+            return 0
+        if self.held_size + size > self.held_capacity:
+            capacity = self.held_capacity or 512
+            while capacity < self.held_size + size:
+                capacity *= 2
+            grown = <uint8_t*>PyMem_Realloc(self.held, capacity)
+            if grown == NULL:
+                raise MemoryError
+            self.held = grown
+            self.held_capacity = capacity
+        memcpy(self.held + self.held_size, head, head_size)
+        if body_size:
+            memcpy(self.held + self.held_size + head_size, body, body_size)
+        self.held_size += size
+        relay.count(self.room, HELD, 1)
+        return 0
+
+    def bind(self, bytes address):
+        """Datagrams from `address` are this peer's; any address it had before is forgotten."""
+        cdef Relay relay = self.room.relay
+        cdef Address wanted
+        cdef PyObject* holder
+        make_address(PyBytes_AS_STRING(address), &wanted)
+        if self.udp_bound and same(&wanted, &self.address):
+            return
+        holder = relay.lookup(&wanted)
+        if holder != NULL:
+            (<Member>holder).unbind()
+        self.unbind()
+        relay.remember(&wanted, self)
+        self.address = wanted
+        self.raw_size = <socklen_t>PyBytes_GET_SIZE(address)
+        memcpy(self.raw_address, PyBytes_AS_STRING(address), self.raw_size)
+        self.udp_bound = True
+
+    def unbind(self):
+        """No datagram comes from or goes to this peer any more; what waits for this tick's end is dropped."""
+        cdef Relay relay = self.room.relay
+        cdef int i
+        if not self.udp_bound:
+            return
+        for i in range(relay.datagram_count):
+            if relay.datagrams[i].member == <PyObject*>self:
+                relay.datagrams[i].member = NULL
+        self.datagram = -1
+        relay.forget(&self.address)
+        self.udp_bound = self.udp_confirmed = False
+
+    def confirm_udp(self):
+        """The peer has said that datagrams reach it."""
+        self.udp_confirmed = self.udp_bound
+
+    def send(self, bytes frame):
+        """A frame of the server's own to the peer's stream; ready or not. Dropped where it has none."""
+        if self.stream is not None:
+            self.room.relay.put_stream(self.stream, self, <const uint8_t*>PyBytes_AS_STRING(frame),
+                                       <uint32_t>PyBytes_GET_SIZE(frame), NULL, 0, True)
+
+    def send_datagram(self, bytes frame):
+        """A frame of the server's own by UDP, to the bound address, confirmed or not."""
+        if self.udp_bound:
+            self.room.relay.put_datagram(self, <const uint8_t*>PyBytes_AS_STRING(frame),
+                                         <uint32_t>PyBytes_GET_SIZE(frame), NULL, 0)
+
+    cdef bint within_rate(self, double now) noexcept:
+        """Whether the peer may send one more packet now, by its packet and its byte rate."""
+        cdef Relay relay = self.room.relay
+        if now > self.filled_at:
+            self.packet_tokens = min(relay.packets_burst,
+                                     self.packet_tokens + (now - self.filled_at) * relay.packets_per_second)
+            self.byte_tokens = min(relay.bytes_burst, self.byte_tokens + (now - self.filled_at) * relay.bytes_per_second)
+            self.filled_at = now
+        return self.packet_tokens >= 1 and self.byte_tokens >= 0
+
+    cdef void spend(self, uint32_t size) noexcept:
+        """One packet of `size` bytes is accounted for; the balance may become negative."""
+        self.packet_tokens -= 1
+        self.byte_tokens -= size
+
+
+@cython.final
+cdef class Stream:
+    """One TCP connection: what came and is not whole yet, what goes out at the next flush."""
+
+    cdef readonly int fd
+    cdef readonly str peer_name         # "ip:port"
+    cdef readonly Member member
+    cdef readonly object layer          # TLS, or None
+    cdef readonly bint is_websocket
+    cdef public object owner            # whatever the handler keeps with it
+    cdef Relay relay
+    cdef int mode
+    cdef bint dirty
+    cdef bint paused
+    cdef bint wants_write
+    cdef bint doomed
+    cdef bint finishing
+    cdef bint goodbye_said
+    cdef bint restarted                 # TLS began: what was being looked at has been dealt with elsewhere
+    cdef uint64_t skip                  # bytes of an oversize frame still to come
+    cdef uint8_t* kept
+    cdef uint32_t kept_size
+    cdef uint32_t kept_capacity
+    cdef uint8_t* message               # fragments of a WebSocket message
+    cdef uint32_t message_size
+    cdef bint in_message
+    cdef uint8_t* out
+    cdef uint32_t out_at
+    cdef uint32_t out_size
+    cdef uint32_t out_capacity
+    cdef list records                   # with TLS: plaintext records waiting, each of whole packets
+    cdef uint32_t records_bytes
+
+    def __cinit__(self, Relay relay, int fd, str peer_name):
+        self.relay = relay
+        self.fd = fd
+        self.peer_name = peer_name
+        self.mode = OPENING
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+        PyMem_Free(self.kept)
+        PyMem_Free(self.message)
+        PyMem_Free(self.out)
+
+    @property
+    def kind(self):
+        """The leg's name for logs and status: tcp, tls, ws, wss."""
+        if self.is_websocket:
+            return "ws" if self.layer is None else "wss"
+        return "tcp" if self.layer is None else "tls"
+
+    @property
+    def backlog(self):
+        """Bytes waiting to go out."""
+        return self.out_size - self.out_at + self.records_bytes
+
+    def start_tls(self, layer):
+        """From the bytes being looked at on, the connection speaks TLS; inside it the opening starts again."""
+        self.layer = layer
+        self.records = []
+
+    def start_websocket(self):
+        """From the next byte on, the connection carries WebSocket frames."""
+        self.is_websocket = True
+        self.mode = WEBSOCKET
+
+    def write(self, bytes data):
+        """Raw bytes (an HTTP answer) into the output of this tick."""
+        if self.fd >= 0:
+            self.relay.put_raw(self, <const uint8_t*>PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
+
+    def finish(self):
+        """Sends what waits, then shuts our side; what still comes is thrown away until the other side closes."""
+        self.finishing = True
+        self.mode = DRAIN
+        self.relay.mark(self)
+
+    def close(self, bint orderly=True):
+        """Closes at once: output that the kernel takes is sent; with `orderly`, with the goodbye of each layer."""
+        cdef bytes goodbye
+        if self.fd < 0:
+            return
+        if orderly and not self.finishing:
+            try:
+                if self.is_websocket:
+                    goodbye = b"\x88\x02\x03\xe9"           # close, 1001: going away
+                    self.relay.put_raw(self, <const uint8_t*>PyBytes_AS_STRING(goodbye), 4)
+                self.relay.flush_stream(self)
+                if self.layer is not None and self.fd >= 0:
+                    self.layer.close()
+                    self.relay.take_wire(self)
+                    self.relay.flush_stream(self)
+            except Exception as error:
+                self.relay.handler.failed(None, error, self.relay.now)
+        self.relay.drop_stream(self)
+
+    cdef int reserve_out(self, uint32_t size) except -1:
+        cdef uint32_t capacity
+        cdef uint8_t* grown
+        if self.out_at and self.out_size + size > self.out_capacity:
+            memmove(self.out, self.out + self.out_at, self.out_size - self.out_at)
+            self.out_size -= self.out_at
+            self.out_at = 0
+        if self.out_size + size > self.out_capacity:
+            capacity = self.out_capacity or 1024
+            while capacity < self.out_size + size:
+                capacity *= 2
+            grown = <uint8_t*>PyMem_Realloc(self.out, capacity)
+            if grown == NULL:
+                raise MemoryError
+            self.out = grown
+            self.out_capacity = capacity
+        return 0
+
+    cdef int append_out(self, const uint8_t* data, uint32_t size) except -1:
+        self.reserve_out(size)
+        memcpy(self.out + self.out_size, data, size)
+        self.out_size += size
+        return 0
+
+    cdef int keep(self, const uint8_t* data, uint32_t size) except -1:
+        """Appends to what is kept for later; `data` may lie in it."""
+        cdef uint32_t capacity
+        cdef uint8_t* grown
+        if self.kept_size + size > self.kept_capacity:
+            capacity = self.kept_capacity or 256
+            while capacity < self.kept_size + size:
+                capacity *= 2
+            grown = <uint8_t*>PyMem_Realloc(self.kept, capacity)
+            if grown == NULL:
+                raise MemoryError
+            self.kept = grown
+            self.kept_capacity = capacity
+        memcpy(self.kept + self.kept_size, data, size)
+        self.kept_size += size
+        return 0
+
+    cdef int keep_rest(self, const uint8_t* begin, uint32_t used, uint32_t size) except -1:
+        """After `used` of `size` bytes at `begin` were dealt with: keeps the rest, wherever it lies."""
+        cdef uint32_t rest = size - used
+        if begin == self.kept:
+            if used:
+                memmove(self.kept, self.kept + used, rest)
+            self.kept_size = rest
+            if rest == 0 and self.kept_capacity > 1024:
+                PyMem_Free(self.kept)
+                self.kept = NULL
+                self.kept_capacity = 0
+        elif rest:
+            self.keep(begin + used, rest)
+        return 0
+
+
+@cython.final
+cdef class Relay:
+    """All of a server's packet I/O. `profile` gives the limits (attributes of gsrt.profile.Profile)."""
+
+    cdef readonly object handler
+    cdef readonly dict streams              # fd -> Stream
+    cdef int udp_fd
+    cdef int poll_fd
+    cdef double now                         # of the last receiving; for faults met outside of it
+    cdef uint64_t counters[COUNTERS]
+    # limits, from the profile
+    cdef double packets_per_second, packets_burst, bytes_per_second, bytes_burst
+    cdef uint32_t packet_bytes_max, datagram_bytes_max, frame_skip_bytes_max, login_bytes_max, held_bytes_max
+    cdef uint32_t out_soft_bytes, out_hard_bytes
+    cdef int batches_max
+    # datagrams in
+    cdef uint8_t* received
+    cdef mmsghdr incoming[BATCH]
+    cdef iovec incoming_parts[BATCH]
+    cdef uint8_t incoming_addresses[BATCH][ADDRESS_BYTES]
+    cdef int logins_left
+    # datagrams out
+    cdef Datagram* datagrams
+    cdef mmsghdr* outgoing
+    cdef iovec* outgoing_parts
+    cdef int datagram_count
+    # who has which address
+    cdef Slot* table
+    cdef uint32_t table_mask
+    cdef uint32_t table_used
+    # streams
+    cdef uint8_t* scratch
+    cdef PyObject** dirty                   # owned references
+    cdef int dirty_count
+    cdef int dirty_capacity
+    cdef list paused
+    cdef list doomed
+    cdef list closed_now                    # keeps streams alive while events may still point to them
+
+    def __cinit__(self, int udp_fd, profile, handler):
+        cdef int i
+        self.handler = handler
+        self.streams = {}
+        self.paused = []
+        self.doomed = []
+        self.closed_now = []
+        self.udp_fd = udp_fd
+        self.poll_fd = -1
+        memset(self.counters, 0, sizeof(self.counters))
+        self.packets_per_second = profile.packets_per_second
+        self.packets_burst = profile.packets_burst
+        self.bytes_per_second = profile.bytes_per_second
+        self.bytes_burst = profile.bytes_burst
+        self.packet_bytes_max = profile.packet_bytes_max
+        self.datagram_bytes_max = profile.datagram_bytes_max
+        if self.datagram_bytes_max > DATAGRAM_BYTES:
+            raise ValueError(f"datagram_bytes_max is at most {DATAGRAM_BYTES}")
+        self.frame_skip_bytes_max = profile.frame_skip_bytes_max
+        self.login_bytes_max = profile.login_bytes_max
+        self.held_bytes_max = profile.held_bytes_max
+        self.out_soft_bytes = profile.stream_out_soft_bytes
+        self.out_hard_bytes = profile.stream_out_hard_bytes
+        self.batches_max = profile.datagram_batches_max
+        self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVE_BYTES)
+        self.datagrams = <Datagram*>PyMem_Malloc(DATAGRAMS * sizeof(Datagram))
+        self.outgoing = <mmsghdr*>PyMem_Malloc(DATAGRAMS * sizeof(mmsghdr))
+        self.outgoing_parts = <iovec*>PyMem_Malloc(DATAGRAMS * sizeof(iovec))
+        self.scratch = <uint8_t*>PyMem_Malloc(READ_BYTES)
+        self.table_mask = 255
+        self.table = <Slot*>PyMem_Malloc((self.table_mask + 1) * sizeof(Slot))
+        self.dirty_capacity = 64
+        self.dirty = <PyObject**>PyMem_Malloc(self.dirty_capacity * sizeof(PyObject*))
+        if (self.received == NULL or self.datagrams == NULL or self.outgoing == NULL or self.outgoing_parts == NULL
+                or self.scratch == NULL or self.table == NULL or self.dirty == NULL):
+            raise MemoryError
+        memset(self.table, 0, (self.table_mask + 1) * sizeof(Slot))
+        for i in range(BATCH):
+            self.incoming_parts[i].iov_base = self.received + i * RECEIVE_BYTES
+            self.incoming_parts[i].iov_len = RECEIVE_BYTES
+            memset(&self.incoming[i], 0, sizeof(mmsghdr))
+            self.incoming[i].msg_hdr.msg_name = &self.incoming_addresses[i][0]
+            self.incoming[i].msg_hdr.msg_namelen = ADDRESS_BYTES
+            self.incoming[i].msg_hdr.msg_iov = &self.incoming_parts[i]
+            self.incoming[i].msg_hdr.msg_iovlen = 1
+        self.poll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.poll_fd < 0:
+            raise OSError(errno, strerror(errno).decode())
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.dirty_count):
+            Py_DECREF(<object>self.dirty[i])
+        PyMem_Free(self.received)
+        PyMem_Free(self.datagrams)
+        PyMem_Free(self.outgoing)
+        PyMem_Free(self.outgoing_parts)
+        PyMem_Free(self.scratch)
+        PyMem_Free(self.table)
+        PyMem_Free(self.dirty)
+        if self.poll_fd >= 0:
+            close(self.poll_fd)
+
+    def fileno(self):
+        """A file descriptor that is readable when a stream has something for receive_streams."""
+        return self.poll_fd
+
+    def counts(self):
+        """All counters by name."""
+        cdef int i
+        return {COUNTER_NAMES[i]: self.counters[i] for i in range(<int>COUNTERS)}
+
+    @property
+    def paused_count(self):
+        """Streams not read now, because their peer is over its rate or the handler wants to wait; resume() sees to them."""
+        return len(self.paused)
+
+    @property
+    def has_output(self):
+        """Whether anything waits for flush()."""
+        return self.datagram_count > 0 or self.dirty_count > 0
+
+    cdef inline void count(self, Room room, int counter, uint64_t number) noexcept:
+        self.counters[counter] += number
+        if room is not None:
+            room.counters[counter] += number
+
+    # ---- addresses
+
+    cdef PyObject* lookup(self, const Address* address) noexcept nogil:
+        cdef uint32_t at = spread(address) & self.table_mask
+        while self.table[at].member != NULL:
+            if same(&self.table[at].address, address):
+                return self.table[at].member
+            at = (at + 1) & self.table_mask
+        return NULL
+
+    cdef int remember(self, const Address* address, Member member) except -1:
+        cdef Slot* old = self.table
+        cdef uint32_t old_mask = self.table_mask
+        cdef uint32_t i
+        if (self.table_used + 1) * 2 > self.table_mask:
+            self.table = <Slot*>PyMem_Malloc((old_mask + 1) * 2 * sizeof(Slot))
+            if self.table == NULL:
+                self.table = old
+                raise MemoryError
+            self.table_mask = old_mask * 2 + 1
+            memset(self.table, 0, (self.table_mask + 1) * sizeof(Slot))
+            for i in range(old_mask + 1):
+                if old[i].member != NULL:
+                    self.place(&old[i].address, old[i].member)
+            PyMem_Free(old)
+        self.place(address, <PyObject*>member)
+        self.table_used += 1
+        return 0
+
+    cdef void place(self, const Address* address, PyObject* member) noexcept:
+        cdef uint32_t at = spread(address) & self.table_mask
+        while self.table[at].member != NULL:
+            at = (at + 1) & self.table_mask
+        self.table[at].address = address[0]
+        self.table[at].member = member
+
+    cdef int forget(self, const Address* address) except -1:
+        """Takes an address out and closes the gap, so that no search ends early."""
+        cdef uint32_t at = spread(address) & self.table_mask
+        cdef uint32_t gap, home
+        while self.table[at].member != NULL and not same(&self.table[at].address, address):
+            at = (at + 1) & self.table_mask
+        if self.table[at].member == NULL:
+            return 0
+        gap = at
+        while True:
+            at = (at + 1) & self.table_mask
+            if self.table[at].member == NULL:
+                break
+            home = spread(&self.table[at].address) & self.table_mask
+            if ((at - home) & self.table_mask) >= ((at - gap) & self.table_mask):
+                self.table[gap] = self.table[at]
+                gap = at
+        self.table[gap].member = NULL
+        self.table_used -= 1
+        return 0
+
+    # ---- datagrams in
+
+    def receive_datagrams(self, double now):
+        """Takes what datagrams have come, at most the profile's number of batches: how many there were."""
+        cdef int batch, got, i, total = 0
+        self.now = now
+        self.logins_left = LOGINS_PER_TICK
+        for batch in range(self.batches_max):
+            got = recvmmsg(self.udp_fd, self.incoming, BATCH, MSG_DONTWAIT, NULL)
+            if got < 0:
+                if errno != EAGAIN:
+                    continue            # a pending error of an earlier send; the call has cleared it
+                break
+            total += got
+            for i in range(got):
+                self.one_datagram(i, now)
+                self.incoming[i].msg_hdr.msg_namelen = ADDRESS_BYTES
+            if got < BATCH:
+                break
+        self.count(None, DATAGRAMS_IN, total)
+        return total
+
+    cdef int one_datagram(self, int which, double now) except -1:
+        cdef const uint8_t* at = self.received + which * RECEIVE_BYTES
+        cdef const uint8_t* end = at + self.incoming[which].msg_len
+        cdef const uint8_t* body
+        cdef uint64_t length
+        cdef Address address
+        cdef PyObject* found
+        cdef Member member = None
+        cdef Room room = None
+        cdef Header header
+        make_address(&self.incoming_addresses[which][0], &address)
+        found = self.lookup(&address)
+        if found != NULL:
+            member = <Member>found
+            room = member.room
+        if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
+            self.count(room, DROPPED_OVERSIZE, 1)
+            return 0
+        while at < end:
+            body = read_varint(at, end, &length)
+            if body == NULL or length > <uint64_t>(end - body) or length == 0:
+                self.count(room, DROPPED_MALFORMED, 1)
+                return 0
+            at = body + length
+            if scan_packet(body, <uint32_t>length, &header):
+                self.count(room, DROPPED_MALFORMED, 1)
+            elif header.op_code > 0:
+                if member is None:
+                    self.count(None, DROPPED_UNKNOWN_ADDRESS, 1)
+                    return 0
+                if not member.within_rate(now):
+                    self.count(room, DROPPED_RATE, 1)
+                    return 0
+                member.spend(<uint32_t>length)
+                self.relay_packet(member, &header, body, <uint32_t>length, True)
+            elif header.op_code != 0:
+                self.count(room, DROPPED_OP_CODE, 1)
+            elif self.logins_left == 0:
+                self.count(room, DROPPED_LOGIN_RATE, 1)
+            else:
+                self.logins_left -= 1
+                try:
+                    self.handler.datagram(
+                        PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
+                                                  self.incoming[which].msg_hdr.msg_namelen),
+                        PyBytes_FromStringAndSize(<const char*>body, length), member, now)
+                except Exception as error:
+                    self.handler.failed(None, error, now)
+        return 0
+
+    # ---- the way of a packet
+
+    cdef int relay_packet(self, Member sender, Header* header, const uint8_t* packet, uint32_t size,
+                          bint unreliable) except -1:
+        """One packet (opCode > 0) of `sender` to its targets."""
+        cdef Room room = sender.room
+        cdef Member target
+        cdef const uint8_t* where
+        cdef uint8_t head[HEADER_MAX]
+        cdef uint8_t* at
+        cdef uint32_t head_size, body_size, i
+        cdef uint8_t prefix_size, peer_id
+        cdef bytes rewritten
+        cdef Header second
+        cdef int delivered = 0
+        self.count(room, PACKETS_IN, 1)
+        self.count(room, BYTES_IN, size)
+        if not header.plain:
+            try:
+                rewritten = normal_form(PyBytes_FromStringAndSize(<const char*>packet, size))
+            except ProtocolError:
+                self.count(room, DROPPED_MALFORMED, 1)
+                return 0
+            packet = <const uint8_t*>PyBytes_AS_STRING(rewritten)
+            scan_packet(packet, <uint32_t>PyBytes_GET_SIZE(rewritten), &second)
+            header = &second
+        if header.data_count and check_data(packet + header.data_at, packet + header.data_at + header.data_length, 1,
+                                            &where):
+            self.count(room, DROPPED_MALFORMED, 1)
+            return 0
+        if header.has_sequence and unreliable:
+            if sender.has_sequence and <int32_t>(<uint32_t>header.sequence - <uint32_t>sender.last_sequence) <= 0:
+                self.count(room, DROPPED_STALE, 1)
+                return 0
+            sender.has_sequence = True
+            sender.last_sequence = header.sequence
+        body_size = header.tail_end - header.tail_at
+        head_size = 1 + varint_size(<uint32_t>zigzag(header.op_code)) + 1 + varint_size(sender.peer_id)
+        prefix_size = varint_size(head_size + body_size)
+        if prefix_size + head_size + body_size > self.packet_bytes_max:
+            self.count(room, DROPPED_OVERSIZE, 1)
+            return 0
+        at = write_varint(head, head_size + body_size)
+        at[0] = KEY_OP_CODE
+        at = write_varint(at + 1, <uint32_t>zigzag(header.op_code))
+        at[0] = KEY_SENDER
+        at = write_varint(at + 1, sender.peer_id)
+        head_size = <uint32_t>(at - head)
+        if header.to_server:
+            self.count(room, TO_SERVER, 1)
+            delivered = 1
+        for i in range(<uint32_t>room.size):
+            peer_id = room.ids[i]
+            if header.target_count:
+                if not (header.target_bits[peer_id >> 6] >> (peer_id & 63)) & 1:
+                    continue
+            elif peer_id == sender.peer_id:
+                continue
+            target = <Member>room.by_id[peer_id]
+            delivered += 1
+            if target.is_open:
+                self.put(target, head, head_size, packet + header.tail_at, body_size, not unreliable)
+            else:
+                target.hold(head, head_size, packet + header.tail_at, body_size, not unreliable)
+        if not delivered and header.target_count:
+            self.count(room, DROPPED_NO_TARGET, 1)
+        return 0
+
+    cdef int put(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
+                 bint reliable) except -1:
+        """A frame (head, then body) into the output of an open peer."""
+        if not reliable and target.udp_confirmed and head_size + body_size <= self.datagram_bytes_max:
+            return self.put_datagram(target, head, head_size, body, body_size)
+        if target.stream is not None:
+            return self.put_stream(target.stream, target, head, head_size, body, body_size, reliable)
+        return 0
+
+    cdef int put_datagram(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body,
+                          uint32_t body_size) except -1:
+        cdef Datagram* datagram
+        cdef uint32_t size = head_size + body_size
+        if target.datagram < 0 or self.datagrams[target.datagram].size + size > self.datagram_bytes_max:
+            if self.datagram_count == DATAGRAMS:
+                self.flush_datagrams()
+            target.datagram = self.datagram_count
+            self.datagram_count += 1
+            datagram = &self.datagrams[target.datagram]
+            datagram.size = 0
+            datagram.member = <PyObject*>target
+        else:
+            datagram = &self.datagrams[target.datagram]
+        memcpy(datagram.bytes + datagram.size, head, head_size)
+        if body_size:
+            memcpy(datagram.bytes + datagram.size + head_size, body, body_size)
+        datagram.size += size
+        self.count(target.room, PACKETS_OUT, 1)
+        self.count(target.room, BYTES_OUT, size)
+        return 0
+
+    cdef int put_stream(self, Stream stream, Member target, const uint8_t* head, uint32_t head_size,
+                        const uint8_t* body, uint32_t body_size, bint reliable) except -1:
+        cdef uint32_t size = head_size + body_size
+        cdef uint32_t waiting = stream.out_size - stream.out_at + stream.records_bytes
+        cdef uint8_t frame[4]
+        cdef uint32_t frame_size = 0
+        cdef bytearray record
+        if stream.fd < 0 or stream.doomed:
+            return 0
+        if waiting + size > self.out_soft_bytes:
+            if not reliable:
+                self.count(target.room, DROPPED_SLOW, 1)
+                return 0
+            if waiting + size > self.out_hard_bytes:
+                self.count(target.room, DROPPED_SLOW, 1)
+                return self.doom(target, "it does not read what is sent to it")
+        if stream.is_websocket:
+            frame[0] = 0x82             # one whole binary message
+            if size < 126:
+                frame[1] = <uint8_t>size
+                frame_size = 2
+            else:
+                frame[1] = 126
+                frame[2] = <uint8_t>(size >> 8)
+                frame[3] = <uint8_t>(size & 0xff)
+                frame_size = 4
+        if stream.layer is None:
+            stream.reserve_out(frame_size + size)
+            memcpy(stream.out + stream.out_size, frame, frame_size)
+            memcpy(stream.out + stream.out_size + frame_size, head, head_size)
+            if body_size:
+                memcpy(stream.out + stream.out_size + frame_size + head_size, body, body_size)
+            stream.out_size += frame_size + size
+        else:
+            if not stream.records or len(<bytearray>stream.records[-1]) + frame_size + size > RECORD_BYTES:
+                stream.records.append(bytearray())
+            record = <bytearray>stream.records[-1]
+            record += PyBytes_FromStringAndSize(<const char*>frame, frame_size)
+            record += PyBytes_FromStringAndSize(<const char*>head, head_size)
+            if body_size:
+                record += PyBytes_FromStringAndSize(<const char*>body, body_size)
+            stream.records_bytes += frame_size + size
+        self.mark(stream)
+        self.count(target.room, PACKETS_OUT, 1)
+        self.count(target.room, BYTES_OUT, size)
+        return 0
+
+    cdef int put_raw(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
+        """Bytes that are no packet: HTTP answers, WebSocket control frames."""
+        if stream.layer is None:
+            stream.append_out(data, size)
+        else:
+            stream.records.append(bytearray(PyBytes_FromStringAndSize(<const char*>data, size)))
+            stream.records_bytes += size
+        return self.mark(stream)
+
+    cdef int mark(self, Stream stream) except -1:
+        """The stream has something for flush."""
+        cdef PyObject** grown
+        if stream.dirty or stream.fd < 0:
+            return 0
+        if self.dirty_count == self.dirty_capacity:
+            grown = <PyObject**>PyMem_Realloc(self.dirty, self.dirty_capacity * 2 * sizeof(PyObject*))
+            if grown == NULL:
+                raise MemoryError
+            self.dirty = grown
+            self.dirty_capacity *= 2
+        Py_INCREF(stream)
+        self.dirty[self.dirty_count] = <PyObject*>stream
+        self.dirty_count += 1
+        stream.dirty = True
+        return 0
+
+    cdef int doom(self, Member member, str reason) except -1:
+        """The peer is to be cut, but not in the middle of a fan-out: take_doomed hands it out."""
+        if member.stream is not None and not member.stream.doomed:
+            member.stream.doomed = True
+            self.doomed.append((member, reason))
+        elif member.stream is None and member.held_size:
+            member.forget_held()
+            self.doomed.append((member, reason))
+        return 0
+
+    def take_doomed(self):
+        """Peers over a limit, as (Member, reason): for the session to cut."""
+        if not self.doomed:
+            return ()
+        doomed = self.doomed
+        self.doomed = []
+        return doomed
+
+    # ---- streams in
+
+    def add_stream(self, int fd, str peer_name):
+        """Takes over a connected, non-blocking socket: its Stream. It is closed by close() or by the other side."""
+        cdef Stream stream = Stream(self, fd, peer_name)
+        self.watch(stream, EPOLL_CTL_ADD)
+        self.streams[fd] = stream
+        return stream
+
+    cdef int watch(self, Stream stream, int operation) except -1:
+        cdef epoll_event event
+        event.events = (0 if stream.paused else EPOLLIN) | (EPOLLOUT if stream.wants_write else 0)
+        event.data.ptr = <void*>stream
+        if epoll_ctl(self.poll_fd, operation, stream.fd, &event) < 0:
+            raise OSError(errno, strerror(errno).decode())
+        return 0
+
+    cdef int drop_stream(self, Stream stream) except -1:
+        if stream.fd < 0:
+            return 0
+        self.streams.pop(stream.fd, None)
+        epoll_ctl(self.poll_fd, EPOLL_CTL_DEL, stream.fd, NULL)
+        close(stream.fd)
+        stream.fd = -1
+        stream.out_size = stream.out_at = stream.records_bytes = 0
+        stream.records = [] if stream.layer is not None else None
+        if stream.member is not None and stream.member.stream is stream:
+            stream.member.stream = None
+        self.closed_now.append(stream)
+        return 0
+
+    cdef int lost(self, Stream stream, str reason, bint orderly, double now) except -1:
+        """The connection is over from the other side, or for a fault of it."""
+        cdef Member member = stream.member
+        if stream.fd < 0:
+            return 0
+        self.drop_stream(stream)
+        if member is not None:
+            member.stream = None
+        try:
+            self.handler.closed(stream, reason, orderly, now)
+        except Exception as error:
+            self.handler.failed(stream, error, now)
+        return 0
+
+    cdef int refuse(self, Stream stream, str reason, double now) except -1:
+        """Closes a connection that breaks the protocol."""
+        if stream.fd >= 0:
+            self.flush_stream(stream)
+            self.lost(stream, reason, False, now)
+        return 0
+
+    def receive_streams(self, double now):
+        """Takes what has come on ready connections, at most one piece of 64 KB each: how many were ready."""
+        cdef epoll_event events[EVENTS]
+        cdef int i, got
+        cdef Stream stream
+        self.now = now
+        self.closed_now.clear()
+        got = epoll_wait(self.poll_fd, events, EVENTS, 0)
+        for i in range(got):
+            stream = <Stream>events[i].data.ptr
+            if stream.fd < 0:
+                continue
+            if events[i].events & EPOLLOUT:
+                stream.wants_write = False
+                self.watch(stream, EPOLL_CTL_MOD)
+                self.mark(stream)
+            if stream.paused and events[i].events & (EPOLLERR | EPOLLHUP):
+                self.lost(stream, "reset while over its rate", False, now)
+            elif events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+                self.read_stream(stream, now)
+        self.closed_now.clear()
+        return got if got > 0 else 0
+
+    cdef int read_stream(self, Stream stream, double now) except -1:
+        cdef ssize_t got = recv(stream.fd, self.scratch, READ_BYTES, MSG_DONTWAIT)
+        if got == 0:
+            return self.lost(stream, "closed by the other side", True, now)
+        if got < 0:
+            if errno == EAGAIN or errno == EINTR:
+                return 0
+            return self.lost(stream, strerror(errno).decode(), False, now)
+        try:
+            if stream.layer is not None:
+                self.decrypt(stream, PyBytes_FromStringAndSize(<const char*>self.scratch, got), now)
+            else:
+                self.feed(stream, self.scratch, <uint32_t>got, now)
+        except Exception as error:
+            self.drop_stream(stream)
+            self.handler.failed(stream, error, now)
+        return 0
+
+    cdef int decrypt(self, Stream stream, bytes data, double now) except -1:
+        cdef bytes plain
+        layer = stream.layer
+        try:
+            plain = layer.received(data)
+        except ValueError as error:     # TlsError
+            self.take_wire(stream)
+            return self.refuse(stream, str(error), now)
+        self.take_wire(stream)
+        if plain:
+            self.feed(stream, <uint8_t*>PyBytes_AS_STRING(plain), <uint32_t>PyBytes_GET_SIZE(plain), now)
+        if layer.peer_closed and stream.fd >= 0:
+            self.lost(stream, "closed by the other side", True, now)
+        return 0
+
+    cdef int take_wire(self, Stream stream) except -1:
+        """What the TLS layer has for the socket goes to the output."""
+        cdef bytes wire = stream.layer.to_send()
+        if wire:
+            stream.append_out(<const uint8_t*>PyBytes_AS_STRING(wire), <uint32_t>PyBytes_GET_SIZE(wire))
+            self.mark(stream)
+        return 0
+
+    cdef int feed(self, Stream stream, uint8_t* data, uint32_t size, double now) except -1:
+        """Plain bytes of a stream. `data` may be changed (WebSocket masks are taken off in place)."""
+        cdef uint8_t* begin = data
+        cdef uint32_t used
+        if stream.kept_size:
+            stream.keep(data, size)
+            begin = stream.kept
+            size = stream.kept_size
+        used = self.take_apart(stream, begin, size, now)
+        if stream.restarted:
+            stream.restarted = False
+        elif stream.fd >= 0:
+            stream.keep_rest(begin, used, size)
+        return 0
+
+    cdef uint32_t take_apart(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        """Deals with what is whole: bytes used."""
+        cdef uint32_t used = 0
+        cdef uint32_t more
+        cdef int mode
+        while used < size and stream.fd >= 0 and not stream.paused:
+            mode = stream.mode
+            if mode == OPENING:
+                more = self.see_opening(stream, data + used, size - used, now)
+            elif mode == RT:
+                more = self.take_frames(stream, data + used, size - used, now)
+            elif mode == WEBSOCKET:
+                more = self.take_messages(stream, data + used, size - used, now)
+            elif mode == HTTP:
+                more = self.take_http(stream, data + used, size - used, now)
+            else:
+                more = size - used
+            used += more
+            if more == 0 and stream.mode == mode:
+                break
+        return used
+
+    cdef uint32_t see_opening(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        cdef bytes rest
+        what = self.handler.opening(stream, PyBytes_FromStringAndSize(<const char*>data, min(size, <uint32_t>OPENING_BYTES)))
+        if what is None:
+            if size >= OPENING_BYTES:
+                self.refuse(stream, "unknown protocol", now)
+            return 0
+        if what == "wait":
+            stream.paused = True
+            self.watch(stream, EPOLL_CTL_MOD)
+            self.paused.append(stream)
+            return 0
+        if what == "rt":
+            stream.mode = RT
+        elif what == "http":
+            stream.mode = HTTP
+        elif what == "tls" and stream.layer is not None:
+            # The handler has started TLS: all of this is ciphertext, and what is inside begins anew.
+            rest = PyBytes_FromStringAndSize(<const char*>data, size)
+            stream.kept_size = 0
+            stream.restarted = True
+            self.decrypt(stream, rest, now)
+            return size
+        else:
+            self.refuse(stream, "unknown protocol", now)
+        return 0
+
+    cdef uint32_t take_http(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        cdef uint32_t used
+        try:
+            used = self.handler.http(stream, PyBytes_FromStringAndSize(<const char*>data, min(size, <uint32_t>HEAD_BYTES)),
+                                     now)
+        except ProtocolError as error:
+            self.refuse(stream, str(error), now)
+            return 0
+        if used == 0 and size >= HEAD_BYTES:
+            self.refuse(stream, f"HTTP request head over {HEAD_BYTES} bytes", now)
+        return used
+
+    cdef uint32_t take_frames(self, Stream stream, const uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        """Length-prefixed packets of a byte stream."""
+        cdef const uint8_t* at = data
+        cdef const uint8_t* end = data + size
+        cdef const uint8_t* body
+        cdef uint64_t length
+        while at < end and stream.fd >= 0 and stream.mode == RT:
+            if stream.skip:
+                length = min(stream.skip, <uint64_t>(end - at))
+                stream.skip -= length
+                at += length
+                continue
+            body = read_varint(at, end if end - at < 5 else at + 5, &length)
+            if body == NULL:
+                if end - at >= 5:
+                    self.count(stream.member.room if stream.member is not None else None, DROPPED_MALFORMED, 1)
+                    self.refuse(stream, "frame length over 5 bytes", now)
+                break
+            if length > (self.packet_bytes_max if stream.member is not None else self.login_bytes_max):
+                self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
+                if stream.member is None or length > self.frame_skip_bytes_max:
+                    self.refuse(stream, f"frame of {length} bytes", now)
+                    break
+                stream.skip = length
+                at = body
+                continue
+            if length > <uint64_t>(end - body):
+                break
+            if self.over_rate(stream, now):
+                break
+            self.take_packet(stream, body, <uint32_t>length, now)
+            at = body + length
+        return <uint32_t>(at - data)
+
+    cdef int take_packet(self, Stream stream, const uint8_t* packet, uint32_t size, double now) except -1:
+        """One packet of a stream."""
+        cdef Header header
+        cdef Member member = stream.member
+        if scan_packet(packet, size, &header):
+            self.count(member.room if member is not None else None, DROPPED_MALFORMED, 1)
+            if member is None:
+                self.refuse(stream, "the first packet is no login", now)
+            return 0
+        if member is not None:
+            member.spend(size)
+            if header.op_code > 0:
+                return self.relay_packet(member, &header, packet, size, header.reliable == 0)
+            if header.op_code != OP_UDP_CONNECT and header.op_code != OP_PLAYER_READY:
+                self.count(member.room, DROPPED_OP_CODE, 1)
+                return 0
+        self.handler.control(stream, PyBytes_FromStringAndSize(<const char*>packet, size), now)
+        return 0
+
+    cdef bint over_rate(self, Stream stream, double now) except? -1:
+        """Whether the stream's peer is over its rate; the stream is then not read until resume()."""
+        if stream.member is None or stream.member.within_rate(now):
+            return False
+        stream.paused = True
+        self.watch(stream, EPOLL_CTL_MOD)
+        self.paused.append(stream)
+        self.count(stream.member.room, PAUSED_RATE, 1)
+        return True
+
+    def resume(self, double now):
+        """Reads on where a peer is below its rate again."""
+        cdef Stream stream
+        if not self.paused:
+            return
+        waiting = self.paused
+        self.paused = []
+        for stream in waiting:
+            if stream.fd < 0:
+                continue
+            stream.paused = False
+            try:
+                self.feed_kept(stream, now)
+                if stream.fd >= 0 and not stream.paused:
+                    self.watch(stream, EPOLL_CTL_MOD)
+            except Exception as error:
+                self.drop_stream(stream)
+                self.handler.failed(stream, error, now)
+
+    cdef int feed_kept(self, Stream stream, double now) except -1:
+        cdef uint32_t size = stream.kept_size
+        cdef uint32_t used = self.take_apart(stream, stream.kept, size, now)
+        if stream.fd >= 0:
+            stream.keep_rest(stream.kept, used, size)
+        return 0
+
+    # ---- WebSocket
+
+    cdef uint32_t take_messages(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        """WebSocket frames (RFC 6455 section 5.2): binary messages of length-prefixed packets, and control frames."""
+        cdef uint8_t* at = data
+        cdef uint8_t* end = data + size
+        cdef uint8_t* body
+        cdef uint8_t* mask
+        cdef uint64_t length
+        cdef uint32_t i, head
+        cdef int op_code
+        cdef bint last
+        while end - at >= 2 and stream.fd >= 0 and stream.mode == WEBSOCKET and not stream.paused:
+            op_code = at[0] & 0x0f
+            last = (at[0] & 0x80) != 0
+            length = at[1] & 0x7f
+            if at[0] & 0x70 or not at[1] & 0x80:
+                self.close_websocket(stream, 1002, "WebSocket frame unmasked or with reserved bits", now)
+                break
+            head = 2
+            if length == 126:
+                if end - at < 4:
+                    break
+                length = <uint64_t>at[2] << 8 | at[3]
+                head = 4
+            elif length == 127:
+                if end - at < 10:
+                    break
+                length = 0
+                for i in range(8):
+                    length = length << 8 | at[2 + i]
+                head = 10
+            if length + (stream.message_size if stream.in_message else 0) > MESSAGE_BYTES:
+                self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
+                self.close_websocket(stream, 1009, f"WebSocket message over {MESSAGE_BYTES} bytes", now)
+                break
+            if length + 4 > <uint64_t>(end - at - head):
+                break
+            if self.over_rate(stream, now):
+                break
+            mask = at + head
+            body = mask + 4
+            for i in range(<uint32_t>length):
+                body[i] ^= mask[i & 3]
+            at = body + length
+            if op_code >= 8:
+                if not last or length > 125:
+                    self.close_websocket(stream, 1002, "WebSocket control frame too long or in pieces", now)
+                elif op_code == 8:
+                    self.answer_control(stream, 0x88, body, min(<uint32_t>length, <uint32_t>2))
+                    self.flush_stream(stream)
+                    self.lost(stream, "closed by the other side", True, now)
+                elif op_code == 9:
+                    self.answer_control(stream, 0x8a, body, <uint32_t>length)
+                elif op_code != 10:
+                    self.close_websocket(stream, 1002, "unknown WebSocket frame", now)
+            elif op_code == 2 and not stream.in_message:
+                if last:
+                    self.take_message(stream, body, <uint32_t>length, now)
+                else:
+                    self.keep_fragment(stream, body, <uint32_t>length)
+            elif op_code == 0 and stream.in_message:
+                self.keep_fragment(stream, body, <uint32_t>length)
+                if last:
+                    stream.in_message = False
+                    self.take_message(stream, stream.message, stream.message_size, now)
+                    PyMem_Free(stream.message)
+                    stream.message = NULL
+                    stream.message_size = 0
+            elif op_code == 1:
+                self.close_websocket(stream, 1003, "WebSocket text where packets are binary", now)
+            else:
+                self.close_websocket(stream, 1002, "WebSocket frame out of turn", now)
+        return <uint32_t>(at - data)
+
+    cdef int keep_fragment(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
+        cdef uint8_t* grown = <uint8_t*>PyMem_Realloc(stream.message, stream.message_size + size + 1)
+        if grown == NULL:
+            raise MemoryError
+        stream.message = grown
+        memcpy(grown + stream.message_size, data, size)
+        stream.message_size += size
+        stream.in_message = True
+        return 0
+
+    cdef int take_message(self, Stream stream, const uint8_t* at, uint32_t size, double now) except -1:
+        """The packets of one message. Its rate was looked at before; they may overdraw it."""
+        cdef const uint8_t* end = at + size
+        cdef const uint8_t* body
+        cdef uint64_t length
+        cdef Room room
+        while at < end and stream.fd >= 0:
+            room = stream.member.room if stream.member is not None else None
+            body = read_varint(at, end, &length)
+            if body == NULL or length > <uint64_t>(end - body) or length == 0:
+                self.count(room, DROPPED_MALFORMED, 1)
+                if stream.member is None:
+                    self.refuse(stream, "the first packet is no login", now)
+                return 0
+            if length > (self.packet_bytes_max if stream.member is not None else self.login_bytes_max):
+                self.count(room, DROPPED_OVERSIZE, 1)
+                if stream.member is None:
+                    self.refuse(stream, f"frame of {length} bytes", now)
+            else:
+                self.take_packet(stream, body, <uint32_t>length, now)
+            at = body + length
+        return 0
+
+    cdef int answer_control(self, Stream stream, uint8_t first, const uint8_t* body, uint32_t size) except -1:
+        cdef uint8_t frame[128]
+        frame[0] = first
+        frame[1] = <uint8_t>size
+        memcpy(frame + 2, body, size)
+        return self.put_raw(stream, frame, 2 + size)
+
+    cdef int close_websocket(self, Stream stream, int code, str reason, double now) except -1:
+        cdef uint8_t body[2]
+        body[0] = <uint8_t>(code >> 8)
+        body[1] = <uint8_t>(code & 0xff)
+        self.answer_control(stream, 0x88, body, 2)
+        return self.refuse(stream, reason, now)
+
+    # ---- out
+
+    def flush(self):
+        """Sends what this tick has made: each peer's packets in as few datagrams and writes as they fit."""
+        cdef int i = 0
+        cdef Stream stream
+        if self.datagram_count:
+            self.flush_datagrams()
+        while i < self.dirty_count:
+            stream = <Stream>self.dirty[i]
+            Py_DECREF(stream)
+            i += 1
+            stream.dirty = False
+            if stream.fd >= 0 and not stream.wants_write:
+                self.flush_stream(stream)
+        self.dirty_count = 0
+
+    cdef int flush_datagrams(self) except -1:
+        cdef int i, sent, count = 0, at = 0
+        cdef Datagram* datagram
+        cdef Member member
+        for i in range(self.datagram_count):
+            datagram = &self.datagrams[i]
+            if datagram.member == NULL:
+                continue
+            member = <Member>datagram.member
+            member.datagram = -1
+            self.outgoing_parts[count].iov_base = datagram.bytes
+            self.outgoing_parts[count].iov_len = datagram.size
+            memset(&self.outgoing[count], 0, sizeof(mmsghdr))
+            self.outgoing[count].msg_hdr.msg_name = &member.raw_address[0]
+            self.outgoing[count].msg_hdr.msg_namelen = member.raw_size
+            self.outgoing[count].msg_hdr.msg_iov = &self.outgoing_parts[count]
+            self.outgoing[count].msg_hdr.msg_iovlen = 1
+            count += 1
+        self.datagram_count = 0
+        while at < count:
+            sent = sendmmsg(self.udp_fd, self.outgoing + at, count - at, MSG_DONTWAIT)
+            if sent > 0:
+                at += sent
+            elif errno == EAGAIN or errno == ENOBUFS:
+                # The device is full. These packets are unreliable: late is worse than lost.
+                self.count(None, DROPPED_UDP_SEND, count - at)
+                break
+            elif errno != EINTR:
+                self.count(None, DROPPED_UDP_SEND, 1)           # this one cannot go (EMSGSIZE, EPERM, unreachable)
+                at += 1
+        self.count(None, DATAGRAMS_OUT, count)
+        return 0
+
+    cdef int flush_stream(self, Stream stream) except -1:
+        cdef ssize_t sent
+        cdef bint blocked = False
+        cdef bytes record
+        while stream.fd >= 0 and not blocked:
+            if stream.out_size == stream.out_at:
+                if not stream.records:
+                    break
+                record = bytes(stream.records.pop(0))
+                stream.records_bytes -= <uint32_t>len(record)
+                try:
+                    stream.layer.encrypt(record)
+                except ValueError:      # TlsError: the other side has said goodbye; that is about to be read
+                    stream.records.clear()
+                    stream.records_bytes = 0
+                    break
+                self.take_wire(stream)
+                continue
+            sent = send(stream.fd, stream.out + stream.out_at, stream.out_size - stream.out_at,
+                        MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent >= 0:
+                self.count(None, WRITES_OUT, 1)
+                stream.out_at += <uint32_t>sent
+                if stream.out_at == stream.out_size:
+                    stream.out_at = stream.out_size = 0
+            elif errno == EAGAIN:
+                blocked = True
+            elif errno != EINTR:
+                # The other side is gone; its reset is about to be read, and told from there.
+                stream.out_at = stream.out_size = stream.records_bytes = 0
+                if stream.records:
+                    stream.records.clear()
+        if blocked and stream.fd >= 0 and not stream.wants_write:
+            stream.wants_write = True
+            self.watch(stream, EPOLL_CTL_MOD)
+        elif not blocked:
+            if stream.out_capacity > KEEP_BYTES:
+                PyMem_Free(stream.out)
+                stream.out = NULL
+                stream.out_capacity = 0
+            if stream.finishing and stream.fd >= 0:
+                if stream.layer is not None and not stream.goodbye_said:
+                    stream.goodbye_said = True
+                    stream.layer.close()
+                    self.take_wire(stream)
+                    return self.flush_stream(stream)
+                shutdown(stream.fd, SHUT_WR)
+        return 0

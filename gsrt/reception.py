@@ -1,0 +1,284 @@
+"""Reception: what the relay cannot decide by itself. What a new connection speaks, whose login this is, who has gone.
+
+It also keeps the connections that are not logged in yet: each has a deadline, and there are only so many, per address
+and in all. Over the bound the oldest gives way, so that a crowd at the door never keeps a player out.
+"""
+
+from __future__ import annotations
+
+from gsrt._core import Packet, ProtocolError
+from gsrt._relay import format_address
+from gsrt.protocol import rt
+from gsrt.transports import opening
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt._relay import Member, Stream
+    from gsrt.log import Log
+    from gsrt.profile import Profile
+    from gsrt.session import Player
+    from gsrt.sessions import Sessions
+    from gsrt.transports.tls import ServerContext
+
+COUNTERS = (
+    "connections_accepted",
+    "connections_refused_full",
+    "connections_refused_descriptors",
+    "pending_gave_way",
+    "pending_deadline",
+    "closed_protocol",
+    "closed_orderly",
+    "closed_lost",
+    "closed_error",
+    "logins",
+    "logins_refused",
+    "udp_logins",
+    "udp_logins_refused",
+    "peers_cut",
+    "tls_unavailable",
+    "http_requests",
+)
+
+
+class Pending:
+    """A connection that has not logged in."""
+
+    __slots__ = ("address", "deadline")
+
+    def __init__(self, address: str, deadline: float) -> None:
+        self.address = address
+        self.deadline = deadline
+
+
+class Reception:
+    """The relay's handler. `certificate` (paths of certificate and key) is set when there is one; `tls_coming` while one
+    is being made."""
+
+    def __init__(self, profile: Profile, log: Log) -> None:
+        self.profile = profile
+        self.log = log
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.certificate: tuple[str, str] | None = None
+        self.tls_coming = False
+        self._tls: ServerContext | None = None
+        self._pending: dict[Stream, Pending] = {}  # oldest first
+        self._by_address: dict[str, dict[Stream, None]] = {}
+        self._sessions: Sessions | None = None
+
+    @property
+    def sessions(self) -> Sessions:
+        assert self._sessions is not None
+        return self._sessions
+
+    @sessions.setter
+    def sessions(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @property
+    def pending(self) -> int:
+        """Connections that are not logged in."""
+        return len(self._pending)
+
+    # The door
+
+    def admit(self, stream: Stream, address: str, now: float) -> None:
+        """A new connection from `address` (without port). The oldest that are not logged in give way to it."""
+        self.counters["connections_accepted"] += 1
+        mates = self._by_address.setdefault(address, {})
+        if len(mates) >= self.profile.pending_per_address_max:
+            self._give_way(next(iter(mates)), "too many connections without a login from one address")
+            mates = self._by_address.setdefault(address, {})
+        if len(self._pending) >= self.profile.pending_connections_max:
+            self.make_room()
+            mates = self._by_address.setdefault(address, {})
+        self._pending[stream] = Pending(address, now + self.profile.login_seconds)
+        mates[stream] = None
+
+    def make_room(self) -> bool:
+        """Closes the oldest connection that is not logged in; False if there is none."""
+        for stream in self._pending:
+            self._give_way(stream, "too many connections without a login")
+            return True
+        return False
+
+    def next_timer(self) -> float | None:
+        """When the oldest pending connection's time is up."""
+        for pending in self._pending.values():
+            return pending.deadline
+        return None
+
+    def expire(self, now: float) -> None:
+        """Closes connections that have not logged in within their time."""
+        while self._pending:
+            stream, pending = next(iter(self._pending.items()))
+            if pending.deadline > now:
+                return
+            self._forget(stream)
+            self.counters["pending_deadline"] += 1
+            self.log.limited(
+                "warn", "pending_deadline", "no login in time", address=stream.peer_name, seconds=self.profile.login_seconds
+            )
+            stream.close()
+
+    def _give_way(self, stream: Stream, reason: str) -> None:
+        self._forget(stream)
+        self.counters["pending_gave_way"] += 1
+        self.log.limited("warn", "pending_gave_way", "connection gave way", address=stream.peer_name, reason=reason)
+        stream.close()
+
+    def _forget(self, stream: Stream) -> None:
+        pending = self._pending.pop(stream, None)
+        if pending is None:
+            return
+        mates = self._by_address[pending.address]
+        del mates[stream]
+        if not mates:
+            del self._by_address[pending.address]
+
+    # What the relay passes up (see _relay)
+
+    def opening(self, stream: Stream, data: bytes) -> str | None:
+        what = opening.classify(data)
+        if what != "tls":
+            return what
+        if stream.layer is not None:
+            return "unknown"  # TLS inside TLS
+        if self.certificate is not None:
+            from gsrt.transports import tls
+
+            if self._tls is None:
+                self._tls = tls.make_context(*self.certificate)
+            stream.start_tls(tls.TlsLayer(self._tls))
+            return "tls"
+        if self.tls_coming:
+            return "wait"
+        self.counters["tls_unavailable"] += 1
+        self.log.limited(
+            "warn",
+            "tls_unavailable",
+            "client refused: it speaks TLS and there is no certificate",
+            address=stream.peer_name,
+            todo="see the certificate's error at start-up",
+        )
+        return "unknown"
+
+    def http(self, stream: Stream, data: bytes, now: float) -> int:
+        from gsrt.protocol import http, websocket
+
+        parsed = http.parse_head(data)
+        if parsed is None:
+            return 0
+        head, used = parsed
+        self.counters["http_requests"] += 1
+        if websocket.is_upgrade(head):
+            try:
+                stream.write(websocket.accept(head))
+            except websocket.UpgradeRefused as error:
+                stream.write(error.response)
+                stream.finish()
+            else:
+                stream.start_websocket()
+            return used
+        stream.write(self._page(head.method, head.target))
+        stream.finish()
+        return used
+
+    def control(self, stream: Stream, packet: bytes, now: float) -> None:
+        player: Player | None = stream.owner
+        message = Packet.decode(packet)
+        if player is not None:
+            if message.op_code == rt.OP_UDP_CONNECT:
+                player.udp_confirmed()
+            elif message.op_code == rt.OP_PLAYER_READY:
+                player.ready(now)
+            return
+        player = self._authenticated(message, stream.peer_name) if message.op_code == rt.OP_LOGIN else None
+        if player is None:
+            # Closed without a word: a LoginResult that says no sends the C# client into a hot loop.
+            if message.op_code != rt.OP_LOGIN:
+                self.counters["closed_protocol"] += 1
+                self.log.limited(
+                    "warn", "no_login", "the first packet is no login", address=stream.peer_name, op_code=message.op_code
+                )
+            self._forget(stream)
+            stream.close()
+            return
+        self._forget(stream)
+        self.counters["logins"] += 1
+        player.log_in(stream, now)
+
+    def datagram(self, address: bytes, packet: bytes, member: Member | None, now: float) -> None:
+        player = self._authenticated(Packet.decode(packet), None)
+        if player is not None and player.udp_login(address, now):
+            self.counters["udp_logins"] += 1
+            return
+        self.counters["udp_logins_refused"] += 1
+        self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address))
+
+    def closed(self, stream: Stream, reason: str, orderly: bool, now: float) -> None:
+        player: Player | None = stream.owner
+        if player is not None:
+            stream.owner = None
+            self.counters["closed_orderly" if orderly else "closed_lost"] += 1
+            player.lost(reason, orderly, now)
+            return
+        self._forget(stream)
+        if not orderly:
+            self.counters["closed_protocol"] += 1
+            self.log.limited("warn", "closed_protocol", "connection refused", address=stream.peer_name, reason=reason)
+
+    def failed(self, stream: Stream | None, error: Exception, now: float) -> None:
+        """A fault of ours, or bytes that only the upper layers could judge; the connection is closed, nothing else."""
+        self.counters["closed_error"] += 1
+        name = None if stream is None else stream.peer_name
+        kind = "protocol" if isinstance(error, ProtocolError) else "error"
+        self.log.limited(
+            "error" if kind == "error" else "warn",
+            f"failed_{kind}",
+            "connection closed",
+            address=name,
+            reason=f"{type(error).__name__}: {error}",
+        )
+        if stream is None:
+            return
+        player: Player | None = stream.owner
+        if player is not None:
+            stream.owner = None
+            player.lost(f"{type(error).__name__}", False, now)
+        self._forget(stream)
+
+    def cut(self, member: Member, reason: str, now: float) -> None:
+        """A peer is over a limit that ends its connection."""
+        self.counters["peers_cut"] += 1
+        player: Player = member.owner
+        player.cut(reason, now)
+
+    def _authenticated(self, message: Packet, address: str | None) -> Player | None:
+        """Whose login this is; None, counted, for one that is not sound or whose token opens nothing."""
+        try:
+            login = rt.parse_login(message)
+        except ProtocolError as error:
+            reason = str(error)
+        else:
+            player = self.sessions.holder(login.token)
+            if player is not None:
+                return player
+            reason = "its token is wrong, revoked, or of a session that has ended"
+        if address is not None:
+            self.counters["logins_refused"] += 1
+            self.log.limited("warn", "login_refused", "login refused", address=address, reason=reason)
+        return None
+
+    def _page(self, method: str, target: str) -> bytes:
+        from gsrt import __version__
+        from gsrt.protocol import http
+
+        if method not in ("GET", "HEAD"):
+            return http.response(405, b"only GET is answered here\n", headers=(("Allow", "GET, HEAD"),))
+        path = target.partition("?")[0]
+        if path == "/healthz":
+            return http.response(200, b"ok\n", method=method)
+        if path == "/":
+            text = f"gsrt {__version__}: {self.sessions.connected} players in {len(self.sessions)} sessions\n"
+            return http.response(200, text.encode(), method=method)
+        return http.response(404, b"there is / and /healthz\n", method=method)

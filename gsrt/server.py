@@ -1,0 +1,397 @@
+"""The loop: owns every socket, the clock, the entropy and the order of a tick.
+
+One tick: wait, until something is ready or due -> drain UDP -> drain TCP -> due timers -> flush each peer once ->
+housekeeping. With a tick time (`--tick MS`) a flush is at least that long after the one before: what comes meanwhile is
+taken and sent together.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+
+from gsrt._relay import Relay
+from gsrt.log import Log
+from gsrt.profile import Profile
+from gsrt.reception import Reception
+from gsrt.requests import describe_created, handle
+from gsrt.session import House, Session
+from gsrt.sessions import Sessions
+from gsrt.timers import Timers
+from gsrt.tokens import Tokens
+from gsrt.transports.certificate import CertificateError, CertificateMaker
+from gsrt.transports.control import ControlServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt.cli.serve import Options
+
+BACKLOG = 1024  # connections the kernel keeps until they are accepted
+ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
+PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at again
+PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
+DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection
+
+ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no descriptor for one
+
+# What a selector key stands for.
+UDP, STREAMS, LISTENER, CERTIFICATE, WAKE = "udp", "streams", "listener", "certificate", "wake"
+
+# Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+
+
+class ServeError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """A listening TCP socket and a UDP socket of one port number (0: any that is free); ServeError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    attempts = PORT_ATTEMPTS if port == 0 else 1
+    for attempt in range(attempts):
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        kind = "TCP"
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind((host, port))
+            kind = "UDP"
+            datagrams.bind((host, listener.getsockname()[1]))
+            kind = "TCP"
+            listener.listen(BACKLOG)
+            return listener, datagrams
+        except OSError as error:
+            listener.close()
+            datagrams.close()
+            if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
+                continue
+            raise ServeError(_why_not_bound(error, host, port, kind)) from None
+    raise AssertionError("the loop above returns or raises")
+
+
+def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{kind} port {port} is in use by another program: end it (ss -lnptu shows it) or choose another --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs the right to bind ports under 1024: choose another --port"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host} is no address of this machine: use 0.0.0.0 for all of them, or see `ip address`"
+    return f"cannot listen at {host} port {port} ({kind}): {error.strerror}"
+
+
+def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
+    """Asks for the profile's UDP buffers; the kernel gives what it may."""
+    for forced, plain, size in (
+        (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes),
+        (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes),
+    ):
+        try:
+            datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raises the limit on file descriptors as far as needed and allowed: what it is now."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
+class Server:
+    """A running server: made with its options, it listens; run() is the loop until stop()."""
+
+    def __init__(self, options: Options, log: Log) -> None:
+        """Opens the sockets. Raises ServeError, ProfileError, ControlError or CertificateError."""
+        self.log = log
+        self.clock = time.monotonic
+        self.began = self.clock()
+        self.profile = Profile.load(options.profile)
+        self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
+        self.host = options.host
+        self._stopping = False
+        self._ticks = 0
+        self._worst_tick = 0.0
+        self._flushed_at = 0.0
+        self._accept_again: float | None = None
+        self._options = options
+
+        limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
+        if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
+            log.warn("few file descriptors", allowed=limit, todo="raise the limit (ulimit -n, or LimitNOFILE= in the unit)")
+        self._listener, self._datagrams = bind_port(options.host, options.port)
+        self.port: int = self._listener.getsockname()[1]
+        enlarge_buffers(self._datagrams, self.profile)
+        self.control = ControlServer(
+            options.control,
+            lambda request: handle(self, request),
+            clients_max=self.profile.control_clients_max,
+            line_bytes_max=self.profile.control_line_bytes_max,
+            idle_seconds=self.profile.control_idle_seconds,
+            log=log,
+        )
+        self.timers = Timers()
+        self.reception = Reception(self.profile, log)
+        self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception)
+        tokens = Tokens(os.urandom)
+        self.sessions = Sessions(House(self.relay, tokens, self.timers, self.profile, log), os.urandom)
+        self.reception.sessions = self.sessions
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._datagrams, selectors.EVENT_READ, UDP)
+        self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
+        self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
+        self.control.register(self._selector)
+        self._maker: CertificateMaker | None = None
+
+    # Life
+
+    def run(self) -> None:
+        """The loop, until stop()."""
+        self._prepare_tls()
+        while not self._stopping:
+            self._turn()
+
+    def stop(self) -> None:
+        """The loop ends after the tick it is in."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Says goodbye to all players, closes everything."""
+        self.sessions.end_all("the server is shutting down")
+        self.relay.flush()
+        for stream in list(self.relay.streams.values()):
+            stream.close()
+        if self._maker is not None:
+            self._maker.cancel()
+        self.control.close()
+        self._selector.close()
+        self._listener.close()
+        self._datagrams.close()
+        os.close(self._spare)
+
+    def wake_on_signals(self) -> None:
+        """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._wake = (reader, writer)
+        self._selector.register(reader, selectors.EVENT_READ, WAKE)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+
+    def public_host(self) -> str:
+        """The address that players are told: the one listened at, or this machine's own on its network."""
+        if self.host not in ("0.0.0.0", "::", ""):
+            return self.host
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing; asks the kernel which address it would use
+                return str(probe.getsockname()[0])
+            except OSError:
+                return "127.0.0.1"
+
+    def loop_figures(self) -> dict[str, float]:
+        return {"ticks": self._ticks, "worstTickMs": self._worst_tick * 1000, "tickMs": self.tick * 1000}
+
+    # The tick
+
+    def _turn(self) -> None:
+        events = self._selector.select(self._timeout())
+        now = self.clock()
+        if self.tick and events and now < self._flushed_at + self.tick:
+            # What comes until then is taken with it, at the cost of one wake-up.
+            time.sleep(self._flushed_at + self.tick - now)
+            events = self._selector.select(0)
+            now = self.clock()
+        ready = {key.data for key, _ in events}
+        if UDP in ready:
+            self.relay.receive_datagrams(now)
+        if STREAMS in ready:
+            self.relay.receive_streams(now)
+        if self.relay.paused_count:
+            self.relay.resume(now)
+        for member, reason in self.relay.take_doomed():
+            self.reception.cut(member, reason, now)
+        if LISTENER in ready:
+            self._accept(now)
+        if self.control in ready:
+            for key, mask in events:
+                if key.data is self.control:
+                    self.control.on_event(key.fd, mask, now)
+        if CERTIFICATE in ready:
+            self._certificate_made()
+        self.timers.run(now)
+        self.reception.expire(now)
+        self.control.expire(now)
+        if self._accept_again is not None and now >= self._accept_again:
+            self._accept_again = None
+            self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
+        if self.relay.has_output:
+            self.relay.flush()
+            self._flushed_at = now
+        self._ticks += 1
+        taken = self.clock() - now
+        if taken > self._worst_tick:
+            self._worst_tick = taken
+
+    def _timeout(self) -> float | None:
+        """Seconds to the next thing that is due; None: nothing is."""
+        due = [
+            when
+            for when in (
+                self.timers.next(),
+                self.reception.next_timer(),
+                self.control.next_timer(),
+                self._accept_again,
+            )
+            if when is not None
+        ]
+        wait = None if not due else max(min(due) - self.clock(), 0.0)
+        if self.relay.paused_count:
+            return PAUSED_SECONDS if wait is None else min(wait, PAUSED_SECONDS)
+        return wait
+
+    def _accept(self, now: float) -> None:
+        for _ in range(ACCEPTS_PER_TICK):
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._out_of_descriptors(error, now)
+                return
+            if len(self.relay.streams) >= self.profile.connections_max and not self.reception.make_room():
+                connection.close()
+                self.reception.counters["connections_refused_full"] += 1
+                self.log.limited("warn", "full", "connection refused: as many are open as the profile allows",
+                                 address=address[0], connections_max=self.profile.connections_max)
+                continue
+            self._tune(connection)
+            stream = self.relay.add_stream(connection.detach(), f"{address[0]}:{address[1]}")
+            self.reception.admit(stream, address[0], now)
+
+    def _tune(self, connection: socket.socket) -> None:
+        """Sends small packets at once, and notices within the profile's times that the other side is no more."""
+        profile = self.profile
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, profile.keepalive_idle_seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, profile.keepalive_interval_seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, profile.keepalive_probes)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(profile.user_timeout_seconds * 1000))
+        except OSError:
+            pass  # already reset by the other side, which the first read will tell
+
+    def _out_of_descriptors(self, error: OSError, now: float) -> None:
+        """No descriptor for a new connection: the oldest that has not logged in gives one; else this one is refused."""
+        self.log.limited("error", "descriptors", "no new connection can be taken", reason=error.strerror,
+                         todo="raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)")
+        self.reception.counters["connections_refused_descriptors"] += 1
+        if self.reception.make_room():
+            return
+        os.close(self._spare)
+        try:
+            self._listener.accept()[0].close()
+        except OSError:
+            pass
+        try:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._spare = os.dup(self._datagrams.fileno())
+        self._selector.unregister(self._listener)
+        self._accept_again = now + ACCEPT_PAUSE_SECONDS
+
+    # TLS
+
+    def _prepare_tls(self) -> None:
+        """Loads the certificate, or has one made; the server listens meanwhile."""
+        options = self._options
+        if options.cert is not None and options.key is not None:
+            from gsrt.transports.certificate import check_pair
+
+            check_pair(options.cert, options.key)
+            self._use_certificate(options.cert, options.key)
+            return
+        maker = CertificateMaker(options.state_dir)
+        existing = maker.existing()
+        if existing is not None:
+            self._use_certificate(*existing)
+            return
+        try:
+            descriptor = maker.start()
+        except CertificateError as error:
+            self._no_tls(error)
+            return
+        self._maker = maker
+        self.reception.tls_coming = True
+        self._selector.register(descriptor, selectors.EVENT_READ, CERTIFICATE)
+        self._maker_descriptor = descriptor
+
+    def _certificate_made(self) -> None:
+        assert self._maker is not None
+        self._selector.unregister(self._maker_descriptor)
+        maker, self._maker = self._maker, None
+        self.reception.tls_coming = False
+        try:
+            cert, key = maker.finish()
+        except CertificateError as error:
+            self._no_tls(error)
+            return
+        self.log.info("certificate made", path=cert)
+        self._use_certificate(cert, key)
+
+    def _use_certificate(self, cert: str, key: str) -> None:
+        """From now on TLS connections are taken; the TLS library itself loads with the first of them."""
+        self.reception.certificate = (cert, key)
+
+    def _no_tls(self, error: Exception) -> None:
+        self.log.error("no TLS: official clients of 2017 and later cannot connect", reason=str(error))
+
+
+def serve(options: Options) -> int:
+    """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
+    log = Log(sys.stderr, time.monotonic)
+    try:
+        server = Server(options, log)
+    except (ServeError, CertificateError) as error:
+        log.error("cannot start", reason=str(error))
+        return 1
+    server.wake_on_signals()
+    log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
+    if options.demo:
+        session = server.sessions.create(options.demo, server.clock(), lasting=True)
+        print(_invitation(server, session), flush=True)
+    try:
+        server.run()
+    finally:
+        server.close()
+    log.info("stopped")
+    return 0
+
+
+def _invitation(server: Server, session: Session) -> str:
+    """The lines that bring the players of a session in."""
+    created = describe_created(server, session, server.public_host())
+    lines = [f"A session is open. In a terminal each, on this machine or another ({created['host']}):"]
+    lines += [
+        f"  gsrt join {created['host']} {created['port']} {each['accessToken']}    # {each['playerId']}"
+        for each in created["players"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,317 @@
+"""Session and Player: who is in, and what each is told.
+
+The connect sequence and the messages are those of docs/PROTOCOL.md. A session knows no socket and no clock: streams and
+members come from the relay, `now` (seconds) with each call, later things go to the Timers.
+"""
+
+from __future__ import annotations
+
+from gsrt._relay import Member, Room
+from gsrt.protocol import rt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gsrt._relay import Relay, Stream
+    from gsrt.log import Log
+    from gsrt.profile import Profile
+    from gsrt.timers import Timer, Timers
+    from gsrt.tokens import Tokens
+
+PLAYER_ID_CHARACTERS_MAX = 128
+
+# What a player can be. Absent: the connection was lost, the others do not know yet. Kicked: for good.
+EXPECTED = "expected"
+JOINING = "joining"
+READY = "ready"
+ABSENT = "absent"
+GONE = "gone"
+KICKED = "kicked"
+
+
+class SessionError(Exception):
+    """Something that cannot be done with a session; the message says why and what to do."""
+
+
+class House:
+    """What all sessions of a server share."""
+
+    __slots__ = ("log", "profile", "relay", "timers", "tokens")
+
+    def __init__(self, relay: Relay, tokens: Tokens, timers: Timers, profile: Profile, log: Log) -> None:
+        self.relay = relay
+        self.tokens = tokens
+        self.timers = timers
+        self.profile = profile
+        self.log = log
+
+
+class Player:
+    """Someone the session expects: a name, a peer id, two tokens, and the connection when there is one."""
+
+    __slots__ = (
+        "access_token",
+        "announced",
+        "grace",
+        "hello",
+        "hellos_left",
+        "member",
+        "peer_id",
+        "player_id",
+        "reconnect_token",
+        "session",
+        "state",
+    )
+
+    def __init__(self, session: Session, player_id: str, peer_id: int) -> None:
+        self.session = session
+        self.player_id = player_id
+        self.peer_id = peer_id
+        self.member = Member(session.room, peer_id)
+        self.member.owner = self
+        self.access_token = session.house.tokens.issue(self)
+        self.reconnect_token = session.house.tokens.issue(self)
+        self.state = EXPECTED
+        self.announced = False  # the others believe that it is here
+        self.grace: Timer | None = None
+        self.hello: Timer | None = None
+        self.hellos_left = 0
+
+    @property
+    def stream(self) -> Stream | None:
+        """The connection, or None."""
+        return self.member.stream
+
+    # What the player's client does
+
+    def log_in(self, stream: Stream, now: float) -> None:
+        """A login with one of the player's tokens has come on `stream`; an older connection gives way."""
+        house = self.session.house
+        older = self.member.stream
+        if older is not None:
+            older.owner = None
+            house.log.info("replaced", **self._named(stream), older=older.peer_name)
+            self.member.detach()
+            older.close()
+        self._stop_timers()
+        self.session.keep()
+        self.member.attach(stream)
+        stream.owner = self
+        self.state = JOINING
+        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._others()))
+        house.log.info("login", **self._named(stream), leg=stream.kind)
+
+    def udp_login(self, address: bytes, now: float) -> bool:
+        """The UDP login has come from `address`: acknowledged over the stream and by UDP. False where it has no place:
+        no connection, or one over WebSocket, whose clients have no UDP and fail at its messages."""
+        stream = self.member.stream
+        if stream is None or stream.is_websocket:
+            return False
+        self.member.bind(address)
+        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._others(), fast=True))
+        self.session.house.timers.cancel(self.hello)
+        self.hellos_left = self.session.house.profile.udp_hello_attempts
+        self._say_hello(now)
+        return True
+
+    def udp_confirmed(self) -> None:
+        """The client has said that datagrams reach it."""
+        self.member.confirm_udp()
+        self.session.house.timers.cancel(self.hello)
+        self.hello = None
+
+    def ready(self, now: float) -> None:
+        """The client is ready: it gets what was held for it, and the others are told."""
+        if self.state != JOINING:
+            return
+        self.state = READY
+        self.member.open()
+        if not self.announced:
+            self.announced = True
+            self.session.tell_others(self, rt.player_connect_frame)
+        self.session.house.log.info("ready", **self._named(self.stream))
+
+    def lost(self, reason: str, orderly: bool, now: float) -> None:
+        """The connection is over. After an orderly close the others know at once; after a loss there is a time in
+        which the player can come back without anyone having noticed."""
+        house = self.session.house
+        self._stop_timers()
+        self.member.detach()
+        if orderly or not self.announced or house.profile.grace_seconds == 0:
+            self._leave(reason, now)
+            return
+        self.state = ABSENT
+        self.grace = house.timers.set(now + house.profile.grace_seconds, lambda later: self._leave(reason, later))
+        house.log.info("lost", **self._named(None), reason=reason, grace=house.profile.grace_seconds)
+
+    # What the server does
+
+    def cut(self, reason: str, now: float) -> None:
+        """Ends the player's connection for a limit it is over; it may come back."""
+        stream = self.member.stream
+        self._stop_timers()
+        self.member.detach()
+        if stream is not None:
+            stream.owner = None
+            stream.close()
+        self.session.house.log.warn("cut", **self._named(stream), reason=reason)
+        self._leave(reason, now)
+
+    def kick(self, now: float) -> None:
+        """Ends the player's connection and takes both tokens back."""
+        stream = self.member.stream
+        self._revoke()
+        self._stop_timers()
+        self.member.detach()
+        if stream is not None:
+            stream.owner = None
+            stream.close()
+        self._leave("kicked", now)
+        self.state = KICKED
+
+    def dismiss(self) -> None:
+        """The session is over."""
+        stream = self.member.stream
+        self._revoke()
+        self._stop_timers()
+        self.member.leave()
+        if stream is not None:
+            stream.owner = None
+            stream.close()
+        self.state = GONE
+
+    def _say_hello(self, now: float) -> None:
+        """Says over UDP that datagrams can be had, until the client answers or the attempts are used up."""
+        house = self.session.house
+        self.member.send_datagram(rt.udp_connect_frame())
+        self.hellos_left -= 1
+        self.hello = None
+        if self.hellos_left > 0 and not self.member.udp_confirmed:
+            self.hello = house.timers.set(now + house.profile.udp_hello_interval_seconds, self._say_hello)
+
+    def _leave(self, reason: str, now: float) -> None:
+        self.grace = None
+        self.member.leave()
+        self.state = GONE
+        if self.announced:
+            self.announced = False
+            self.session.tell_others(self, rt.player_disconnect_frame)
+        self.session.house.log.info("left", **self._named(None), reason=reason)
+        self.session.rest(now)
+
+    def _revoke(self) -> None:
+        self.session.house.tokens.revoke(self.access_token)
+        self.session.house.tokens.revoke(self.reconnect_token)
+
+    def _stop_timers(self) -> None:
+        timers = self.session.house.timers
+        timers.cancel(self.grace)
+        timers.cancel(self.hello)
+        self.grace = self.hello = None
+
+    def _others(self) -> list[int]:
+        """The peers that a newcomer is told of; it adds itself when it is ready."""
+        return [each.peer_id for each in self.session.players if each.announced and each is not self]
+
+    def _named(self, stream: Stream | None) -> dict[str, object]:
+        named: dict[str, object] = {
+            "session": self.session.session_id,
+            "player": self.player_id,
+            "peer": self.peer_id,
+        }
+        if stream is not None:
+            named["address"] = stream.peer_name
+        return named
+
+
+class Session:
+    """One running match: its players and the room their packets go through."""
+
+    __slots__ = ("began", "ended", "expiry", "house", "lasting", "on_end", "players", "room", "session_id")
+
+    def __init__(self, house: House, session_id: str, now: float, on_end: Callable[[Session], None]) -> None:
+        self.house = house
+        self.session_id = session_id
+        self.began = now
+        self.room = Room(house.relay)
+        self.players: list[Player] = []
+        self.lasting = False  # never ends by itself
+        self.ended = False
+        self.on_end = on_end
+        self.expiry: Timer | None = None
+
+    @classmethod
+    def create(
+        cls,
+        players: Sequence[str],
+        *,
+        house: House,
+        session_id: str,
+        now: float,
+        on_end: Callable[[Session], None],
+        lasting: bool = False,
+    ) -> Session:
+        """A session that expects `players` (their ids, in the order of their peer ids from 1).
+
+        `on_end(session)` is called once, when it is over; a `lasting` one is only ended by end(). Raises SessionError for
+        no player, too many, an id that is empty, too long or there twice."""
+        limit = house.profile.players_per_session_max
+        if not players:
+            raise SessionError("a session has at least one player")
+        if len(players) > limit:
+            raise SessionError(f"{len(players)} players; this server's profile allows {limit} in a session")
+        for player_id in players:
+            if not player_id or len(player_id) > PLAYER_ID_CHARACTERS_MAX:
+                raise SessionError(f"a player's id has 1 to {PLAYER_ID_CHARACTERS_MAX} characters, not {len(player_id)}")
+        if len(set(players)) < len(players):
+            raise SessionError("each player can be in a session only once")
+        session = cls(house, session_id, now, on_end)
+        session.lasting = lasting
+        session.players = [Player(session, player_id, number) for number, player_id in enumerate(players, 1)]
+        session._expire_after(house.profile.session_unused_seconds, now)
+        return session
+
+    def player(self, player_id: str) -> Player:
+        """The player of that id; SessionError where there is none."""
+        for each in self.players:
+            if each.player_id == player_id:
+                return each
+        names = ", ".join(each.player_id for each in self.players)
+        raise SessionError(f"session {self.session_id} has no player {player_id!r}; it has {names}")
+
+    def tell_others(self, about: Player, message: Callable[[int, list[int]], bytes]) -> None:
+        """Tells every other player that is logged in about one; the list each gets holds itself, as clients need it."""
+        present = [each.peer_id for each in self.players if each.announced]
+        for each in self.players:
+            if each is about or each.stream is None:
+                continue
+            peers = present if each.announced else sorted([*present, each.peer_id])
+            each.member.send(message(about.peer_id, peers))
+
+    def keep(self) -> None:
+        """Someone is here: the session does not end by itself."""
+        self.house.timers.cancel(self.expiry)
+        self.expiry = None
+
+    def rest(self, now: float) -> None:
+        """Someone has left: without anyone else, the session ends after its time."""
+        if any(each.state in (JOINING, READY, ABSENT) for each in self.players):
+            return
+        self._expire_after(self.house.profile.session_linger_seconds, now)
+
+    def end(self, reason: str) -> None:
+        """Closes all connections, takes all tokens back."""
+        if self.ended:
+            return
+        self.ended = True
+        self.keep()
+        for each in self.players:
+            each.dismiss()
+        self.house.log.info("session ended", session=self.session_id, reason=reason)
+        self.on_end(self)
+
+    def _expire_after(self, seconds: float, now: float) -> None:
+        self.keep()
+        if not self.lasting and not self.ended:
+            self.expiry = self.house.timers.set(now + seconds, lambda later: self.end("nobody has been in it"))

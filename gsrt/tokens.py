@@ -1,0 +1,56 @@
+"""Access and reconnect tokens: what lets one player into one session.
+
+A token is 40 characters of URL-safe base64: 8 that find the player and 32 (192 random bits) that prove it. Only the
+first part is looked up; the second is compared in constant time, so that answers do not tell how much of it was right.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+
+# What hmac.compare_digest is in CPython; hmac itself loads OpenSSL (3.7 MB).
+from _operator import _compare_digest as same_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gsrt.session import Player
+
+NAME_CHARACTERS = 8
+TOKEN_CHARACTERS = 40
+_RANDOM_BYTES = TOKEN_CHARACTERS * 6 // 8
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+class Tokens:
+    """The valid tokens and whose they are. `entropy(n)` gives n random bytes fit for secrets (os.urandom)."""
+
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
+        self._entropy = entropy
+        self._holders: dict[str, tuple[bytes, Player]] = {}
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def issue(self, player: Player) -> str:
+        """A new token of `player`, valid until it is revoked."""
+        while True:
+            random = b2a_base64(self._entropy(_RANDOM_BYTES), newline=False).translate(_URL_SAFE)
+            token = random.decode("ascii")
+            name = token[:NAME_CHARACTERS]
+            if name not in self._holders:
+                self._holders[name] = (random[NAME_CHARACTERS:], player)
+                return token
+
+    def find(self, token: str) -> Player | None:
+        """Whose token this is; None for one that was never issued or was revoked."""
+        found = self._holders.get(token[:NAME_CHARACTERS])
+        if found is None or not same_digest(found[0], token[NAME_CHARACTERS:].encode("utf-8", "surrogateescape")):
+            return None
+        return found[1]
+
+    def revoke(self, token: str) -> None:
+        """Makes a token worthless; an unknown one is no matter."""
+        if self.find(token) is not None:
+            del self._holders[token[:NAME_CHARACTERS]]
