@@ -124,7 +124,8 @@ class Terminal:
             self._ready.set()
         else:
             self._ready.clear()
-            print("* connection lost")
+            print(f"* connection lost: {self._session.problem}; trying again")
+            self._told_failures = self._session.failures
 
     def _on_data(self, packet: Packet) -> None:
         print(describe_packet(packet))
