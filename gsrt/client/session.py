@@ -265,7 +265,9 @@ class Session:
                     break  # without UDP, then; a repeat of the login tries again
             self._datagrams.send(datagram)
         try:
-            stream.send(b"" if stream.pending else self._connection.stream_to_send())
+            stream.send(b"")
+            if not stream.pending:
+                stream.send(self._connection.stream_to_send())
         except OSError:
             pass  # reading tells the same, after what the server still had to say
 

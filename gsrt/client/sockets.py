@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
 
-    Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
+    Address = tuple[int, tuple[object, ...]]  # family, and what connect() takes
 
 READ_BYTES = 65_536
 KEEP_ALIVE_IDLE = 10  # seconds of silence until the first probe: a server that vanished is noticed within 25 s

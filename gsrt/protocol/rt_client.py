@@ -312,7 +312,7 @@ class ClientConnection:
             packet.reliable = False  # on a stream this field alone says that the packet may be lost
             frame = packet.frame()
         if len(frame) > MAX_PACKET_BYTES:
-            raise ValueError(f"a packet of {len(frame)} bytes: {MAX_PACKET_BYTES} is the most; send it in several packets")
+            raise ValueError(f"a packet of {len(frame)} bytes: {MAX_PACKET_BYTES} is the most, send several packets")
         if self.state < ConnectionState.RELIABLE_ONLY:
             return 0
         if fast:

@@ -6,11 +6,9 @@ import contextlib
 import queue
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -369,20 +367,9 @@ class TestAddresses:
             Session("127.0.0.1", 8784, "")
 
 
-@pytest.fixture(scope="module")
-def tls_server_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    folder: Path = tmp_path_factory.mktemp("certificate")
-    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
-    subprocess.run([*command, "-subj", "/CN=test", "-days", "2"], check=True, capture_output=True, timeout=60)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
-
-
 class TestTls:
-    def test_a_whole_session(self, tls_server_context: ssl.SSLContext) -> None:
-        with ScriptedServer(tls_server_context) as server:
+    def test_a_whole_session(self, server_context: ssl.SSLContext) -> None:
+        with ScriptedServer(server_context) as server:
             player = Player(server.port, tls=True)
             player.session.start_background()
             stream, address = server.admit_with_udp()
@@ -399,9 +386,9 @@ class TestTls:
                 stream.read()  # an EOFError, not an SSL error: the goodbye of TLS was said
 
     def test_a_certificate_that_nobody_vouches_for_is_refused_when_asked_to(
-        self, tls_server_context: ssl.SSLContext
+        self, server_context: ssl.SSLContext
     ) -> None:
-        with ScriptedServer(tls_server_context) as server:
+        with ScriptedServer(server_context) as server:
             player = Player(server.port, tls=True, verify=True)
             player.session.start_background()
             with pytest.raises(ssl.SSLError):
