@@ -6,8 +6,9 @@ module shares with the relay is in _wire.pxd. Everything that outside bytes can 
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_Check
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.number cimport PyNumber_Index
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -17,7 +18,8 @@ from gsrt._wire cimport (
     DEPTH_MAX, FAULT_BOOL, FAULT_CUT, FAULT_DEPTH, FAULT_FIELD, FAULT_INT32, FAULT_NONE, FAULT_OP_CODE_AGAIN,
     FAULT_OP_CODE_FIRST, FAULT_OP_CODE_RANGE, FAULT_SLOT, FAULT_TARGETS, FAULT_VALUE, FAULT_VARINT, FAULT_VECTOR,
     FAULT_WIRE_TYPE, Header, KEY_DATA, KEY_OP_CODE, KEY_PAYLOAD, KEY_RELIABLE, KEY_REQUEST_ID, KEY_SENDER,
-    KEY_SEQUENCE, KEY_STRING, KEY_TARGET, KEY_VECTOR, SLOT_MAX, TARGETS_MAX, check_data, read_varint, scan_packet,
+    KEY_SEQUENCE, KEY_STRING, KEY_TARGET, KEY_VECTOR, PREFIX_MAX, SLOT_MAX, TARGETS_MAX, check_data, read_length,
+    read_varint, scan_packet,
     unzigzag, varint_size, write_varint, zigzag,
 )
 
@@ -90,10 +92,20 @@ cdef int fail(int fault, Py_ssize_t offset) except -1:
     raise ProtocolError(FAULTS[fault], offset)
 
 
+cdef inline int64_t int64_of(object value) except? -1:
+    """A whole number of 64 bits; TypeError for a float, which C would cut silently."""
+    return value if PyLong_Check(value) else PyNumber_Index(value)
+
+
+cdef inline int32_t int32_of(object value) except? -1:
+    return value if PyLong_Check(value) else PyNumber_Index(value)
+
+
 cdef uint8_t check_slot(object slot) except 0:
-    cdef long number = slot
+    cdef int overflow
+    cdef long number = PyLong_AsLongAndOverflow(slot, &overflow)
     if number < 1 or number > SLOT_MAX:
-        raise ValueError(f"data slot {number}: slots are 1 to {SLOT_MAX}")
+        raise ValueError(f"data slot {slot}: slots are 1 to {SLOT_MAX}")
     return <uint8_t>number
 
 
@@ -149,7 +161,6 @@ cdef class Data:
     cdef uint32_t capacity
     cdef uint32_t entry_capacity
     cdef uint32_t count
-    cdef int levels                     # 0: not counted yet
     cdef bint indexed
     cdef bint in_order                  # the bytes are the fields by ascending slot without gaps
     cdef bint read_only
@@ -164,7 +175,6 @@ cdef class Data:
         self.entry_capacity = INLINE_ENTRIES
         self.size = 0
         self.count = 0
-        self.levels = 1
         self.indexed = True
         self.in_order = True
         self.read_only = False
@@ -197,7 +207,7 @@ cdef class Data:
         self.owner = owner
         self.bytes = begin
         self.size = size
-        self.levels = 0
+        self.count = 0
         self.indexed = False
         return 0
 
@@ -248,6 +258,23 @@ cdef class Data:
         self.size = at
         self.in_order = True
         return 0
+
+    cdef bint as_it_lies(self) noexcept:
+        """Whether the bytes are the encoding: as they came, or written in order."""
+        return self.owner is not None or self.in_order
+
+    cdef int levels(self) except -1:
+        """Levels of nesting, this one included."""
+        cdef uint32_t i
+        cdef Entry* entry
+        cdef int deepest = 0
+        if not self.indexed:
+            self.index()
+        for i in range(self.count):
+            entry = &self.entries[i]
+            if entry.kind == DATA:
+                deepest = max(deepest, levels_of(self.bytes + entry.at + entry.skip, self.bytes + entry.at + entry.length))
+        return deepest + 1
 
     cdef bytes gather(self):
         cdef uint32_t total = 0, i
@@ -352,7 +379,8 @@ cdef class Data:
         return write_varint(at + 1, value_length)
 
     cdef Entry* find(self, object slot) except? NULL:
-        cdef long wanted = slot
+        cdef int overflow
+        cdef long wanted = PyLong_AsLongAndOverflow(slot, &overflow)
         cdef uint32_t i
         if not self.indexed:
             self.index()
@@ -549,13 +577,9 @@ cdef class Data:
         if not isinstance(value, Data):
             value = Data(value)
         inner = <Data>value
-        if inner.levels == 0:
-            inner.levels = levels_of(inner.bytes, inner.bytes + inner.size)
-        if inner.levels >= DEPTH_MAX:
+        if inner.levels() >= DEPTH_MAX:
             raise ValueError(f"data nested deeper than {DEPTH_MAX} levels")
-        if self.levels and self.levels <= inner.levels:
-            self.levels = inner.levels + 1
-        if inner.in_order and inner is not self:
+        if inner.as_it_lies() and inner is not self:
             place = self.body(slot, DATA, KEY_DATA, inner.size)
             memcpy(place, inner.bytes, inner.size)
         else:
@@ -564,14 +588,14 @@ cdef class Data:
                    PyBytes_GET_SIZE(packed))
         return 0
 
-    def set_long(self, slot, int64_t value):
+    def set_long(self, slot, value):
         """64-bit integer; OverflowError beyond."""
-        self.put_long(check_slot(slot), value)
+        self.put_long(check_slot(slot), int64_of(value))
         return self
 
-    def set_int(self, slot, int32_t value):
+    def set_int(self, slot, value):
         """32-bit integer; OverflowError beyond. The same on the wire as a long."""
-        self.put_long(check_slot(slot), value)
+        self.put_long(check_slot(slot), int32_of(value))
         return self
 
     def set_float(self, slot, double value):
@@ -644,7 +668,6 @@ cdef class Data:
         self.count -= 1
         memmove(self.entries + place, self.entries + place + 1, (self.count - place) * sizeof(Entry))
         self.in_order = False
-        self.levels = 0 if self.levels != 1 else 1
         self.tidy()
 
     def __contains__(self, slot):
@@ -721,13 +744,13 @@ cdef class Data:
         return f"Data({self.to_dict()!r})"
 
     def __reduce__(self):
-        return Data.decode, (self.encode(),)
+        return restored_data, (self.encode(),)
 
     # ---- wire
 
     def encode(self):
         """The wire's bytes, fields by ascending slot; data that was decoded and not changed: as it came."""
-        if self.in_order or not self.indexed:
+        if self.as_it_lies():
             return PyBytes_FromStringAndSize(<const char*>self.bytes, self.size)
         return self.gather()
 
@@ -763,8 +786,8 @@ cdef class Packet:
     docs/PROTOCOL.md.
     """
 
-    cdef public int32_t op_code
-    cdef public int32_t sender
+    cdef int32_t op_code_number
+    cdef int32_t sender_id
     cdef int32_t sequence_number
     cdef int32_t request_number
     cdef int reliable_flag              # -1 absent
@@ -785,10 +808,10 @@ cdef class Packet:
         self.reliable_flag = -1
         self.target_ids = ()
 
-    def __init__(self, int32_t op_code, *, data=None, payload=None, targets=(), int32_t sender=0, sequence=None,
-                 reliable=None, request_id=None):
-        self.op_code = op_code
-        self.sender = sender
+    def __init__(self, op_code, *, data=None, payload=None, targets=(), sender=0, sequence=None, reliable=None,
+                 request_id=None):
+        self.op_code_number = int32_of(op_code)
+        self.sender_id = int32_of(sender)
         if data is not None:
             self.data = data
         if payload is not None:
@@ -803,15 +826,33 @@ cdef class Packet:
             self.request_id = request_id
 
     @property
+    def op_code(self):
+        """What the packet is about: over 0 the game's own, else the system's. 32 bits."""
+        return self.op_code_number
+
+    @op_code.setter
+    def op_code(self, value):
+        self.op_code_number = int32_of(value)
+
+    @property
+    def sender(self):
+        """Peer id of the author; 0: the server, or the field is absent."""
+        return self.sender_id
+
+    @sender.setter
+    def sender(self, value):
+        self.sender_id = int32_of(value)
+
+    @property
     def sequence(self):
         """Number of an unreliable-sequenced packet, or None."""
         return self.sequence_number if self.has_sequence else None
 
     @sequence.setter
     def sequence(self, value):
+        cdef int32_t number = 0 if value is None else int32_of(value)
+        self.sequence_number = number
         self.has_sequence = value is not None
-        if value is not None:
-            self.sequence_number = value
 
     @property
     def request_id(self):
@@ -820,9 +861,9 @@ cdef class Packet:
 
     @request_id.setter
     def request_id(self, value):
+        cdef int32_t number = 0 if value is None else int32_of(value)
+        self.request_number = number
         self.has_request_id = value is not None
-        if value is not None:
-            self.request_number = value
 
     @property
     def reliable(self):
@@ -841,11 +882,10 @@ cdef class Packet:
     @targets.setter
     def targets(self, value):
         cdef tuple ids = value if type(value) is tuple else tuple(value)
-        cdef int32_t number
         if len(ids) > TARGETS_MAX:
             raise ValueError(f"{len(ids)} targets; at most {TARGETS_MAX}")
         for each in ids:
-            number = each
+            int32_of(each)
         self.target_ids = ids
 
     @property
@@ -886,7 +926,7 @@ cdef class Packet:
     cdef uint8_t* write_head(self, uint8_t* at) except NULL:
         cdef int32_t target
         at[0] = KEY_OP_CODE
-        at = write_varint(at + 1, <uint32_t>zigzag(self.op_code))
+        at = write_varint(at + 1, <uint32_t>zigzag(self.op_code_number))
         if self.has_sequence:
             at[0] = KEY_SEQUENCE
             at = write_varint(at + 1, wide(self.sequence_number))
@@ -897,9 +937,9 @@ cdef class Packet:
             target = each
             at[0] = KEY_TARGET
             at = write_varint(at + 1, wide(target))
-        if self.sender:
+        if self.sender_id:
             at[0] = KEY_SENDER
-            at = write_varint(at + 1, wide(self.sender))
+            at = write_varint(at + 1, wide(self.sender_id))
         if self.reliable_flag >= 0:
             at[0] = KEY_RELIABLE
             at[1] = <uint8_t>self.reliable_flag
@@ -920,7 +960,7 @@ cdef class Packet:
             data = <const uint8_t*>PyBytes_AS_STRING(self.source) + self.data_at
             data_length = self.data_length
         elif self.data_object is not None:
-            if self.data_object.in_order or not self.data_object.indexed:
+            if self.data_object.as_it_lies():
                 data = self.data_object.bytes
                 data_length = self.data_object.size
             else:
@@ -979,8 +1019,8 @@ cdef class Packet:
         if scan_packet(begin, <uint32_t>PyBytes_GET_SIZE(body), &header):
             fail(header.fault, header.fault_at)
         packet = Packet.__new__(Packet)
-        packet.op_code = header.op_code
-        packet.sender = header.sender
+        packet.op_code_number = header.op_code
+        packet.sender_id = header.sender
         packet.reliable_flag = header.reliable
         packet.has_sequence = header.has_sequence
         packet.sequence_number = header.sequence
@@ -1009,11 +1049,14 @@ cdef class Packet:
         if type(other) is not Packet:
             return NotImplemented
         cdef Packet that = <Packet>other
-        return (self.op_code == that.op_code and self.sender == that.sender and self.sequence == that.sequence
+        return (self.op_code_number == that.op_code_number and self.sender_id == that.sender_id and self.sequence == that.sequence
                 and self.request_id == that.request_id and self.reliable is that.reliable
                 and self.target_ids == that.target_ids and self.data == that.data and self.payload == that.payload)
 
     __hash__ = None
+
+    def __reduce__(self):
+        return restored_packet, (self.encode(),)
 
     def __repr__(self):
         parts = [str(self.op_code)]
@@ -1022,6 +1065,16 @@ cdef class Packet:
             if value is not None and value != () and not (name == "sender" and value == 0):
                 parts.append(f"{name}={value!r}")
         return f"Packet({', '.join(parts)})"
+
+
+def restored_data(encoded):
+    """What a pickled Data comes back as."""
+    return Data.decode(encoded)
+
+
+def restored_packet(encoded):
+    """What a pickled Packet comes back as."""
+    return Packet.decode(encoded)
 
 
 cdef tuple targets_of(const uint8_t* begin, uint32_t size):
@@ -1041,17 +1094,23 @@ cdef tuple targets_of(const uint8_t* begin, uint32_t size):
 
 
 cdef bytes joined_data(bytes body):
-    """The contents of all data fields one behind the other: what merging by slot means on the wire."""
+    """The contents of all data fields, each sound, one behind the other: what merging by slot means on the wire."""
     cdef const uint8_t* begin = <const uint8_t*>PyBytes_AS_STRING(body)
     cdef const uint8_t* at = begin
     cdef const uint8_t* end = begin + PyBytes_GET_SIZE(body)
+    cdef const uint8_t* where
     cdef uint64_t key, value
+    cdef int fault
     parts = []
     while at < end:
         at = read_varint(at, end, &key)
         at = read_varint(at, end, &value)
         if (key & 7) == 2:
             if key == KEY_DATA:
+                where = at
+                fault = check_data(at, at + value, 1, &where)
+                if fault:
+                    fail(fault, where - begin)
                 parts.append(PyBytes_FromStringAndSize(<const char*>at, value))
             at += value
     return b"".join(parts)
@@ -1093,9 +1152,9 @@ cdef class FrameReader:
         begin = at = <const uint8_t*>PyBytes_AS_STRING(chunk)
         end = begin + PyBytes_GET_SIZE(chunk)
         while at < end:
-            body = read_varint(at, end if end - at < 5 else at + 5, &length)
+            body = read_length(at, end, &length)
             if body == NULL:
-                if end - at >= 5:
+                if end - at >= PREFIX_MAX:
                     raise ProtocolError("frame length over 5 bytes", at - begin)
                 break
             if length > <uint64_t>self.max_frame:
@@ -1119,7 +1178,9 @@ def split_datagram(data):
     cdef uint64_t length
     cdef list frames = []
     while at < end:
-        body = read_varint(at, end, &length)
+        body = read_length(at, end, &length)
+        if body == NULL and end - at >= PREFIX_MAX:
+            raise ProtocolError("frame length over 5 bytes", at - begin)
         if body == NULL or length > <uint64_t>(end - body):
             raise ProtocolError("a packet is cut by the datagram's end", at - begin)
         frames.append(PyBytes_FromStringAndSize(<const char*>body, length))

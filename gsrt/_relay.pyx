@@ -26,7 +26,7 @@ from libc.string cimport memcpy, memmove, memset, strerror
 
 from gsrt._core import Packet, ProtocolError
 from gsrt._wire cimport (
-    HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, check_data, read_varint, scan_packet, varint_size, write_varint,
+    HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, PREFIX_MAX, check_data, read_length, scan_packet, varint_size, write_varint,
     zigzag,
 )
 
@@ -322,7 +322,7 @@ cdef class Member:
         cdef uint64_t length
         self.is_open = True
         while at < end:
-            body = read_varint(at, end, &length)
+            body = read_length(at, end, &length)
             self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, True)
             at = body + length
         self.forget_held()
@@ -820,7 +820,7 @@ cdef class Relay:
             self.count(room, DROPPED_OVERSIZE, 1)
             return 0
         while at < end:
-            body = read_varint(at, end, &length)
+            body = read_length(at, end, &length)
             if body == NULL or length > <uint64_t>(end - body) or length == 0:
                 self.count(room, DROPPED_MALFORMED, 1)
                 return 0
@@ -1245,9 +1245,9 @@ cdef class Relay:
                 stream.skip -= length
                 at += length
                 continue
-            body = read_varint(at, end if end - at < 5 else at + 5, &length)
+            body = read_length(at, end, &length)
             if body == NULL:
-                if end - at >= 5:
+                if end - at >= PREFIX_MAX:
                     self.count(stream.member.room if stream.member is not None else None, DROPPED_MALFORMED, 1)
                     self.refuse(stream, "frame length over 5 bytes", now)
                 break
@@ -1415,7 +1415,7 @@ cdef class Relay:
         cdef Room room
         while at < end and stream.fd >= 0:
             room = stream.member.room if stream.member is not None else None
-            body = read_varint(at, end, &length)
+            body = read_length(at, end, &length)
             if body == NULL or length > <uint64_t>(end - body) or length == 0:
                 self.count(room, DROPPED_MALFORMED, 1)
                 if stream.member is None:

@@ -16,7 +16,7 @@ cdef enum:
     SLOT_MAX = 127          # RTData slots are 1..127; a higher one kills the C++ and C# clients' parsers
     DEPTH_MAX = 32          # nested RTData levels; real games use a handful, the C stack must never be a client's to spend
     TARGETS_MAX = 255       # peer ids fit a byte, so no honest target list is longer
-    VARINT_MAX = 10         # bytes of a 64-bit varint
+    PREFIX_MAX = 5          # bytes of a length prefix, a 32-bit varint
     HEADER_MAX = 48         # opCode, sender, data and payload keys with their lengths, at their longest
 
     KEY_OP_CODE = 0x08
@@ -100,6 +100,11 @@ cdef inline const uint8_t* read_varint(const uint8_t* at, const uint8_t* end, ui
     return NULL
 
 
+cdef inline const uint8_t* read_length(const uint8_t* at, const uint8_t* end, uint64_t* length) noexcept nogil:
+    """A frame's length prefix, at most PREFIX_MAX bytes: as read_varint."""
+    return read_varint(at, end if end - at < PREFIX_MAX else at + PREFIX_MAX, length)
+
+
 cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
     while value > 0x7f:
         at[0] = <uint8_t>(value & 0x7f) | 0x80
@@ -164,6 +169,8 @@ cdef inline int check_data(const uint8_t* at, const uint8_t* end, int depth, con
             if length < 2:
                 return FAULT_VALUE
             key = at[0]
+            if key != KEY_STRING and key != KEY_VECTOR and key != KEY_DATA:
+                return FAULT_VALUE
             at = read_varint(at + 1, value_end, &inner)
             if at == NULL:
                 return <int>inner
@@ -177,11 +184,8 @@ cdef inline int check_data(const uint8_t* at, const uint8_t* end, int depth, con
                 fault = check_data(at, value_end, depth + 1, where)
                 if fault:
                     return fault
-            elif key == KEY_VECTOR:
-                if inner & 3:
-                    return FAULT_VECTOR
-            elif key != KEY_STRING:
-                return FAULT_VALUE
+            elif key == KEY_VECTOR and inner & 3:
+                return FAULT_VECTOR
             at = value_end
         else:
             return FAULT_WIRE_TYPE

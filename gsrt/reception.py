@@ -51,8 +51,8 @@ class Pending:
 
 
 class Reception:
-    """The relay's handler. `certificate` (paths of certificate and key) is set when there is one; `tls_coming` while one
-    is being made."""
+    """The relay's handler. `certificate` (paths of certificate and key) is set when there is one; `tls_coming` while
+    one is being made."""
 
     def __init__(self, profile: Profile, log: Log) -> None:
         self.profile = profile
@@ -116,7 +116,11 @@ class Reception:
             self._forget(stream)
             self.counters["pending_deadline"] += 1
             self.log.limited(
-                "warn", "pending_deadline", "no login in time", address=stream.peer_name, seconds=self.profile.login_seconds
+                "warn",
+                "pending_deadline",
+                "no login in time",
+                address=stream.peer_name,
+                seconds=self.profile.login_seconds,
             )
             stream.close()
 
@@ -198,7 +202,11 @@ class Reception:
             if message.op_code != rt.OP_LOGIN:
                 self.counters["closed_protocol"] += 1
                 self.log.limited(
-                    "warn", "no_login", "the first packet is no login", address=stream.peer_name, op_code=message.op_code
+                    "warn",
+                    "no_login",
+                    "the first packet is no login",
+                    address=stream.peer_name,
+                    op_code=message.op_code,
                 )
             self._forget(stream)
             stream.close()

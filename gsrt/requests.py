@@ -55,7 +55,8 @@ def session_list(server: Server, request: dict[str, Any]) -> dict[str, Any]:
                 "sessionId": session.session_id,
                 "ageSeconds": now - session.began,
                 "players": [
-                    {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state} for each in session.players
+                    {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state}
+                    for each in session.players
                 ],
             }
             for session in server.sessions

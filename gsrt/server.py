@@ -132,7 +132,9 @@ class Server:
 
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
-            log.warn("few file descriptors", allowed=limit, todo="raise the limit (ulimit -n, or LimitNOFILE= in the unit)")
+            log.warn(
+                "few file descriptors", allowed=limit, todo="raise the limit (ulimit -n, or LimitNOFILE= in the unit)"
+            )
         self._listener, self._datagrams = bind_port(options.host, options.port)
         self.port: int = self._listener.getsockname()[1]
         enlarge_buffers(self._datagrams, self.profile)
@@ -279,8 +281,13 @@ class Server:
             if len(self.relay.streams) >= self.profile.connections_max and not self.reception.make_room():
                 connection.close()
                 self.reception.counters["connections_refused_full"] += 1
-                self.log.limited("warn", "full", "connection refused: as many are open as the profile allows",
-                                 address=address[0], connections_max=self.profile.connections_max)
+                self.log.limited(
+                    "warn",
+                    "full",
+                    "connection refused: as many are open as the profile allows",
+                    address=address[0],
+                    connections_max=self.profile.connections_max,
+                )
                 continue
             self._tune(connection)
             stream = self.relay.add_stream(connection.detach(), f"{address[0]}:{address[1]}")
@@ -301,8 +308,13 @@ class Server:
 
     def _out_of_descriptors(self, error: OSError, now: float) -> None:
         """No descriptor for a new connection: the oldest that has not logged in gives one; else this one is refused."""
-        self.log.limited("error", "descriptors", "no new connection can be taken", reason=error.strerror,
-                         todo="raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)")
+        self.log.limited(
+            "error",
+            "descriptors",
+            "no new connection can be taken",
+            reason=error.strerror,
+            todo="raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)",
+        )
         self.reception.counters["connections_refused_descriptors"] += 1
         if self.reception.make_room():
             return

@@ -254,8 +254,8 @@ class Session:
     ) -> Session:
         """A session that expects `players` (their ids, in the order of their peer ids from 1).
 
-        `on_end(session)` is called once, when it is over; a `lasting` one is only ended by end(). Raises SessionError for
-        no player, too many, an id that is empty, too long or there twice."""
+        `on_end(session)` is called once, when it is over; a `lasting` one is only ended by end(). Raises SessionError
+        for no player, too many, an id that is empty, too long or there twice."""
         limit = house.profile.players_per_session_max
         if not players:
             raise SessionError("a session has at least one player")
@@ -263,7 +263,9 @@ class Session:
             raise SessionError(f"{len(players)} players; this server's profile allows {limit} in a session")
         for player_id in players:
             if not player_id or len(player_id) > PLAYER_ID_CHARACTERS_MAX:
-                raise SessionError(f"a player's id has 1 to {PLAYER_ID_CHARACTERS_MAX} characters, not {len(player_id)}")
+                raise SessionError(
+                    f"a player's id has 1 to {PLAYER_ID_CHARACTERS_MAX} characters, not {len(player_id)}"
+                )
         if len(set(players)) < len(players):
             raise SessionError("each player can be in a session only once")
         session = cls(house, session_id, now, on_end)

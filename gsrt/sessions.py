@@ -36,7 +36,8 @@ class Sessions:
         profile = self.house.profile
         if len(self._by_id) >= profile.sessions_max:
             raise SessionError(
-                f"{profile.sessions_max} sessions are open, as many as the profile allows: end one (gsrt session end ID)"
+                f"{profile.sessions_max} sessions are open, as many as the profile allows: end one with "
+                "gsrt session end ID"
             )
         if self._players + len(players) > profile.players_max:
             raise SessionError(

@@ -6,10 +6,9 @@ first part is looked up; the second is compared in constant time, so that answer
 
 from __future__ import annotations
 
-from binascii import b2a_base64
-
 # What hmac.compare_digest is in CPython; hmac itself loads OpenSSL (3.7 MB).
 from _operator import _compare_digest as same_digest
+from binascii import b2a_base64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
