@@ -1,4 +1,6 @@
-"""What this machine can bear: every limit of the server, read from a firmware profile (a TOML file)."""
+"""What this machine can bear: every limit of the server, read from a firmware profile.
+
+A profile is a TOML file of lines `key = number` and comments. It is read here, for tomllib would bring in 1.7 MB."""
 
 from __future__ import annotations
 
@@ -131,19 +133,9 @@ class Profile:
     def load(cls, name_or_path: str) -> Profile:
         """The profile called NAME_OR_PATH: one that comes with gsrt, or a file if it holds a "/" or ends in .toml.
 
-        Raises ProfileError when there is none, when it is no TOML, and as the constructor does."""
+        Raises ProfileError when there is none, when a line is something else, and as the constructor does."""
         path = _find(name_or_path)
-        # here, not above: it brings 2 MB of modules along, which only the server needs
-        import tomllib
-
-        try:
-            with open(path, "rb") as file:
-                values = tomllib.load(file)
-        except OSError as error:
-            raise ProfileError(f"{path}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ProfileError(f"{path}: not a TOML file: {error}") from None
-        return cls(values, os.path.basename(path).removesuffix(".toml"), path)
+        return cls(_read(path), os.path.basename(path).removesuffix(".toml"), path)
 
 
 def available() -> list[str]:
@@ -170,6 +162,41 @@ def _find(name_or_path: str) -> str:
             return path
     names = ", ".join(available())
     raise ProfileError(f"there is no profile {name_or_path!r}; there are {names}, or give the path of a .toml file")
+
+
+def _read(path: str) -> dict[str, int | float]:
+    values: dict[str, int | float] = {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                setting = line.partition("#")[0].strip(" \t\n")
+                if not setting:
+                    continue
+                key, _, text = (part.strip(" \t") for part in setting.partition("="))
+                value = _number(text)
+                if value is None:
+                    raise ProfileError(f"{path}: line {number} is {setting!r}; expected `key = number`")
+                if key in values:
+                    raise ProfileError(f"{path}: line {number} sets {key} a second time")
+                values[key] = value
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path}: not a text file") from None
+    return values
+
+
+def _number(text: str) -> int | float | None:
+    """A TOML integer or float without sign or exponent, such as 65536, 65_536 or 0.25; None for anything else."""
+    whole, point, fraction = text.partition(".")
+    digits = whole + (fraction if point else "")
+    if not (text.isascii() and digits.replace("_", "").isdigit()) or (len(whole) > 1 and whole[0] == "0"):
+        return None
+    try:
+        # Python is as strict as TOML about underscores; it would take "5." and ".5", which TOML does not.
+        return int(whole) if not point else float(text) if whole and fraction else None
+    except ValueError:
+        return None
 
 
 def _expected(key: str) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gsrt.profile import LIMITS, ORDER, Profile, ProfileError, available
+from gsrt.profile import LIMITS, ORDER, Profile, ProfileError, _read, available
 
 GENERIC = Path(__file__).parent.parent / "firmware_profiles" / "generic.toml"
 
@@ -59,7 +61,8 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(GENERIC.parent.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_profile_that_comes_with_gsrt_loads_by_its_name(path: Path) -> None:
+def test_every_profile_that_comes_with_gsrt_is_toml_and_loads_by_its_name(path: Path) -> None:
+    assert tomllib.loads(path.read_text()) == _read(str(path))
     assert Profile.load(path.stem).name == path.stem
     assert path.stem in available()
 
@@ -148,10 +151,13 @@ def test_an_unknown_name_is_told_which_there_are() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"sessions_max = ", "not a TOML file"),
-        (b"sessions_max = 1\nsessions_max = 2\n", "not a TOML file"),
-        (b"\xff\xfe", "not a TOML file"),
-        (b"[limits]\nsessions_max = 1\n", "unknown key 'limits'"),
+        (b"\n# a comment\nsessions_max = ", "line 3 is 'sessions_max ='; expected `key = number`"),
+        (b"sessions_max = 1 # first\nsessions_max = 1\n", "line 2 sets sessions_max a second time"),
+        (b"\xff\xfe", "not a text file"),
+        (b"[limits]\nsessions_max = 1\n", r"line 1 is '\[limits\]'; expected `key = number`"),
+        (b"sessions_max 1\n", "line 1 is 'sessions_max 1'"),
+        (b"= 1\n", "unknown key ''"),
+        (b"session_max = 1\n", "unknown key 'session_max'"),
         (b"", "sessions_max is missing"),
     ],
 )
@@ -161,6 +167,28 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, content: byte
     with pytest.raises(ProfileError, match=message) as caught:
         Profile.load(str(broken))
     assert str(broken) in str(caught.value)
+
+
+@given(
+    st.from_regex(r"[-+0-9._eE]{1,7}", fullmatch=True) | st.text(st.characters(exclude_categories=["C"]), max_size=4)
+)
+def test_a_number_that_is_taken_is_the_one_toml_means(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "number.toml"
+    path.write_text(f"number = {text}\n")
+    try:
+        values = _read(str(path))
+    except ProfileError:
+        return
+    assert repr(values) == repr(tomllib.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("65536", 65536), ("65_536", 65536), ("0.25", 0.25), ("1_0.5_0", 10.5), ("3.0", 3.0)]
+)
+def test_numbers_are_written_as_in_toml(tmp_path: Path, text: str, value: float) -> None:
+    path = tmp_path / "number.toml"
+    path.write_text(f"  number={text}  # and why\n")
+    assert _read(str(path)) == {"number": value} == tomllib.loads(path.read_text())
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
