@@ -1,7 +1,8 @@
 """Packets as each official SDK writes them, built from what an application asked of it.
 
 A request is the `input` of a vector in tests/vectors/golden.jsonl: opCode, intent, data (slot to {type: value}),
-payload (hex), targets, whether the packet leaves by UDP (`fast`), the sequence number reached (`seqSkip`); or a login token.
+payload (hex), targets, whether the packet leaves by UDP (`fast`), the sequence number reached (`seqSkip`); or a login
+token.
 """
 
 from __future__ import annotations
