@@ -48,6 +48,8 @@ FIGURES = (
     Figure("relay.ws_us", "us", None, "relay_ws"),
     Figure("relay.colyseus_us", "us", None, "relay_ws"),
     Figure("relay.growth", "x", "<= 1.2", "relay_growth"),
+    Figure("relay.growth_same_total", "x", None, "relay_growth"),
+    Figure("relay.c_growth_same_total", "x", None, "relay_growth"),
     Figure("relay.udp_8_clients_us", "us", None, "relay_growth"),
     Figure("relay.udp_1000_clients_us", "us", None, "relay_growth"),
     Figure("footprint.idle_mb", "MiB", "<= 14", "footprint_idle"),

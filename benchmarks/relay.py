@@ -13,6 +13,7 @@ from benchmarks.processes import Result
 from benchmarks.workshop import folder, program
 
 RUNS = 7
+GROWTH_RUNS = 5
 ATTEMPTS = 3  # of a run in which something was lost or damaged
 SPARE_SECONDS = 60.0  # for the logins and the end of a run
 
@@ -21,12 +22,13 @@ Run = Callable[["Load"], Result]
 
 @dataclass(frozen=True)
 class Load:
-    """What a generator does: a closed loop of `window` packets in flight for each client, or, if `rate` is not 0,
-    an open loop of so many packets a second from each client."""
+    """What a generator does: a closed loop of `window` packets in flight for each client; or, if `in_flight` is not 0,
+    of so many in flight for all together; or, if `rate` is not 0, an open loop of so many a second from each client."""
 
     clients: int = 64
     room_size: int = 4
     window: int = 1
+    in_flight: int = 0
     rate: float = 0.0
     seconds: float = 2.0
 
@@ -37,6 +39,7 @@ class Load:
             "clients": self.clients,
             "room": self.room_size,
             "window": self.window,
+            "in-flight": self.in_flight,
             "rate": self.rate,
             "seconds": self.seconds,
         }
@@ -169,9 +172,21 @@ def measure_tick(installation: Installation, runs: int | None, record: Record) -
 
 
 def measure_growth(installation: Installation, runs: int | None, record: Record) -> None:
-    """1,000 clients against 8, each keeping one packet in flight."""
+    """1,000 clients against 8: each keeping one packet in flight, and all together keeping 64; the latter on C too."""
+    ours, theirs = gsrt(installation, "udp"), peer("plain_relay", "plain_load", "coalesced", "{port}")
+    few, many = replace(SATURATED, clients=8), replace(SATURATED, clients=1000)
+    few_busy, many_calm = replace(few, in_flight=64), replace(many, in_flight=64)
     contestants = {
-        "udp_8_clients": (gsrt(installation, "udp"), replace(SATURATED, clients=8)),
-        "udp_1000_clients": (gsrt(installation, "udp"), replace(SATURATED, clients=1000)),
+        "udp_8_clients": (ours, few),
+        "udp_1000_clients": (ours, many),
+        "udp_8_busy": (ours, few_busy),
+        "udp_1000_calm": (ours, many_calm),
+        "c_8_busy": (theirs, few_busy),
+        "c_1000_calm": (theirs, many_calm),
     }
-    compare(record, contestants, runs or RUNS, {"relay.growth": ("udp_1000_clients", "udp_8_clients")})
+    ratios = {
+        "relay.growth": ("udp_1000_clients", "udp_8_clients"),
+        "relay.growth_same_total": ("udp_1000_calm", "udp_8_busy"),
+        "relay.c_growth_same_total": ("c_1000_calm", "c_8_busy"),
+    }
+    compare(record, contestants, runs or GROWTH_RUNS, ratios)

@@ -49,7 +49,9 @@ def _run(command: Sequence[str], cwd: str | None = None) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Problem(f"{command[0]}: {error}") from None
     if done.returncode:
-        raise Problem(f"{' '.join(command)}: {' | '.join(done.stdout.strip().splitlines()[-2:])}")
+        lines = done.stdout.strip().splitlines()
+        telling = [line for line in lines if "error" in line.lower() or line.startswith("E:")]
+        raise Problem(f"{' '.join(command)}: {' | '.join(telling[:3] or lines[-2:])}")
 
 
 def _system_package(package: str) -> None:
@@ -94,7 +96,7 @@ def protobuf() -> None:
 def _npm(*arguments: str, cwd: str) -> None:
     if not shutil.which("npm"):
         _system_package("npm")
-    _run(["npm", *arguments, "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=cwd)
+    _run(["npm", *arguments, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"], cwd=cwd)
 
 
 def _major_version(node: str) -> int:
@@ -131,5 +133,6 @@ def colyseus() -> str:
     for name in ("package.json", "package-lock.json", "server.mjs"):
         shutil.copyfile(os.path.join(source, name), os.path.join(home, name))
     if not os.path.exists(fresh) or os.path.getmtime(fresh) < os.path.getmtime(lock):
-        _npm("ci", cwd=home)
+        # Not "ci": it refuses a lock file without the optional packages of other operating systems.
+        _npm("install", cwd=home)
     return home

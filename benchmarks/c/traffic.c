@@ -34,6 +34,7 @@ struct damage damage;
 
 static struct client *clients;
 static int *ready, ready_count, ready_room; /* closed loop: clients that may send their next packet */
+static int turn; /* closed loop with a total: the client whose turn it is */
 static uint64_t sent_total, delivered_total;
 static char first_note[160];
 
@@ -80,6 +81,7 @@ void read_options(int argc, char **argv)
 		{"clients", required_argument, NULL, 'c'}, {"room", required_argument, NULL, 'o'},
 		{"window", required_argument, NULL, 'w'},  {"rate", required_argument, NULL, 'r'},
 		{"seconds", required_argument, NULL, 's'}, {"warm-up", required_argument, NULL, 'u'},
+		{"in-flight", required_argument, NULL, 'l'},
 		{"mode", required_argument, NULL, 'm'},    {"file", required_argument, NULL, 'f'},
 		{0},
 	};
@@ -90,6 +92,7 @@ void read_options(int argc, char **argv)
 		case 'c': options.clients = atoi(optarg); break;
 		case 'o': options.room_size = atoi(optarg); break;
 		case 'w': options.window = atoi(optarg); break;
+		case 'l': options.in_flight = atoi(optarg); break;
 		case 'r': options.rate = atof(optarg); break;
 		case 's': options.seconds = atof(optarg); break;
 		case 'u': options.warm_up = atof(optarg); break;
@@ -177,7 +180,8 @@ int judge_delivery(int receiver, const uint8_t *data, const uint8_t *payload)
 	}
 	*expected = counter + 1;
 	delivered_total++;
-	if (++clients[author].delivered % (options.room_size - 1) == 0 && ready_count < ready_room) ready[ready_count++] = author;
+	if (++clients[author].delivered % (options.room_size - 1) == 0 && ready_count < ready_room)
+		ready[ready_count++] = options.in_flight ? turn++ % options.clients : (int)author;
 	return author;
 }
 
@@ -282,13 +286,15 @@ void run_traffic(void)
 {
 	const int fan_out = options.room_size - 1;
 	clients = calloc(options.clients, sizeof *clients);
-	ready_room = options.clients * options.window; /* more than all in flight cannot be freed at once */
+	/* More than all in flight cannot be freed at once. */
+	ready_room = options.in_flight ? options.in_flight : options.clients * options.window;
 	ready = calloc(ready_room, sizeof *ready);
 	for (int i = 0; i < options.clients; i++) {
 		clients[i].expected = calloc(options.room_size, sizeof *clients[i].expected);
 		make_packet(clients[i].packet, i);
 	}
-	for (int i = 0; options.rate <= 0 && i < ready_room; i++) ready[ready_count++] = i % options.clients;
+	for (int i = 0; options.rate <= 0 && i < ready_room; i++)
+		ready[ready_count++] = turn++ % options.clients;
 	pace.start = now_ns();
 
 	bool flowing = keep_up(pace.start + (uint64_t)(options.warm_up * 1e9));

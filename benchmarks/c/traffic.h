@@ -20,6 +20,7 @@ enum {
 struct options {
 	int port, pid, clients, room_size;
 	int window;      /* closed loop: packets each client keeps in flight */
+	int in_flight;   /* closed loop, if > 0: packets that all clients together keep in flight, taking turns */
 	double rate;     /* open loop, if > 0: packets per second and client */
 	double seconds;  /* length of the measured window */
 	double warm_up;  /* seconds of traffic before it */
