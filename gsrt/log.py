@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-import json
+# the C function behind json.dumps, without the module, which costs half a megabyte
+from _json import encode_basestring_ascii as quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,4 +73,4 @@ def _shown(value: object) -> str:
     text = str(value)
     if len(text) > VALUE_CHARACTERS_MAX:
         text = text[:VALUE_CHARACTERS_MAX] + "..."
-    return text if text and _PLAIN.issuperset(text) else json.dumps(text)
+    return text if text and _PLAIN.issuperset(text) else quoted(text)

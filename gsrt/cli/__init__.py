@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+HELP_WIDTH = 100  # columns
+
 # subcommand -> (its module, what it does)
 COMMANDS = {
     "serve": ("gsrt.cli.serve", "run the server"),
@@ -57,7 +59,12 @@ def _run(name: str, words: Sequence[str]) -> int:
 
     module_name, summary = COMMANDS[name]
     module = import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"gsrt {name}", description=summary[0].upper() + summary[1:] + ".")
+    parser = argparse.ArgumentParser(
+        prog=f"gsrt {name}",
+        description=summary[0].upper() + summary[1:] + ".",
+        # With a width argparse need not ask shutil for one, which would bring three compression libraries along.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=HELP_WIDTH),
+    )
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(words))
     sys.stdout.flush()

@@ -6,7 +6,6 @@ then `{"ok": true, ...}` or `{"ok": false, "error": "what to do"}`. A connection
 from __future__ import annotations
 
 import errno
-import json
 import os
 import selectors
 import socket
@@ -200,6 +199,8 @@ class ControlServer:
             self._send(client, now)
 
     def _answer_to(self, line: bytes) -> bytes:
+        import json  # when first asked: it is half a megabyte of a server that nobody asks
+
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -246,6 +247,8 @@ def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
     """Sends REQUEST to the server at PATH and returns its answer, within TIMEOUT seconds in all.
 
     Raises ControlError when no server is there, when it does not answer in time, or answers something else."""
+    import json
+
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
@@ -356,6 +359,8 @@ def _checked(path: str) -> str:
 
 
 def _line(value: dict[str, Any]) -> bytes:
+    import json
+
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
