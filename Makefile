@@ -14,6 +14,7 @@ SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.p
 	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
 # The tests that reach compiled code: what a sanitizer should see. SANITIZE_TESTS=tests runs them all, in some minutes.
 SANITIZE_TESTS = $(wildcard tests/core tests/relay tests/protocol tests/sessions)
+TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
 
 # setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.
 INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -53,12 +54,16 @@ wheel: build
 	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
-# CPython itself leaks by design at exit, so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see
-# every object, not only the arenas they live in.
-sanitize: $(SANITIZED)/installed
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONMALLOC=malloc \
-	PYTHONSAFEPATH=1 $(SANITIZED)/bin/python -m pytest -o pythonpath= -p no:cacheprovider $(SANITIZE_TESTS) $(PYTEST_ARGUMENTS)
+# In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
+# so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.
+sanitize: $(SANITIZED)/tools
+	@mkdir -p $(SANITIZED)/tree && cd $(SANITIZED)/tree && rm -rf $(TREE)
+	@cp -Rp $(TREE) $(SANITIZED)/tree && rm -f $(SANITIZED)/tree/gsrt/*.so
+	cd $(SANITIZED)/tree && GSRT_SANITIZE=address,undefined ../bin/python setup.py --quiet build_ext --inplace
+	cd $(SANITIZED)/tree && \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	../bin/python -m pytest $(SANITIZE_TESTS) $(PYTEST_ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis gsrt/*.so
@@ -83,12 +88,6 @@ $(VENV)/installed: $(SOURCES) $(VENV)/sources | $(VENV)/tools
 	@if [ -d build ]; then find build -path '*/gsrt/*' -name '*.[pt][yo]*' -delete; fi
 	$(VENV)/bin/python setup.py --quiet build_ext --inplace
 	$(VENV)/bin/python $(INSTALL) --no-build-isolation --no-deps --force-reinstall .
-	@touch $@
-
-# The working tree comes last on the path here: the tests are found in it, and gsrt is the sanitized installation.
-$(SANITIZED)/installed: $(SOURCES) | $(SANITIZED)/tools
-	GSRT_SANITIZE=address,undefined $(SANITIZED)/bin/python $(INSTALL) --no-build-isolation --no-deps --force-reinstall .
-	@echo '$(CURDIR)' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/working-tree.pth"
 	@touch $@
 
 $(VENV)/sources: FORCE | $(VENV)/tools
