@@ -54,6 +54,7 @@ FIGURES = (
     Figure("relay.udp_1000_clients_us", "us", None, "relay_growth"),
     Figure("footprint.idle_mb", "MiB", "<= 14", "footprint_idle"),
     Figure("footprint.listen_ms", "ms", "<= 100", "footprint_listen"),
+    Figure("footprint.listen_cpu_ms", "ms", None, "footprint_listen"),
     Figure("footprint.udp64_mb", "MiB", "<= 16", "footprint_udp64"),
     Figure("footprint.import.interpreter", "MiB", None, "footprint_import"),
     Figure("footprint.import.core", "MiB", None, "footprint_import"),

@@ -8,7 +8,7 @@ import time
 from benchmarks import gsrt_server
 from benchmarks.figures import Problem, Record
 from benchmarks.gsrt_server import Installation
-from benchmarks.processes import SERVER_CPU, on_cpu, rss_mib, wait_for_connect
+from benchmarks.processes import SERVER_CPU, cpu_ms, on_cpu, rss_mib, wait_for_connect
 from benchmarks.relay import Load, gsrt, valid_run
 from benchmarks.workshop import folder
 
@@ -45,6 +45,7 @@ def measure_listen(installation: Installation, runs: int | None, record: Record)
         with gsrt_server.launch(installation) as started:
             wait_for_connect(started.process, started.log, started.port)
             record.add("footprint.listen_ms", (time.perf_counter() - before) * 1e3)
+            record.add("footprint.listen_cpu_ms", cpu_ms(started.process.pid))
 
 
 def measure_udp64(installation: Installation, runs: int | None, record: Record) -> None:

@@ -126,6 +126,12 @@ def rss_mib(pid: int) -> float:
     raise Problem(f"process {pid} has no memory")
 
 
+def cpu_ms(pid: int) -> float:
+    """Processor time that the main thread has had since it was forked (/proc/PID/schedstat, nanoseconds), in ms."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as statistics:
+        return int(statistics.read().split()[0]) / 1e6
+
+
 def generate(command: Sequence[str], seconds: float) -> Result:
     """Runs a load generator on its processor and returns the object it prints. Raises Problem with its words."""
     with on_cpu(GENERATOR_CPU):
