@@ -128,6 +128,7 @@ class Server:
         self._worst_tick = 0.0
         self._flushed_at = 0.0
         self._accept_again: float | None = None
+        self._resume_at: float | None = None
         self._options = options
 
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
@@ -214,22 +215,19 @@ class Server:
     # The tick
 
     def _turn(self) -> None:
-        events = self._selector.select(self._timeout())
+        due = self._next_due()
+        events = self._selector.select(None if due is None else max(due - self.clock(), 0.0))
         now = self.clock()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
             time.sleep(self._flushed_at + self.tick - now)
             events = self._selector.select(0)
             now = self.clock()
-        ready = {key.data for key, _ in events}
+        ready = [key.data for key, _ in events]
         if UDP in ready:
             self.relay.receive_datagrams(now)
         if STREAMS in ready:
             self.relay.receive_streams(now)
-        if self.relay.paused_count:
-            self.relay.resume(now)
-        for member, reason in self.relay.take_doomed():
-            self.reception.cut(member, reason, now)
         if LISTENER in ready:
             self._accept(now)
         if self.control in ready:
@@ -238,12 +236,11 @@ class Server:
                     self.control.on_event(key.fd, mask, now)
         if CERTIFICATE in ready:
             self._certificate_made()
-        self.timers.run(now)
-        self.reception.expire(now)
-        self.control.expire(now)
-        if self._accept_again is not None and now >= self._accept_again:
-            self._accept_again = None
-            self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
+        if due is not None and now >= due:
+            self._do_what_is_due(now)
+        while doomed := self.relay.take_doomed():
+            for member, reason in doomed:
+                self.reception.cut(member, reason, now)
         if self.relay.has_output:
             self.relay.flush()
             self._flushed_at = now
@@ -252,22 +249,33 @@ class Server:
         if taken > self._worst_tick:
             self._worst_tick = taken
 
-    def _timeout(self) -> float | None:
-        """Seconds to the next thing that is due; None: nothing is."""
-        due = [
+    def _next_due(self) -> float | None:
+        """When the next thing is to be done that nothing on a socket brings about; None: never, as things stand."""
+        if self.relay.paused_count and self._resume_at is None:
+            self._resume_at = self.clock() + PAUSED_SECONDS
+        times = [
             when
             for when in (
                 self.timers.next(),
                 self.reception.next_timer(),
                 self.control.next_timer(),
                 self._accept_again,
+                self._resume_at,
             )
             if when is not None
         ]
-        wait = None if not due else max(min(due) - self.clock(), 0.0)
-        if self.relay.paused_count:
-            return PAUSED_SECONDS if wait is None else min(wait, PAUSED_SECONDS)
-        return wait
+        return min(times) if times else None
+
+    def _do_what_is_due(self, now: float) -> None:
+        if self._resume_at is not None and now >= self._resume_at:
+            self._resume_at = None
+            self.relay.resume(now)
+        self.timers.run(now)
+        self.reception.expire(now)
+        self.control.expire(now)
+        if self._accept_again is not None and now >= self._accept_again:
+            self._accept_again = None
+            self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
 
     def _accept(self, now: float) -> None:
         for _ in range(ACCEPTS_PER_TICK):
