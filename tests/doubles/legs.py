@@ -260,6 +260,11 @@ class Stream:
                 self.socket.send(self._held)
             except OSError:
                 pass
+        try:
+            # as mbedTLS and .NET do: the FIN goes out before the kernel may answer unread bytes with a reset
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self.socket.close()
 
     def reset(self) -> None:
