@@ -81,7 +81,8 @@ class Terminal:
         print(f"* connecting to {self._where}; /help tells what can be typed")
         try:
             self._session.start()
-            threading.Thread(target=self._read_input, name="input", daemon=True).start()
+            if sys.stdin is not None:  # where it is closed, this only watches
+                threading.Thread(target=self._read_input, name="input", daemon=True).start()
             while not self._leaving.is_set():
                 self._session.run(RUN_SECONDS)
                 if not self._report_failures():
@@ -152,6 +153,7 @@ class Terminal:
                     print(f"! {error}")
                 if self._leaving.is_set():
                     return
+        self._ready.wait()  # so that an empty input still tells whether the token is good
         self._leaving.set()
 
     def _obey(self, line: str) -> None:

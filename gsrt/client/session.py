@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
-    from gsrt._core import Data, Packet
+    from gsrt._core import Data, Packet, _Writable
     from gsrt.client.sockets import Address
     from gsrt.protocol.rt_client import Event
 
@@ -119,6 +119,7 @@ class Session:
 
         Raises ConnectionError where the host is unknown.
         """
+        self._await_stopped_thread()
         with self._lock:
             if self._running:
                 return
@@ -140,18 +141,22 @@ class Session:
 
     def run(self, seconds: float | None = None) -> None:
         """Start if need be, and drive the session until stop() is called or `seconds` have passed (it stays joined)."""
+        self.start()
         if self._thread is not None:
             raise RuntimeError("the session runs in the background already; call either run() or start_background()")
-        self.start()
-        self._drive(None if seconds is None else time.monotonic() + seconds)
+        self._open_waker()
+        try:
+            self._drive(None if seconds is None else time.monotonic() + seconds)
+        finally:
+            self._close_waker()
 
     def start_background(self) -> None:
         """Start if need be and drive the session in a thread of its own until stop() is called."""
         self.start()
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._drive_in_background, name="gsrt session", daemon=True)
-                self._thread.start()
+        if self._thread is None:
+            self._open_waker()
+            self._thread = threading.Thread(target=self._drive_in_background, name="gsrt session", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Leave the session: the others are told at once. Waits for the server's goodbye, at most about a second.
@@ -165,20 +170,18 @@ class Session:
                 self._connection.close()
             stream, self._stream = self._stream, None
             datagrams, self._datagrams = self._datagrams, None
-            thread, self._thread = self._thread, None
             self._wake()
         if stream is not None:
             stream.close_orderly()
         if datagrams is not None:
             datagrams.close()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        self._await_stopped_thread()
 
     def send(
         self,
         op_code: int,
         intent: Intent = Intent.RELIABLE,
-        data: Data | Mapping[int, object] | None = None,
+        data: Data | Mapping[int, _Writable] | None = None,
         payload: bytes | None = None,
         peers: Iterable[int] = (),
     ) -> int:
@@ -312,19 +315,12 @@ class Session:
                 self._on_ready(isinstance(event, Ready))
 
     def _drive(self, deadline: float | None) -> None:
-        try:
-            while self._running:
-                self.update()
-                now = time.monotonic()
-                if deadline is not None and now >= deadline:
-                    return
-                self._wait(deadline, now)
-        finally:
-            with self._lock:
-                if self._waker is not None:
-                    for end in self._waker:
-                        end.close()
-                    self._waker = None
+        while self._running:
+            self.update()
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                return
+            self._wait(deadline, now)
 
     def _drive_in_background(self) -> None:
         while self._running:
@@ -334,16 +330,33 @@ class Session:
                 kind, value, trace = sys.exc_info()
                 assert kind is not None
                 threading.excepthook(threading.ExceptHookArgs((kind, value, trace, threading.current_thread())))
+        self._close_waker()
+
+    def _await_stopped_thread(self) -> None:
+        """After stop(): wait for the background thread's end, unless this is that thread (a callback)."""
+        thread = self._thread
+        if thread is not None and not self._running and thread is not threading.current_thread():
+            thread.join()
+            self._thread = None
+
+    def _open_waker(self) -> None:
+        with self._lock:
+            self._waker = socket.socketpair()
+            for end in self._waker:
+                end.setblocking(False)
+
+    def _close_waker(self) -> None:
+        with self._lock:
+            if self._waker is not None:
+                for end in self._waker:
+                    end.close()
+                self._waker = None
 
     def _wait(self, deadline: float | None, now: float) -> None:
         """Wait until a socket or a timer has something to do, someone wakes us, or `deadline`."""
         with self._lock:
-            if not self._running or self._more_to_read:
+            if not self._running or self._more_to_read or self._waker is None:
                 return
-            if self._waker is None:
-                self._waker = socket.socketpair()
-                for end in self._waker:
-                    end.setblocking(False)
             waker = self._waker[0]
             watched = {waker.fileno(): selectors.EVENT_READ}
             if self._stream is not None and self._stream.fileno() >= 0:

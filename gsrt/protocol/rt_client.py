@@ -39,7 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gsrt._core import Data
+    from gsrt._core import Data, _Writable
 
 UDP_LOGIN_INTERVAL = 0.2  # seconds between repeats, as the C# client does
 UDP_LOGIN_ATTEMPTS = 9  # 1.8 s in all; then the client goes on without UDP
@@ -288,7 +288,7 @@ class ClientConnection:
         self,
         op_code: int,
         intent: Intent = Intent.RELIABLE,
-        data: Data | Mapping[int, object] | None = None,
+        data: Data | Mapping[int, _Writable] | None = None,
         payload: bytes | None = None,
         peers: Iterable[int] = (),
     ) -> int:

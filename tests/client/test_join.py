@@ -74,6 +74,16 @@ def test_a_pipe_is_sent_once_ready_and_then_left_in_order(server: ScriptedServer
     assert terminal.status() == 0
 
 
+def test_an_empty_input_tells_whether_the_token_is_good(server: ScriptedServer, terminal: Terminal) -> None:
+    terminal.end_input()
+    with pytest.raises(EOFError):
+        server.admit().read()
+    assert terminal.status() == 0
+    terminal.expect("* connecting")
+    terminal.expect("* ready")
+    terminal.expect("* left")
+
+
 def test_an_interrupt_leaves_in_order(server: ScriptedServer, terminal: Terminal) -> None:
     stream = server.admit()
     terminal.expect("* connecting")
