@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable
 
 from gsrt._core import FrameReader, Packet, split_datagram
-
 from gsrt.protocol import http, rt, websocket
 
 ROOM_SIZE = 4
