@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tests.support.reproducible  # noqa: F401 - importing it is what sets it
 from gsrt.profile import LIMITS, ORDER, Profile, ProfileError, _read, available
 
 GENERIC = Path(__file__).parent.parent / "firmware_profiles" / "generic.toml"
