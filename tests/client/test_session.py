@@ -217,16 +217,21 @@ class TestBackground:
             thread.join()
         assert numbers == {op_code: list(range(100)) for op_code in range(1, 5)}
 
-    def test_more_than_the_system_takes_at_once(self, server: ScriptedServer, player: Player) -> None:
-        player.session.start_background()
-        stream = server.admit()
-        assert player.next() == ("ready", True)
-        sent = 0
-        while player.session.send(1 + sent, payload=b"x" * 15_000):  # nothing is read until the bounds are full
-            sent += 1
-        assert sent * 15_000 > 1_000_000
-        assert [stream.read().op_code for _ in range(sent)] == list(range(1, sent + 1))
-        assert player.session.ready
+    @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+    def test_more_than_the_system_takes_at_once(self, server_context: ssl.SSLContext, tls: bool) -> None:
+        with ScriptedServer(server_context if tls else None) as server:
+            player = Player(server.port, tls=tls)
+            player.session.start_background()
+            stream = server.admit()
+            assert player.next() == ("ready", True)
+            sent = 0
+            while player.session.send(1 + sent, payload=b"x" * 15_000):  # nothing is read until the bounds are full
+                sent += 1
+            assert sent * 15_000 > 1_000_000
+            assert [stream.read().op_code for _ in range(sent)] == list(range(1, sent + 1))
+            assert player.session.ready
+            server.close_streams()
+            player.session.stop()
 
     def test_an_exception_of_a_callback_is_reported_and_the_session_goes_on(
         self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch

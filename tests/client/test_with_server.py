@@ -201,11 +201,12 @@ def test_update_every_frame(table: Table) -> None:
         session.stop()
 
 
-def test_two_terminals(table: Table) -> None:
+@pytest.mark.parametrize("options", [(), ("--tls",)], ids=["tcp", "tls"])
+def test_two_terminals(table: Table, options: tuple[str, ...]) -> None:
     terminals = []
     try:
         for seat in table.seats[:2]:
-            terminals.append(Terminal("127.0.0.1", str(table.port), seat.token))
+            terminals.append(Terminal("127.0.0.1", str(table.port), seat.token, *options))
             terminals[-1].expect("* connecting")
             terminals[-1].expect("* ready: you are peer")
         red, blue = terminals

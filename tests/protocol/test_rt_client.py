@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -117,6 +119,34 @@ def test_the_whole_sequence_byte_for_byte() -> None:
     assert connection.state == ConnectionState.RELIABLE_AND_FAST
     assert connection.stream_to_send() == bytes.fromhex("020809")
     assert (connection.next_timer(), wire.events()) == (None, [])
+
+
+def test_the_recorded_server_of_the_csharp_client_gets_the_csharp_clients_bytes() -> None:
+    vectors = Path(__file__).parent.parent / "vectors" / "captures.jsonl"
+    lines = [json.loads(line) for line in vectors.read_text().splitlines()]
+    lines = [line for line in lines if line["client"] == "cs"]
+    wire = Wire("ref:mx101319708:2:p2")
+    wire.connection.start(wire.now)
+    wire.connection.stream_opened(wire.now)
+    sent: dict[str, list[bytes]] = {"tls": [wire.connection.stream_to_send()], "udp": []}
+    received = []
+    for line in lines:
+        if line["dir"] == "s2c":
+            wire.now = 1000.0 + line["t"]
+            (wire.stream if line["leg"] == "tls" else wire.datagram)(bytes.fromhex(line["hex"]))
+            sent["udp"] += wire.connection.datagrams_to_send()
+            sent["tls"].append(wire.connection.stream_to_send())
+            received += wire.events()
+    for leg, frames in sent.items():
+        expected = [bytes.fromhex(line["hex"]) for line in lines if (line["leg"], line["dir"]) == (leg, "c2s")]
+        assert sorted(filter(None, frames)) == sorted(expected)  # it replies to -5 before its ready, we after
+    assert isinstance(received.pop(0), Ready)
+    changes = [event for event in received if not isinstance(event, PacketReceived)]
+    packets = [event.packet for event in received if isinstance(event, PacketReceived)]
+    assert [change.peer_id for change in changes] == [3, 4]  # type: ignore[attr-defined]
+    assert wire.connection.active_peers == (1, 2, 3, 4)
+    assert len(packets) > 10
+    assert {packet.sender for packet in packets} == {1}
 
 
 def test_opening_without_start_and_bytes_one_by_one() -> None:
