@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tests.support.reproducible  # noqa: F401 - importing it is what sets it
+
 
 def make_pair(directory: Path, name: str, *new_key: str, subject: str = "/CN=test") -> tuple[str, str]:
     """A self-signed certificate and key; `new_key` are the options of openssl req that say of which kind."""

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.transports import tls
@@ -298,7 +298,7 @@ def test_a_fatal_alert_of_the_client_is_an_error(context: ServerContext) -> None
         server.received(bytes.fromhex("15030300020230"))  # unknown_ca
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x40\x01"]))
 def test_garbage_is_waited_for_or_an_error(context: ServerContext, garbage: bytes, start: bytes) -> None:
     server = TlsLayer(context)
