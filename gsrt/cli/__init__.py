@@ -53,6 +53,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
+def command_name() -> str:
+    """What to type for this command so that the shell finds it: `gsrt`, or the path it was started by."""
+    program = sys.argv[0]
+    found = os.path.dirname(os.path.abspath(program)) in os.environ.get("PATH", "").split(os.pathsep)
+    return program if os.path.basename(program) == "gsrt" and not found else "gsrt"
+
+
 def _run(name: str, words: Sequence[str]) -> int:
     import argparse
     from importlib import import_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from gsrt.cli import CommandError
+from gsrt.cli import CommandError, command_name
 from gsrt.cli.arguments import player_names, port_number
 
 DEFAULT_PORT = 8784
@@ -14,7 +14,7 @@ DEFAULT_PORT = 8784
 class Options:
     """What a server is started with."""
 
-    __slots__ = ("cert", "control", "demo", "host", "key", "port", "profile", "state_dir", "tick_ms")
+    __slots__ = ("cert", "command", "control", "demo", "host", "key", "port", "profile", "state_dir", "tick_ms")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Options:
         cert: str | None = None,
         key: str | None = None,
         demo: list[str] | None = None,
+        command: str = "gsrt",
     ) -> None:
         self.host = host  # the address to listen at
         self.port = port  # one number for TCP and UDP; 0: any free one
@@ -38,6 +39,7 @@ class Options:
         self.key = key
         self.state_dir = state_dir  # directory for what has to outlive the process: the certificate the server makes
         self.demo = demo  # players of a session to open at once; None: no such session
+        self.command = command  # what to type for `gsrt` on this machine
 
 
 def default_state_dir() -> str:
@@ -88,6 +90,7 @@ def run(arguments: Namespace) -> int:
                 key=arguments.key,
                 state_dir=arguments.state or default_state_dir(),
                 demo=arguments.demo,
+                command=command_name(),
             )
         )
     except (ProfileError, ControlError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from gsrt.cli import command_name
 from gsrt.cli.arguments import add_control, add_json, player_names
 from gsrt.cli.asking import ask, print_json
 from gsrt.cli.text import columns, count
@@ -39,7 +40,7 @@ def describe(answer: dict[str, Any]) -> str:
     host, port, players = answer["host"], answer["port"], answer["players"]
     rows = [("player", "peer", "access token")]
     rows += [(player["playerId"], player["peerId"], player["accessToken"]) for player in players]
-    joins = "\n".join(f"  gsrt join {host} {port} {player['accessToken']}" for player in players)
+    joins = "\n".join(f"  {command_name()} join {host} {port} {player['accessToken']}" for player in players)
     return (
         f"Session {answer['sessionId']} is open at {host}:{port} for {count(len(players), 'player')}.\n\n"
         f"{columns(rows)}\n\n"

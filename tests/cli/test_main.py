@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gsrt import __version__
-from gsrt.cli import COMMANDS
+from gsrt.cli import COMMANDS, command_name
 from tests.cli.conftest import Run, ServerDouble
 
 # What costs memory or time to import, and which no subcommand for operators needs.
@@ -103,6 +103,21 @@ def test_output_nobody_reads_ends_without_a_traceback(server: ServerDouble) -> N
     command = f"{sys.executable} -m gsrt session list --json --control {server.path} | true"
     done = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        (".venv/bin/gsrt", ".venv/bin/gsrt"),
+        ("/opt/gsrt/bin/gsrt", "/opt/gsrt/bin/gsrt"),
+        ("/usr/local/bin/gsrt", "gsrt"),
+        ("/somewhere/gsrt/__main__.py", "gsrt"),
+    ],
+)
+def test_what_to_type_is_what_the_shell_finds(monkeypatch: pytest.MonkeyPatch, program: str, name: str) -> None:
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    monkeypatch.setattr("sys.argv", [program])
+    assert command_name() == name
 
 
 def test_ctrl_c_ends_a_command_with_status_130(gsrt: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ def test_without_arguments_everything_has_a_default(
         "key": None,
         "state_dir": f"{tmp_path}/state/gsrt",
         "demo": None,
+        "command": "gsrt",
     }
 
 
@@ -76,6 +77,7 @@ def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
         "key": "k.pem",
         "state_dir": "/s",
         "demo": ["red", "blue"],
+        "command": "gsrt",
     }
 
 
