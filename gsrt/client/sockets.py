@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
@@ -247,8 +248,6 @@ class DatagramSocket:
 
 
 def _is_in_progress(code: int) -> bool:
-    import errno
-
     return code in (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 
 
