@@ -62,16 +62,16 @@ def parse_head(data: bytes) -> tuple[RequestHead, int] | None:
     """
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
     head = data[:MAX_HEAD] if end < 0 else data[: end + 2]
-    bare = _bare_line_feed(head)
-    if bare >= 0:
-        raise ProtocolError("line feed without carriage return in the request head", bare)
+    line_ends = head.count(b"\r\n")
+    if head.count(b"\n") != line_ends:
+        raise ProtocolError("line feed without carriage return in the request head", _bare_line_feed(head))
+    if line_ends > MAX_HEADERS + 1:  # one ends the request line
+        raise ProtocolError(f"more than {MAX_HEADERS} headers", len(head))
     if end < 0:
         if len(data) >= MAX_HEAD:
             raise ProtocolError(f"request head over {MAX_HEAD} bytes", MAX_HEAD)
         return None
     lines = data[:end].split(b"\r\n")
-    if len(lines) - 1 > MAX_HEADERS:
-        raise ProtocolError(f"more than {MAX_HEADERS} headers", end)
     method, target, version = _parse_request_line(lines[0])
     headers: dict[str, str] = {}
     offset = len(lines[0]) + 2
@@ -109,13 +109,11 @@ def response(
 
 
 def _bare_line_feed(head: bytes) -> int:
-    """Offset of the first line feed that no carriage return precedes; -1 if there is none."""
+    """Offset of the first line feed that no carriage return precedes; there is one."""
     position = head.find(b"\n")
-    while position >= 0:
-        if position == 0 or head[position - 1] != 0x0D:
-            return position
+    while position > 0 and head[position - 1] == 0x0D:
         position = head.find(b"\n", position + 1)
-    return -1
+    return position
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, str]:
