@@ -8,8 +8,8 @@ handler given to the Relay:
     opening(stream, data: bytes) -> str | None      what the first bytes are: "rt", "http", "tls" (the handler has called
                                                     start_tls), "unknown"; "wait": ask again later; None: more is needed
     http(stream, data: bytes, now) -> int           bytes consumed; 0: more are needed
-    control(stream, packet: bytes, now)             a packet before login, or with an opCode of the system
-    datagram(address: bytes, packet: bytes, member: Member | None, now)      the same by UDP
+    control(stream, op_code, packet: bytes, now)    a packet before login, or UDPConnect or PlayerReady of a peer
+    datagram(address: bytes, packet: bytes, now)    a packet with opCode 0 by UDP: a login, if it is one
     closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
     failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
 
@@ -113,6 +113,7 @@ cdef enum:
     MESSAGE_BYTES = 65536       # WebSocket message; many packets fit
     RECORD_BYTES = 16384        # TLS record: a packet cut over two kills the C++ client
     KEEP_BYTES = 16384          # an empty output buffer larger than this is given back
+    DISCARD_READS = 64          # of 4 KB, when a connection is closed over unread bytes
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
     PEERS = 256                 # peer ids fit a byte
     ADDRESS_BYTES = 28          # sockaddr_in6
@@ -537,6 +538,7 @@ cdef class Stream:
                     self.relay.flush_stream(self)
             except Exception as error:
                 self.relay.handler.failed(None, error, self.relay.now)
+            self.relay.discard_input(self)
         self.relay.drop_stream(self)
 
     cdef int reserve_out(self, uint32_t size) except -1:
@@ -846,7 +848,7 @@ cdef class Relay:
                     self.handler.datagram(
                         PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
                                                   self.incoming[which].msg_hdr.msg_namelen),
-                        PyBytes_FromStringAndSize(<const char*>body, length), member, now)
+                        PyBytes_FromStringAndSize(<const char*>body, length), now)
                 except Exception as error:
                     self.handler.failed(None, error, now)
         return 0
@@ -1058,6 +1060,15 @@ cdef class Relay:
             raise OSError(errno, strerror(errno).decode())
         return 0
 
+    cdef int discard_input(self, Stream stream) except -1:
+        """Takes what lies unread: closing over it would send a reset, and the other side might lose our last words."""
+        cdef char unread[4096]      # not the scratch: the bytes there may be being looked at
+        cdef int i
+        for i in range(DISCARD_READS):
+            if stream.fd < 0 or recv(stream.fd, &unread[0], sizeof(unread), MSG_DONTWAIT) <= 0:
+                break
+        return 0
+
     cdef int drop_stream(self, Stream stream) except -1:
         if stream.fd < 0:
             return 0
@@ -1065,8 +1076,7 @@ cdef class Relay:
         epoll_ctl(self.poll_fd, EPOLL_CTL_DEL, stream.fd, NULL)
         close(stream.fd)
         stream.fd = -1
-        stream.out_size = stream.out_at = stream.records_bytes = 0
-        stream.records = [] if stream.layer is not None else None
+        self.drop_output(stream)
         if stream.member is not None and stream.member.stream is stream:
             stream.member.stream = None
         self.closed_now.append(stream)
@@ -1134,6 +1144,14 @@ cdef class Relay:
             self.handler.failed(stream, error, now)
         return 0
 
+    cdef bint floods_answers(self, Stream stream, double now) except? -1:
+        """Whether answers that the other side has provoked (pongs, TLS) pile up unread; the connection is then closed."""
+        if stream.backlog <= self.out_hard_bytes:
+            return False
+        self.drop_output(stream)
+        self.refuse(stream, "it does not read the answers it asks for", now)
+        return True
+
     cdef int decrypt(self, Stream stream, bytes data, double now) except -1:
         cdef bytes plain
         layer = stream.layer
@@ -1143,6 +1161,8 @@ cdef class Relay:
             self.take_wire(stream)
             return self.refuse(stream, str(error), now)
         self.take_wire(stream)
+        if self.floods_answers(stream, now):
+            return 0
         if plain:
             self.feed(stream, <uint8_t*>PyBytes_AS_STRING(plain), <uint32_t>PyBytes_GET_SIZE(plain), now)
         if layer.peer_closed and stream.fd >= 0:
@@ -1159,13 +1179,16 @@ cdef class Relay:
 
     cdef int feed(self, Stream stream, uint8_t* data, uint32_t size, double now) except -1:
         """Plain bytes of a stream. `data` may be changed (WebSocket masks are taken off in place)."""
-        cdef uint8_t* begin = data
-        cdef uint32_t used
         if stream.kept_size:
             stream.keep(data, size)
-            begin = stream.kept
-            size = stream.kept_size
-        used = self.take_apart(stream, begin, size, now)
+            return self.feed_kept(stream, now)
+        return self.feed_from(stream, data, size, now)
+
+    cdef int feed_kept(self, Stream stream, double now) except -1:
+        return self.feed_from(stream, stream.kept, stream.kept_size, now)
+
+    cdef int feed_from(self, Stream stream, uint8_t* begin, uint32_t size, double now) except -1:
+        cdef uint32_t used = self.take_apart(stream, begin, size, now)
         if stream.restarted:
             stream.restarted = False
         elif stream.fd >= 0:
@@ -1283,7 +1306,7 @@ cdef class Relay:
             if header.op_code != OP_UDP_CONNECT and header.op_code != OP_PLAYER_READY:
                 self.count(member.room, DROPPED_OP_CODE, 1)
                 return 0
-        self.handler.control(stream, PyBytes_FromStringAndSize(<const char*>packet, size), now)
+        self.handler.control(stream, header.op_code, PyBytes_FromStringAndSize(<const char*>packet, size), now)
         return 0
 
     cdef bint over_rate(self, Stream stream, double now) except? -1:
@@ -1314,13 +1337,6 @@ cdef class Relay:
             except Exception as error:
                 self.drop_stream(stream)
                 self.handler.failed(stream, error, now)
-
-    cdef int feed_kept(self, Stream stream, double now) except -1:
-        cdef uint32_t size = stream.kept_size
-        cdef uint32_t used = self.take_apart(stream, stream.kept, size, now)
-        if stream.fd >= 0:
-            stream.keep_rest(stream.kept, used, size)
-        return 0
 
     # ---- WebSocket
 
@@ -1368,6 +1384,8 @@ cdef class Relay:
                 body[i] ^= mask[i & 3]
             at = body + length
             if op_code >= 8:
+                if stream.member is not None:
+                    stream.member.spend(<uint32_t>length)
                 if not last or length > 125:
                     self.close_websocket(stream, 1002, "WebSocket control frame too long or in pieces", now)
                 elif op_code == 8:
@@ -1376,6 +1394,7 @@ cdef class Relay:
                     self.lost(stream, "closed by the other side", True, now)
                 elif op_code == 9:
                     self.answer_control(stream, 0x8a, body, <uint32_t>length)
+                    self.floods_answers(stream, now)
                 elif op_code != 10:
                     self.close_websocket(stream, 1002, "unknown WebSocket frame", now)
             elif op_code == 2 and not stream.in_message:
@@ -1494,6 +1513,12 @@ cdef class Relay:
         self.count(None, DATAGRAMS_OUT, count)
         return 0
 
+    cdef int drop_output(self, Stream stream) except -1:
+        stream.out_at = stream.out_size = stream.records_bytes = 0
+        if stream.records:
+            stream.records.clear()
+        return 0
+
     cdef int flush_stream(self, Stream stream) except -1:
         cdef ssize_t sent
         cdef bint blocked = False
@@ -1507,8 +1532,7 @@ cdef class Relay:
                 try:
                     stream.layer.encrypt(record)
                 except ValueError:      # TlsError: the other side has said goodbye; that is about to be read
-                    stream.records.clear()
-                    stream.records_bytes = 0
+                    self.drop_output(stream)
                     break
                 self.take_wire(stream)
                 continue
@@ -1523,9 +1547,7 @@ cdef class Relay:
                 blocked = True
             elif errno != EINTR:
                 # The other side is gone; its reset is about to be read, and told from there.
-                stream.out_at = stream.out_size = stream.records_bytes = 0
-                if stream.records:
-                    stream.records.clear()
+                self.drop_output(stream)
         if blocked and stream.fd >= 0 and not stream.wants_write:
             stream.wants_write = True
             self.watch(stream, EPOLL_CTL_MOD)

@@ -147,14 +147,16 @@ class Reception:
             return what
         if stream.layer is not None:
             return "unknown"  # TLS inside TLS
-        if self.certificate is not None:
-            from gsrt.transports import tls
+        coming = self.tls_coming  # looked at first: it ends on another thread, once _tls is there
+        if self._tls is not None:
+            from gsrt.transports.tls import TlsLayer
 
-            if self._tls is None:
-                self._tls = tls.make_context(*self.certificate)
-            stream.start_tls(tls.TlsLayer(self._tls))
+            stream.start_tls(TlsLayer(self._tls))
             return "tls"
-        if self.tls_coming:
+        if self.certificate is not None:
+            self._load_tls(*self.certificate)
+            return "wait"
+        if coming:
             return "wait"
         self.counters["tls_unavailable"] += 1
         self.log.limited(
@@ -187,41 +189,41 @@ class Reception:
         stream.finish()
         return used
 
-    def control(self, stream: Stream, packet: bytes, now: float) -> None:
+    def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
         player: Player | None = stream.owner
-        message = Packet.decode(packet)
         if player is not None:
-            if message.op_code == rt.OP_UDP_CONNECT:
+            if op_code == rt.OP_UDP_CONNECT:
                 player.udp_confirmed()
-            elif message.op_code == rt.OP_PLAYER_READY:
+            elif op_code == rt.OP_PLAYER_READY:
                 player.ready(now)
             return
-        player = self._authenticated(message, stream.peer_name) if message.op_code == rt.OP_LOGIN else None
-        if player is None:
-            # Closed without a word: a LoginResult that says no sends the C# client into a hot loop.
-            if message.op_code != rt.OP_LOGIN:
-                self.counters["closed_protocol"] += 1
-                self.log.limited(
-                    "warn",
-                    "no_login",
-                    "the first packet is no login",
-                    address=stream.peer_name,
-                    op_code=message.op_code,
-                )
-            self._forget(stream)
+        self._forget(stream)
+        if op_code != rt.OP_LOGIN:
+            self.counters["closed_protocol"] += 1
+            self.log.limited(
+                "warn", "no_login", "the first packet is no login", address=stream.peer_name, op_code=op_code
+            )
             stream.close()
             return
-        self._forget(stream)
+        player, why_not = self._authenticate(packet)
+        if player is None:
+            # Closed without a word: a LoginResult that says no sends the C# client into a hot loop.
+            self.counters["logins_refused"] += 1
+            self.log.limited("warn", "login_refused", "login refused", address=stream.peer_name, reason=why_not)
+            stream.close()
+            return
         self.counters["logins"] += 1
         player.log_in(stream, now)
 
-    def datagram(self, address: bytes, packet: bytes, member: Member | None, now: float) -> None:
-        player = self._authenticated(Packet.decode(packet), None)
-        if player is not None and player.udp_login(address, now):
-            self.counters["udp_logins"] += 1
-            return
+    def datagram(self, address: bytes, packet: bytes, now: float) -> None:
+        player, why_not = self._authenticate(packet)
+        if player is not None:
+            if player.udp_login(address, now):
+                self.counters["udp_logins"] += 1
+                return
+            why_not = "it has no TCP or TLS connection"
         self.counters["udp_logins_refused"] += 1
-        self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address))
+        self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address), reason=why_not)
 
     def closed(self, stream: Stream, reason: str, orderly: bool, now: float) -> None:
         player: Player | None = stream.owner
@@ -261,21 +263,32 @@ class Reception:
         player: Player = member.owner
         player.cut(reason, now)
 
-    def _authenticated(self, message: Packet, address: str | None) -> Player | None:
-        """Whose login this is; None, counted, for one that is not sound or whose token opens nothing."""
+    def _authenticate(self, packet: bytes) -> tuple[Player | None, str]:
+        """Whose login this is; or None, and why it is nobody's."""
         try:
-            login = rt.parse_login(message)
+            login = rt.parse_login(Packet.decode(packet))
         except ProtocolError as error:
-            reason = str(error)
-        else:
-            player = self.sessions.holder(login.token)
-            if player is not None:
-                return player
-            reason = "its token is wrong, revoked, or of a session that has ended"
-        if address is not None:
-            self.counters["logins_refused"] += 1
-            self.log.limited("warn", "login_refused", "login refused", address=address, reason=reason)
-        return None
+            return None, str(error)
+        player = self.sessions.holder(login.token)
+        return player, "" if player else "its token is wrong, revoked, or of a session that has ended"
+
+    def _load_tls(self, cert: str, key: str) -> None:
+        """Loads the TLS library and the certificate on a thread: it takes longer than players should wait for."""
+        import threading
+
+        self.certificate = None
+        self.tls_coming = True
+
+        def load() -> None:
+            from gsrt.transports import tls
+
+            try:
+                self._tls = tls.make_context(cert, key)
+            except Exception as error:  # it was sound when it was checked or made; the disk may have lost it since
+                self.log.error("no TLS: the certificate cannot be loaded", path=cert, reason=str(error))
+            self.tls_coming = False
+
+        threading.Thread(target=load, name="load TLS", daemon=True).start()
 
     def _page(self, method: str, target: str) -> bytes:
         from gsrt import __version__
