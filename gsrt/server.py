@@ -22,7 +22,7 @@ from gsrt.reception import Reception
 from gsrt.requests import describe_created, handle
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
-from gsrt.timers import Timers
+from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker
 from gsrt.transports.control import ControlServer
@@ -41,6 +41,7 @@ ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no d
 
 # What a selector key stands for.
 UDP, STREAMS, LISTENER, CERTIFICATE, WAKE = "udp", "streams", "listener", "certificate", "wake"
+ONLY_UDP = [UDP]
 
 # Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
 SO_SNDBUFFORCE = 32
@@ -127,6 +128,7 @@ class Server:
         self._ticks = 0
         self._worst_tick = 0.0
         self._flushed_at = 0.0
+        self._due = 0.0  # the first turn finds out
         self._accept_again: float | None = None
         self._resume_at: float | None = None
         self._options = options
@@ -215,8 +217,8 @@ class Server:
     # The tick
 
     def _turn(self) -> None:
-        due = self._next_due()
-        events = self._selector.select(None if due is None else max(due - self.clock(), 0.0))
+        due = min(self._due, self.timers.earliest)
+        events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
         now = self.clock()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
@@ -226,18 +228,8 @@ class Server:
         ready = [key.data for key, _ in events]
         if UDP in ready:
             self.relay.receive_datagrams(now)
-        if STREAMS in ready:
-            self.relay.receive_streams(now)
-        if LISTENER in ready:
-            self._accept(now)
-        if self.control in ready:
-            for key, mask in events:
-                if key.data is self.control:
-                    self.control.on_event(key.fd, mask, now)
-        if CERTIFICATE in ready:
-            self._certificate_made()
-        if due is not None and now >= due:
-            self._do_what_is_due(now)
+        if ready != ONLY_UDP or now >= due:
+            self._turn_further(ready, events, now, due)
         while doomed := self.relay.take_doomed():
             for member, reason in doomed:
                 self.reception.cut(member, reason, now)
@@ -249,22 +241,37 @@ class Server:
         if taken > self._worst_tick:
             self._worst_tick = taken
 
-    def _next_due(self) -> float | None:
-        """When the next thing is to be done that nothing on a socket brings about; None: never, as things stand."""
+    def _turn_further(
+        self, ready: list[object], events: list[tuple[selectors.SelectorKey, int]], now: float, due: float
+    ) -> None:
+        """What a turn does besides datagrams, between taking them and the flush."""
+        if STREAMS in ready:
+            self.relay.receive_streams(now)
+        if LISTENER in ready:
+            self._accept(now)
+        if self.control in ready:
+            for key, mask in events:
+                if key.data is self.control:
+                    self.control.on_event(key.fd, mask, now)
+        if CERTIFICATE in ready:
+            self._certificate_made()
+        if now >= due:
+            self._do_what_is_due(now)
+        self._due = self._next_due()
+
+    def _next_due(self) -> float:
+        """When the next thing is to be done that nothing on a socket brings about. Datagrams alone change it only by
+        setting timers, whose earliest is looked at besides."""
         if self.relay.paused_count and self._resume_at is None:
             self._resume_at = self.clock() + PAUSED_SECONDS
-        times = [
-            when
-            for when in (
-                self.timers.next(),
-                self.reception.next_timer(),
-                self.control.next_timer(),
-                self._accept_again,
-                self._resume_at,
-            )
-            if when is not None
-        ]
-        return min(times) if times else None
+        times = (
+            self.timers.next(),
+            self.reception.next_timer(),
+            self.control.next_timer(),
+            self._accept_again,
+            self._resume_at,
+        )
+        return min((when for when in times if when is not None), default=INFINITY)
 
     def _do_what_is_due(self, now: float) -> None:
         if self._resume_at is not None and now >= self._resume_at:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 # Cancelled timers stay in the heap until their time; over this many the heap is rebuilt without them.
 CANCELLED_MAX = 1024
 
+INFINITY = float("inf")
+
 
 class Timer:
     """One thing to do once. `when` in seconds."""
@@ -30,6 +32,7 @@ class Timers:
     """Timers by due time; those due at the same time run in the order in which they were set."""
 
     def __init__(self) -> None:
+        self.earliest = INFINITY  # nothing is due before; may be too early where timers were cancelled
         self._heap: list[Timer] = []
         self._count = 0
         self._cancelled = 0
@@ -42,6 +45,7 @@ class Timers:
         self._count += 1
         timer = Timer(when, self._count, callback)
         heappush(self._heap, timer)
+        self.earliest = min(self.earliest, when)
         return timer
 
     def cancel(self, timer: Timer | None) -> None:
@@ -74,3 +78,4 @@ class Timers:
                 callback(now)
             else:
                 self._cancelled -= 1  # cancelled by one that ran just before
+        self.earliest = self._heap[0].when if self._heap else INFINITY
