@@ -55,7 +55,7 @@ def main() -> int:
     for group in dict.fromkeys(figure.group for figure in wanted):
         try:
             MEASUREMENTS[group](installation, arguments.runs, record)
-        except (Problem, ImportError) as problem:
+        except (Problem, ImportError, OSError) as problem:
             for figure in wanted:
                 if figure.group == group:
                     record.cannot(figure.name, str(problem))

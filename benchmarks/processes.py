@@ -17,6 +17,7 @@ Result = dict[str, Any]  # what a load generator prints: see print at the end of
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 PORTS = range(20000, 30000)  # below the ports that Linux gives to clients by itself
 
 _ALLOWED = sorted(os.sched_getaffinity(0))
@@ -151,12 +152,26 @@ def generate(command: Sequence[str], seconds: float) -> Result:
     return answer
 
 
+def _connect(control: socket.socket, path: str) -> None:
+    """A server may listen on its port a moment before it does so on its control socket."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            control.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            if time.monotonic() > deadline:
+                raise Problem(f"nobody answers at the control socket {path}") from None
+            time.sleep(0.005)
+        else:
+            return
+
+
 def ask(path: str, requests: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
     """Sends requests over a server's control socket, one JSON object a line, and returns the answers."""
     answers = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-        control.settimeout(STOP_SECONDS)
-        control.connect(path)
+        control.settimeout(ANSWER_SECONDS)
+        _connect(control, path)
         with control.makefile("rwb") as stream:
             for request in requests:
                 stream.write(json.dumps(request).encode() + b"\n")
