@@ -1370,7 +1370,7 @@ cdef class Relay:
                 for i in range(8):
                     length = length << 8 | at[2 + i]
                 head = 10
-            if length + (stream.message_size if stream.in_message else 0) > MESSAGE_BYTES:
+            if length > MESSAGE_BYTES or length + stream.message_size > MESSAGE_BYTES:      # in this order: no overflow
                 self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
                 self.close_websocket(stream, 1009, f"WebSocket message over {MESSAGE_BYTES} bytes", now)
                 break
