@@ -98,14 +98,19 @@ class Driver:
             if timer is not None and timer <= self.now:
                 one.handle_timer(self.now)
 
-    def run_until(self, condition: Callable[[], bool], what: str, deadline: float = 15.0) -> None:
-        """Step until the condition holds; AssertionError with everybody's state after `deadline` seconds."""
+    def run_until(
+        self, condition: Callable[[], bool], what: str, deadline: float = 15.0, longest_wait: float = 0.05
+    ) -> None:
+        """Step until the condition holds; AssertionError with everybody's state after `deadline` seconds.
+
+        A condition that itself does something each time wants a `longest_wait` of 0.
+        """
         end = time.monotonic() + deadline
         while not condition():
             left = end - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"not within {deadline} s: {what}\n{self.describe()}")
-            self.step(min(left, 0.05))
+            self.step(min(left, longest_wait))
 
     def run_for(self, seconds: float) -> None:
         """Step for a while: for tests of what must stay away where nothing can mark the end of the wait."""
