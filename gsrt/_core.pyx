@@ -153,7 +153,7 @@ cdef class Data:
     slot in mapping access.
     """
 
-    cdef object owner                   # what keeps `bytes` alive, where it is not our own
+    cdef bytes owner                    # what keeps `bytes` alive, where it is not our own
     cdef const uint8_t* bytes
     cdef uint8_t* room                  # our own buffer: inline_room, or from the heap
     cdef Entry* entries                 # by ascending slot
@@ -202,7 +202,7 @@ cdef class Data:
         self.borrow(encoded, <const uint8_t*>PyBytes_AS_STRING(encoded), <uint32_t>PyBytes_GET_SIZE(encoded))
         return 0
 
-    cdef int borrow(self, object owner, const uint8_t* begin, uint32_t size) except -1:
+    cdef int borrow(self, bytes owner, const uint8_t* begin, uint32_t size) except -1:
         """Looks at sound data inside `owner` without copying it."""
         self.owner = owner
         self.bytes = begin
@@ -213,7 +213,7 @@ cdef class Data:
 
     cdef int own(self) except -1:
         """Makes the bytes ours to change."""
-        cdef object owner
+        cdef bytes owner
         if self.read_only:
             raise TypeError("this data was read out of other data and is read-only; change a copy: Data(data)")
         if not self.indexed:
@@ -324,6 +324,10 @@ cdef class Data:
         cdef uint32_t place = self.count
         cdef uint32_t capacity
         cdef Entry* entries
+        if place < self.entry_capacity and (place == 0 or self.entries[place - 1].slot < slot):
+            self.entries[place] = Entry(at, length, skip, slot, kind)       # the common case: ascending, and room
+            self.count = place + 1
+            return 0
         while place > 0 and self.entries[place - 1].slot >= slot:
             place -= 1
         if place < self.count:
@@ -340,11 +344,7 @@ cdef class Data:
             if place < self.count:
                 memmove(self.entries + place + 1, self.entries + place, (self.count - place) * sizeof(Entry))
             self.count += 1
-        self.entries[place].slot = slot
-        self.entries[place].kind = kind
-        self.entries[place].at = at
-        self.entries[place].length = length
-        self.entries[place].skip = skip
+        self.entries[place] = Entry(at, length, skip, slot, kind)
         return 0
 
     cdef uint8_t* field(self, uint8_t slot, uint8_t kind, uint32_t length, uint32_t value_length) except NULL:
@@ -779,6 +779,7 @@ cdef inline uint64_t wide(int32_t value) noexcept:
 
 @cython.final
 @cython.freelist(64)
+@cython.no_gc       # it holds bytes, numbers and Data, which lead back to nothing
 cdef class Packet:
     """One packet. Fields as on the wire: `op_code` (32 bits), `sequence`, `request_id`, `targets` (tuple of peer ids),
     `sender`, `reliable`, `data` (Data), `payload` (bytes). None stands for a field that is absent (sender: 0, targets:
@@ -800,6 +801,7 @@ cdef class Packet:
     cdef uint32_t data_length
     cdef uint32_t payload_at
     cdef uint32_t payload_length
+    cdef bint targets_wait
     cdef bint data_waits
     cdef bint payload_waits
     cdef bytes payload_bytes
@@ -877,6 +879,9 @@ cdef class Packet:
     @property
     def targets(self):
         """Peer ids as a tuple; empty: everyone but the sender; 0: the server."""
+        if self.targets_wait:
+            self.targets_wait = False
+            self.target_ids = targets_of(self.source)
         return self.target_ids
 
     @targets.setter
@@ -886,6 +891,7 @@ cdef class Packet:
             raise ValueError(f"{len(ids)} targets; at most {TARGETS_MAX}")
         for each in ids:
             int32_of(each)
+        self.targets_wait = False
         self.target_ids = ids
 
     @property
@@ -933,7 +939,7 @@ cdef class Packet:
         if self.has_request_id:
             at[0] = KEY_REQUEST_ID
             at = write_varint(at + 1, wide(self.request_number))
-        for each in self.target_ids:
+        for each in self.targets:
             target = each
             at[0] = KEY_TARGET
             at = write_varint(at + 1, wide(target))
@@ -1027,8 +1033,7 @@ cdef class Packet:
         packet.has_request_id = header.has_request_id
         packet.request_number = header.request_id
         packet.source = body
-        if header.target_count:
-            packet.target_ids = targets_of(begin, header.tail_at if header.plain else <uint32_t>PyBytes_GET_SIZE(body))
+        packet.targets_wait = header.target_count > 0
         if header.data_count == 1:
             where = begin
             fault = check_data(begin + header.data_at, begin + header.data_at + header.data_length, 1, &where)
@@ -1051,7 +1056,7 @@ cdef class Packet:
         cdef Packet that = <Packet>other
         return (self.op_code_number == that.op_code_number and self.sender_id == that.sender_id and self.sequence == that.sequence
                 and self.request_id == that.request_id and self.reliable is that.reliable
-                and self.target_ids == that.target_ids and self.data == that.data and self.payload == that.payload)
+                and self.targets == that.targets and self.data == that.data and self.payload == that.payload)
 
     __hash__ = None
 
@@ -1077,10 +1082,10 @@ def restored_packet(encoded):
     return Packet.decode(encoded)
 
 
-cdef tuple targets_of(const uint8_t* begin, uint32_t size):
+cdef tuple targets_of(bytes body):
     """The targets of a packet that scan_packet has found sound, in the order written."""
-    cdef const uint8_t* at = begin
-    cdef const uint8_t* end = begin + size
+    cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(body)
+    cdef const uint8_t* end = at + PyBytes_GET_SIZE(body)
     cdef uint64_t key, value
     cdef list ids = []
     while at < end:
