@@ -1,0 +1,1 @@
+"""The compiled relay, driven by hand: real sockets, the test's own clock."""
