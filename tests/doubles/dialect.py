@@ -171,9 +171,12 @@ class PacketReader:
         data: bytes | None = None
         result: Received | None = None
         while self._left:
-            key = yield from self._varint(5, 0x0F)
+            # the SDKs look for a key's one byte: a known number spelt in more bytes is an unknown field to them
+            key = (yield from self._exactly(1))[0]
             number, wire_type = key >> 3, key & 7
-            if number in (1, 2, 3, 4, 5, 6) and wire_type == 0:
+            if key >= 0x80:
+                yield from self._unknown_key(key)
+            elif number in (1, 2, 3, 4, 5, 6) and wire_type == 0:
                 yield from self._header_field(number, head)
             elif number == 14 and wire_type == 2:
                 size = yield from self._varint(5, 0x0F)
@@ -228,7 +231,15 @@ class PacketReader:
             payload = yield from self._exactly(size)
         return Received(head.op_code, head.sender, head.sequence, head.reliable, data, payload, True, stale)
 
+    def _unknown_key(self, first: int) -> Generator[None, None, None]:
+        """A key of several bytes, of which the first has been read."""
+        rest = yield from self._varint(4, 0x0F)
+        key = first & 0x7F | rest << 7
+        yield from self._unknown(key >> 3, key & 7)
+
     def _unknown(self, number: int, wire_type: int) -> Generator[None, None, None]:
+        if number == 0:
+            self._fail("field number 0")
         if wire_type == 0:
             yield from self._varint(10, 1)
             return
@@ -280,10 +291,18 @@ class Fields:
         self._at += size
         return self._body[self._at - size : self._at]
 
-    def key(self) -> tuple[int, int]:
-        """Field number and wire type."""
+    def slot_key(self) -> tuple[int, int]:
+        """Slot and wire type of RTData."""
         key = self.varint(5)
         return key >> 3, key & 7
+
+    def key(self) -> tuple[int, int]:
+        """Field number and wire type. Of a key in more than one byte the number is negative: the SDKs look for the
+        one byte, so it is none of those they know."""
+        at = self._at
+        key = self.varint(5)
+        number = key >> 3
+        return (number if self._at - at == 1 else -number), key & 7
 
     def bytes(self) -> bytes:
         """A length and that many bytes."""
@@ -291,7 +310,9 @@ class Fields:
 
     def unknown(self, number: int, wire_type: int) -> None:
         """Skip a field the client does not know, if it can."""
-        if wire_type == 0:
+        if number == 0:
+            self.fail("field number 0")
+        elif wire_type == 0:
             self.varint()
         elif wire_type not in (1, 2, 5):
             self.fail(f"wire type {wire_type}")
@@ -307,7 +328,7 @@ def check_data(body: bytes, dialect: Dialect) -> None:
     """Read RTData as the client does: returns where it would, else raises its Fate."""
     fields = Fields(body, dialect)
     while fields.more():
-        slot, wire_type = fields.key()
+        slot, wire_type = fields.slot_key()
         if not 1 <= slot <= MAX_SLOT:
             fields.fail(f"slot {slot}")
         if wire_type == 0:
@@ -402,3 +423,20 @@ def read_peer_change(body: bytes, dialect: Dialect) -> PeerChange:
         else:
             fields.unknown(number, wire_type)
     return result
+
+
+def assert_bearable(frame: bytes, leg: str) -> None:
+    """A frame as it came ("stream" or "datagram") is read by every SDK without harm; AssertionError says who dies."""
+    dialects = (CPP_STREAM, CSHARP_STREAM, JAVASCRIPT_MESSAGE) if leg == "stream" else (CPP_DATAGRAM, CSHARP_DATAGRAM)
+    for dialect in dialects:
+        source = Source(complete=True)
+        source.feed(frame)
+        parsing = PacketReader(dialect, source, lambda head: False).packet()
+        try:
+            next(parsing)
+        except StopIteration as stop:
+            packet: Received = stop.value
+        except Fate as fate:
+            raise AssertionError(f"{dialect.name} {fate.word}: {fate}; frame {frame.hex()}") from None
+        assert packet.with_payload_field or packet.op_code > 0, f"the app gets opCode {packet.op_code}: {frame.hex()}"
+        assert not source, f"{dialect.name} is left with bytes of {frame.hex()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from tests.doubles.dialect import assert_bearable
 from tests.doubles.driver import Driver
 from tests.doubles.legs import Datagrams, MessageError, Stream, WebSocketFrames, browser_context
 from tests.support import wire
@@ -11,7 +12,10 @@ from tests.support.wire import Packet
 
 
 class Probe:
-    """`leg` is "tcp", "tls", "ws" or "wss". Frames of the stream are decoded strictly: what is unknown is an error."""
+    """`leg` is "tcp", "tls", "ws" or "wss"; or "raw", where bytes are kept as they come.
+
+    What the server sends is decoded strictly and must be bearable for every SDK: if not, the driver's step raises.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,8 @@ class Probe:
         self.records: list[bytes] = []
         self.messages: list[bytes] = []
         self.datagrams_received: list[bytes] = []
+        self.received: list[Packet] = []  # of the stream
+        self._unfinished = b""
         self.ended: str | None = None
         self.opened = False
         self.datagrams: Datagrams | None = None
@@ -72,13 +78,30 @@ class Probe:
     def _on_record(self, record: bytes, now: float) -> None:
         if not self.is_websocket:
             self.records.append(record)
+            if self.leg == "raw":
+                return
+            bodies, self._unfinished = wire.split_frames(self._unfinished + record)
+            self._take(bodies)
             return
         try:
-            self.messages += self.frames.received(record)
+            messages = self.frames.received(record)
         except MessageError as error:
             self.ended = f"websocket: {error}"
             return
+        self.messages += messages
+        for message in messages:
+            self._take(wire.datagram_frames(message))
         self.opened = self.opened or self.frames.upgraded
+
+    def _take(self, bodies: list[bytes]) -> None:
+        for body in bodies:
+            self.received.append(wire.decode_packet(body))
+            assert_bearable(wire.frame(body), "stream")
+
+    def _on_datagram(self, datagram: bytes, now: float) -> None:
+        self.datagrams_received.append(datagram)
+        for body in wire.datagram_frames(datagram):
+            assert_bearable(wire.frame(body), "datagram")
 
     def _on_end(self, how: str, now: float) -> None:
         self.ended = how
@@ -106,9 +129,7 @@ class Probe:
 
     def open_datagrams(self) -> None:
         """A UDP socket towards the server."""
-        self.datagrams = Datagrams(
-            self.driver, self.address, lambda datagram, now: self.datagrams_received.append(datagram)
-        )
+        self.datagrams = Datagrams(self.driver, self.address, self._on_datagram)
 
     def send_datagram(self, data: bytes) -> None:
         """Bytes as one datagram."""
@@ -127,15 +148,6 @@ class Probe:
         self.send_fast(Packet(wire.OP_LOGIN, payload=wire.encode_login(secret)))
 
     # -- what came ------------------------------------------------------------------------------------------------
-
-    @property
-    def received(self) -> list[Packet]:
-        """Every whole packet of the stream, in order. Raises WireError for one no client could read."""
-        if self.is_websocket:
-            bodies = [body for message in self.messages for body in wire.datagram_frames(message)]
-        else:
-            bodies, _ = wire.split_frames(b"".join(self.records))
-        return [wire.decode_packet(body) for body in bodies]
 
     @property
     def received_fast(self) -> list[Packet]:

@@ -217,6 +217,43 @@ def test_malformed_packets_are_survived_by_none(dialect: Dialect, body: bytes) -
 
 
 @pytest.mark.parametrize("dialect", EVERY, ids=lambda one: one.name)
+def test_a_known_key_spelt_in_two_bytes_is_an_unknown_field(dialect: Dialect) -> None:
+    got = outcome(dialect, wire.frame(bytes.fromhex("0802") + b"\xfa\x00\x01A"))
+    if dialect.unknown_field is None:
+        assert isinstance(got, Received)
+        assert got.payload is None
+    else:
+        assert got is dialect.unknown_field
+
+
+@pytest.mark.parametrize("dialect", EVERY, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "body",
+    [
+        bytes.fromhex("0802") + b"\x7a\x81\x80\x80\x80\x80\x00A",
+        bytes.fromhex("0802") + b"\x72\x0a\x0a\x82\x80\x80\x80\x80\x00\x0a\x00",
+        bytes.fromhex("0802") + b"\x72\x09\x0a\x07\x0a\x80\x80\x80\x80\x80\x00",
+    ],
+    ids=["of the payload", "of a value", "of a string"],
+)
+def test_a_length_of_six_bytes_is_too_long_for_all(dialect: Dialect, body: bytes) -> None:
+    assert outcome(dialect, wire.frame(body)) is dialect.failure
+
+
+@pytest.mark.parametrize("dialect", EVERY, ids=lambda one: one.name)
+def test_a_length_of_five_bytes_is_read_by_all(dialect: Dialect) -> None:
+    body = bytes.fromhex("0802") + b"\x7a\x81\x80\x80\x80\x00A"
+    assert isinstance(outcome(dialect, wire.frame(body)), Received)
+
+
+def test_what_every_client_bears_and_what_one_does_not() -> None:
+    reading.assert_bearable(framed(Packet(60, sender=1, payload=b"x")), "stream")
+    for poison in (framed(Packet(60, payload=b"")), wire.frame(b"\x08\x02\xfa\x00\x01A"), framed(Packet(-5))):
+        with pytest.raises(AssertionError):
+            reading.assert_bearable(poison, "stream")
+
+
+@pytest.mark.parametrize("dialect", EVERY, ids=lambda one: one.name)
 def test_sixty_four_levels_of_nesting_are_read(dialect: Dialect) -> None:
     data: wire.DataDict = {1: ("long", 1)}
     for _ in range(64):

@@ -236,7 +236,7 @@ def test_random_bytes_by_udp(new_match: MakeMatch, bystanders: Bystanders) -> No
 
 @pytest.mark.parametrize("leg", LEGS)
 def test_mutated_packets_never_reach_others_in_a_form_they_cannot_read(new_match: MakeMatch, leg: str) -> None:
-    """Whatever is let through, the strict decoder must be able to read, data included."""
+    """The probe reads what is let through as each SDK does, data included."""
     generator = random.Random(12)
     match = new_match(2)
     sender, receiver = match.ready_probe(1), match.ready_probe(2, leg)
@@ -255,16 +255,7 @@ def test_mutated_packets_never_reach_others_in_a_form_they_cannot_read(new_match
         assert packet.sender == 1
         if packet.op_code < 9000:
             survivors += 1
-        if packet.data is not None:
-            check_readable(packet.data)
     assert survivors > 0
-
-
-def check_readable(data: bytes) -> None:
-    """RTData as every client reads it; a repeated or empty value is no trouble to any of them."""
-    from tests.doubles.dialect import CPP_STREAM, check_data
-
-    check_data(data, CPP_STREAM)
 
 
 # -- TLS and WebSocket ------------------------------------------------------------------------------------------------
@@ -272,7 +263,7 @@ def check_readable(data: bytes) -> None:
 
 def raw_probe(match: Match, name: str = "raw") -> Probe:
     """A TCP connection on which not even an upgrade has been said."""
-    return match.probe("tcp", name)
+    return match.probe("raw", name)
 
 
 @pytest.mark.parametrize(

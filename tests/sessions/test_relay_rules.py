@@ -185,6 +185,44 @@ def test_unknown_fields_are_never_relayed(new_match: MakeMatch) -> None:
         assert packet == Packet(60, sender=1, payload=b"x", order=(1, 5, 15))
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\x7a\x81\x80\x80\x80\x80\x00A",  # a payload length of six bytes
+        b"\x7a\x81\x80\x80\x80\x00A",  # of five
+        b"\xfa\x00\x01A",  # the payload's key in two bytes
+        b"\xf2\x00\x02\x08\x02",  # the data's key in two bytes
+        b"\x72\x82\x80\x80\x80\x80\x80\x00\x08\x02",
+        b"\x72\x0a\x0a\x82\x80\x80\x80\x80\x00\x0a\x00",  # a value's length of six bytes
+        b"\x72\x09\x0a\x07\x0a\x80\x80\x80\x80\x80\x00",  # a string's
+        b"\x72\x05\x0a\x03\x8a\x00\x00",  # a value's key in two bytes
+        b"\x72\x04\x88\x00\x02\x00",  # a slot's key in two bytes
+        b"\x72\x08\x8a\x80\x80\x80\x80\x00\x02\x0a\x00",  # in six
+        b"\x72\x02\x08\x02\x72\x02\x10\x02\x7a\x01a\x7a\x01b",  # data and payload twice
+    ],
+    ids=lambda tail: tail.hex(),
+)
+@pytest.mark.parametrize("fast", [False, True], ids=["from TCP", "from UDP"])
+def test_unusual_spellings_reach_others_only_as_clients_can_read_them(
+    new_match: MakeMatch, tail: bytes, fast: bool
+) -> None:
+    match = new_match(2)
+    sender, receiver = match.fast_probe(1), match.ready_probe(2)
+    frame = wire.frame(wire.encode_packet(Packet(60)) + tail)
+    if fast:
+        sender.send_datagram(frame)
+        match.driver.run_until(
+            lambda: sum(match.server.counters(match.table)[name] for name in ("packets_in", "dropped_malformed")) > 0,
+            "the packet to be judged",
+        )
+    else:
+        sender.send(frame)
+    # the probes read everything they get as each SDK does
+    match.mark_from(sender, [receiver])
+    match.mark_from(receiver, [sender])
+    assert everything(receiver, 60) + match.server.counters(match.table)["dropped_malformed"] == 1
+
+
 BAD_DATA = {
     "slot 0": b"\x00\x02",
     "slot 128": b"\x80\x08\x02",

@@ -197,9 +197,9 @@ def test_the_loop_rests(new_match: MakeMatch, state: str) -> None:
     if state == "pending":
         match.probe("ws")
     elif state == "half hello":
-        match.probe("tcp").send(b"\x16\x03\x01\x02\x00\x01")
+        match.probe("raw").send(b"\x16\x03\x01\x02\x00\x01")
     elif state == "http read, not closed":
-        visitor = match.probe("tcp")
+        visitor = match.probe("raw")
         visitor.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         driver.run_until(lambda: bool(visitor.records), "the answer")
     elif state == "half closed":
