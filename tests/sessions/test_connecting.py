@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.doubles import base
 from tests.doubles.catalogue import KINDS, make
-from tests.doubles.cplusplus import CppDouble
+from tests.doubles.cplusplus import CppDouble, sdk_delay
 from tests.doubles.driver import Driver
 from tests.doubles.streaming import StreamingDouble
 from tests.doubles.writers import Intent
@@ -317,6 +319,27 @@ def test_a_cpp_client_that_dials_again_in_the_middle_of_its_login_gets_in(new_ma
     match.driver.run_until(lambda: double.ready, "ready in the end")
     assert double.attempts > 1
     assert double.violations == []
+
+
+def test_a_crowd_of_impatient_cpp_clients_gets_in(new_match: MakeMatch) -> None:
+    """Each with the SDK's own random deadlines, fifty times faster."""
+    match = new_match(12)
+    for index in range(12):
+        generator = random.Random(index)
+        double = CppDouble(
+            f"impatient-{index}",
+            match.server.host,
+            match.server.port,
+            match.token(index + 1),
+            connect_patience=lambda attempt, generator=generator: sdk_delay(generator.random(), attempt) / 50,  # type: ignore[misc]
+        )
+        match.doubles.append(double)
+        match.driver.add(double)
+    match.until_ready(match.doubles)
+    for one in match.doubles:
+        assert sorted(one.active_peers) == list(range(1, 13))
+        assert len(one.told("player connect")) == len(set(one.told("player connect")))
+    match.no_violations()
 
 
 def test_a_cpp_client_whose_udp_is_blocked_keeps_trying_and_the_server_lives(

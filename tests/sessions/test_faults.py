@@ -356,6 +356,17 @@ def test_a_websocket_message_without_end_is_bounded(new_match: MakeMatch, bystan
     assert probe.frames.close_code in (1009, None)
 
 
+@pytest.mark.parametrize("length", [2**64 - 1, 2**64 - 4, 2**63, 2**32])
+def test_a_websocket_length_that_would_wrap_is_refused(new_match: MakeMatch, length: int) -> None:
+    match = new_match(1)
+    probe = match.ready_probe(1, "ws")
+    probe.stream.write(probe.frames.frame(0x2, b"x", final=False), match.driver.now)
+    probe.stream.write(b"\x80\xff" + length.to_bytes(8, "big") + bytes(4) + b"abcdefgh", match.driver.now)
+    closed(probe)
+    assert probe.frames.close_code in (1002, 1009)
+    assert match.server.process.poll() is None
+
+
 def test_a_websocket_message_of_gigabytes_is_refused_at_its_head(new_match: MakeMatch) -> None:
     match = new_match(1)
     probe = match.ready_probe(1, "ws")

@@ -154,6 +154,22 @@ def test_a_reset_is_told_only_after_the_grace(quick_match: MakeMatch, leg: str) 
     assert match.server.player_state(match.table, 3) == "gone"
 
 
+@pytest.mark.parametrize("leg", ["tcp", "tls"])
+def test_a_reset_that_the_server_meets_while_sending_is_a_loss_as_well(new_match: MakeMatch, leg: str) -> None:
+    match = new_match(2)
+    sender = match.ready_probe(1)
+    for _ in range(15):
+        lost = match.ready_probe(2, leg)
+        for _ in range(10):
+            sender.send_packet(Packet(60, payload=bytes(2000)))
+        lost.stream.reset()
+        sender.send_packet(Packet(60, payload=bytes(2000)))
+        match.until_state(2, "absent", "gone")
+        assert match.server.player_state(match.table, 2) == "absent"
+    match.mark_from(sender, [match.ready_probe(2)])
+    assert departures(sender) == []
+
+
 @pytest.mark.parametrize("leg", LEGS)
 def test_a_return_within_the_grace_is_told_to_nobody(new_match: MakeMatch, leg: str) -> None:
     match = new_match(3)
