@@ -15,7 +15,7 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_
 from libc.string cimport memcmp, memcpy, memmove
 
 from gsrt._wire cimport (
-    DEPTH_MAX, FAULT_BOOL, FAULT_CUT, FAULT_DEPTH, FAULT_FIELD, FAULT_INT32, FAULT_NONE, FAULT_OP_CODE_AGAIN,
+    DEPTH_MAX, FAULT_BOOL, FAULT_CUT, FAULT_DEPTH, FAULT_FIELD, FAULT_INT32, FAULT_LENGTH, FAULT_NONE, FAULT_OP_CODE_AGAIN,
     FAULT_OP_CODE_FIRST, FAULT_OP_CODE_RANGE, FAULT_SLOT, FAULT_TARGETS, FAULT_VALUE, FAULT_VARINT, FAULT_VECTOR,
     FAULT_WIRE_TYPE, Header, KEY_DATA, KEY_OP_CODE, KEY_PAYLOAD, KEY_RELIABLE, KEY_REQUEST_ID, KEY_SENDER,
     KEY_SEQUENCE, KEY_STRING, KEY_TARGET, KEY_VECTOR, PREFIX_MAX, SLOT_MAX, TARGETS_MAX, check_data, read_length,
@@ -55,6 +55,7 @@ cdef tuple KIND_NAMES = ("long", "double", "string", "vector", "data", "float")
 cdef dict FAULTS = {
     FAULT_CUT: "runs past the end",
     FAULT_VARINT: "number longer than 64 bits",
+    FAULT_LENGTH: "length or key over 5 bytes",
     FAULT_OP_CODE_FIRST: "a packet begins with its opCode (key 0x08)",
     FAULT_OP_CODE_RANGE: "opCode is not a 32-bit number",
     FAULT_OP_CODE_AGAIN: "a second opCode",

@@ -151,6 +151,7 @@ cdef enum Counter:
     DROPPED_HELD_FULL
     DROPPED_ABSENT
     DROPPED_UDP_SEND
+    DROPPED_UNSENT
     COUNTERS
 
 COUNTER_NAMES = (
@@ -158,6 +159,7 @@ COUNTER_NAMES = (
     "packets_to_server", "packets_held", "streams_paused_rate", "dropped_malformed", "dropped_oversize",
     "dropped_op_code", "dropped_stale", "dropped_rate", "dropped_no_target", "dropped_unknown_address",
     "dropped_login_rate", "dropped_slow", "dropped_held_full", "dropped_absent", "dropped_udp_send",
+    "dropped_unsent",
 )
 
 cdef struct Address:            # comparable: all unused bytes are 0
@@ -169,6 +171,7 @@ cdef struct Slot:
 
 cdef struct Datagram:
     uint32_t size
+    uint32_t packets
     PyObject* member            # borrowed; NULL when it may no longer go out
     uint8_t bytes[DATAGRAM_BYTES]
 
@@ -406,6 +409,7 @@ cdef class Member:
         for i in range(relay.datagram_count):
             if relay.datagrams[i].member == <PyObject*>self:
                 relay.datagrams[i].member = NULL
+                relay.count(self.room, DROPPED_UNSENT, relay.datagrams[i].packets)
         self.datagram = -1
         relay.forget(&self.address)
         self.udp_bound = self.udp_confirmed = False
@@ -468,6 +472,8 @@ cdef class Stream:
     cdef uint8_t* message               # fragments of a WebSocket message
     cdef uint32_t message_size
     cdef bint in_message
+    cdef int send_error                 # errno of a send that found the other side gone
+    cdef uint32_t out_packets           # put out since all was last sent
     cdef uint8_t* out
     cdef uint32_t out_at
     cdef uint32_t out_size
@@ -623,6 +629,7 @@ cdef class Relay:
     cdef Datagram* datagrams
     cdef mmsghdr* outgoing
     cdef iovec* outgoing_parts
+    cdef Datagram** outgoing_from
     cdef int datagram_count
     # who has which address
     cdef Slot* table
@@ -665,13 +672,14 @@ cdef class Relay:
         self.datagrams = <Datagram*>PyMem_Malloc(DATAGRAMS * sizeof(Datagram))
         self.outgoing = <mmsghdr*>PyMem_Malloc(DATAGRAMS * sizeof(mmsghdr))
         self.outgoing_parts = <iovec*>PyMem_Malloc(DATAGRAMS * sizeof(iovec))
+        self.outgoing_from = <Datagram**>PyMem_Malloc(DATAGRAMS * sizeof(Datagram*))
         self.scratch = <uint8_t*>PyMem_Malloc(READ_BYTES)
         self.table_mask = 255
         self.table = <Slot*>PyMem_Malloc((self.table_mask + 1) * sizeof(Slot))
         self.dirty_capacity = 64
         self.dirty = <PyObject**>PyMem_Malloc(self.dirty_capacity * sizeof(PyObject*))
         if (self.received == NULL or self.datagrams == NULL or self.outgoing == NULL or self.outgoing_parts == NULL
-                or self.scratch == NULL or self.table == NULL or self.dirty == NULL):
+                or self.outgoing_from == NULL or self.scratch == NULL or self.table == NULL or self.dirty == NULL):
             raise MemoryError
         memset(self.table, 0, (self.table_mask + 1) * sizeof(Slot))
         for i in range(BATCH):
@@ -694,6 +702,7 @@ cdef class Relay:
         PyMem_Free(self.datagrams)
         PyMem_Free(self.outgoing)
         PyMem_Free(self.outgoing_parts)
+        PyMem_Free(self.outgoing_from)
         PyMem_Free(self.scratch)
         PyMem_Free(self.table)
         PyMem_Free(self.dirty)
@@ -835,7 +844,7 @@ cdef class Relay:
                     return 0
                 if not member.within_rate(now):
                     self.count(room, DROPPED_RATE, 1)
-                    return 0
+                    continue
                 member.spend(<uint32_t>length)
                 self.relay_packet(member, &header, body, <uint32_t>length, True)
             elif header.op_code != 0:
@@ -917,7 +926,7 @@ cdef class Relay:
                 self.put(target, head, head_size, packet + header.tail_at, body_size, not unreliable)
             else:
                 target.hold(head, head_size, packet + header.tail_at, body_size, not unreliable)
-        if not delivered and header.target_count:
+        if not delivered:
             self.count(room, DROPPED_NO_TARGET, 1)
         return 0
 
@@ -928,6 +937,7 @@ cdef class Relay:
             return self.put_datagram(target, head, head_size, body, body_size)
         if target.stream is not None:
             return self.put_stream(target.stream, target, head, head_size, body, body_size, reliable)
+        self.count(target.room, DROPPED_UNSENT, 1)
         return 0
 
     cdef int put_datagram(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body,
@@ -941,6 +951,7 @@ cdef class Relay:
             self.datagram_count += 1
             datagram = &self.datagrams[target.datagram]
             datagram.size = 0
+            datagram.packets = 0
             datagram.member = <PyObject*>target
         else:
             datagram = &self.datagrams[target.datagram]
@@ -948,6 +959,7 @@ cdef class Relay:
         if body_size:
             memcpy(datagram.bytes + datagram.size + head_size, body, body_size)
         datagram.size += size
+        datagram.packets += 1
         self.count(target.room, PACKETS_OUT, 1)
         self.count(target.room, BYTES_OUT, size)
         return 0
@@ -960,6 +972,7 @@ cdef class Relay:
         cdef uint32_t frame_size = 0
         cdef bytearray record
         if stream.fd < 0 or stream.doomed:
+            self.count(target.room, DROPPED_UNSENT, 1)
             return 0
         if waiting + size > self.out_soft_bytes:
             if not reliable:
@@ -994,6 +1007,7 @@ cdef class Relay:
             if body_size:
                 record += PyBytes_FromStringAndSize(<const char*>body, body_size)
             stream.records_bytes += frame_size + size
+        stream.out_packets += 1
         self.mark(stream)
         self.count(target.room, PACKETS_OUT, 1)
         self.count(target.room, BYTES_OUT, size)
@@ -1128,6 +1142,8 @@ cdef class Relay:
 
     cdef int read_stream(self, Stream stream, double now) except -1:
         cdef ssize_t got = recv(stream.fd, self.scratch, READ_BYTES, MSG_DONTWAIT)
+        if got <= 0 and stream.send_error:
+            return self.lost(stream, strerror(stream.send_error).decode(), False, now)
         if got == 0:
             return self.lost(stream, "closed by the other side", True, now)
         if got < 0:
@@ -1275,10 +1291,13 @@ cdef class Relay:
                     self.refuse(stream, "frame length over 5 bytes", now)
                 break
             if length > (self.packet_bytes_max if stream.member is not None else self.login_bytes_max):
+                if stream.member is not None and length <= self.frame_skip_bytes_max and self.over_rate(stream, now):
+                    break
                 self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
                 if stream.member is None or length > self.frame_skip_bytes_max:
                     self.refuse(stream, f"frame of {length} bytes", now)
                     break
+                stream.member.spend(<uint32_t>length)
                 stream.skip = length
                 at = body
                 continue
@@ -1294,13 +1313,14 @@ cdef class Relay:
         """One packet of a stream."""
         cdef Header header
         cdef Member member = stream.member
+        if member is not None:
+            member.spend(size)
         if scan_packet(packet, size, &header):
             self.count(member.room if member is not None else None, DROPPED_MALFORMED, 1)
             if member is None:
                 self.refuse(stream, "the first packet is no login", now)
             return 0
         if member is not None:
-            member.spend(size)
             if header.op_code > 0:
                 return self.relay_packet(member, &header, packet, size, header.reliable == 0)
             if header.op_code != OP_UDP_CONNECT and header.op_code != OP_PLAYER_READY:
@@ -1383,9 +1403,9 @@ cdef class Relay:
             for i in range(<uint32_t>length):
                 body[i] ^= mask[i & 3]
             at = body + length
+            if stream.member is not None and (op_code != 2 or not last or length == 0):
+                stream.member.spend(<uint32_t>length)       # a message pays packet by packet, all else as it comes
             if op_code >= 8:
-                if stream.member is not None:
-                    stream.member.spend(<uint32_t>length)
                 if not last or length > 125:
                     self.close_websocket(stream, 1002, "WebSocket control frame too long or in pieces", now)
                 elif op_code == 8:
@@ -1439,11 +1459,15 @@ cdef class Relay:
                 self.count(room, DROPPED_MALFORMED, 1)
                 if stream.member is None:
                     self.refuse(stream, "the first packet is no login", now)
+                else:
+                    stream.member.spend(<uint32_t>(end - at))
                 return 0
             if length > (self.packet_bytes_max if stream.member is not None else self.login_bytes_max):
                 self.count(room, DROPPED_OVERSIZE, 1)
                 if stream.member is None:
                     self.refuse(stream, f"frame of {length} bytes", now)
+                else:
+                    stream.member.spend(<uint32_t>length)
             else:
                 self.take_packet(stream, body, <uint32_t>length, now)
             at = body + length
@@ -1497,24 +1521,32 @@ cdef class Relay:
             self.outgoing[count].msg_hdr.msg_namelen = member.raw_size
             self.outgoing[count].msg_hdr.msg_iov = &self.outgoing_parts[count]
             self.outgoing[count].msg_hdr.msg_iovlen = 1
+            self.outgoing_from[count] = datagram
             count += 1
         self.datagram_count = 0
         while at < count:
             sent = sendmmsg(self.udp_fd, self.outgoing + at, count - at, MSG_DONTWAIT)
             if sent > 0:
                 at += sent
+                self.count(None, DATAGRAMS_OUT, sent)
             elif errno == EAGAIN or errno == ENOBUFS:
                 # The device is full. These packets are unreliable: late is worse than lost.
-                self.count(None, DROPPED_UDP_SEND, count - at)
-                break
+                while at < count:
+                    self.not_sent(self.outgoing_from[at])
+                    at += 1
             elif errno != EINTR:
-                self.count(None, DROPPED_UDP_SEND, 1)           # this one cannot go (EMSGSIZE, EPERM, unreachable)
+                self.not_sent(self.outgoing_from[at])       # this one cannot go (EMSGSIZE, EPERM, unreachable)
                 at += 1
-        self.count(None, DATAGRAMS_OUT, count)
+        return 0
+
+    cdef int not_sent(self, Datagram* datagram) except -1:
+        self.count((<Member>datagram.member).room, DROPPED_UDP_SEND, datagram.packets)
         return 0
 
     cdef int drop_output(self, Stream stream) except -1:
-        stream.out_at = stream.out_size = stream.records_bytes = 0
+        """Throws the output away. At most so many packets as are counted had not all left."""
+        self.count(stream.member.room if stream.member is not None else None, DROPPED_UNSENT, stream.out_packets)
+        stream.out_at = stream.out_size = stream.records_bytes = stream.out_packets = 0
         if stream.records:
             stream.records.clear()
         return 0
@@ -1543,10 +1575,13 @@ cdef class Relay:
                 stream.out_at += <uint32_t>sent
                 if stream.out_at == stream.out_size:
                     stream.out_at = stream.out_size = 0
+                    if not stream.records:
+                        stream.out_packets = 0
             elif errno == EAGAIN:
                 blocked = True
             elif errno != EINTR:
-                # The other side is gone; its reset is about to be read, and told from there.
+                # The other side is gone, which is told when that is read; the error itself is given only once.
+                stream.send_error = errno
                 self.drop_output(stream)
         if blocked and stream.fd >= 0 and not stream.wants_write:
             stream.wants_write = True

@@ -35,6 +35,7 @@ cdef enum Fault:
     FAULT_NONE = 0
     FAULT_CUT
     FAULT_VARINT
+    FAULT_LENGTH
     FAULT_OP_CODE_FIRST
     FAULT_OP_CODE_RANGE
     FAULT_OP_CODE_AGAIN
@@ -101,8 +102,11 @@ cdef inline const uint8_t* read_varint(const uint8_t* at, const uint8_t* end, ui
 
 
 cdef inline const uint8_t* read_length(const uint8_t* at, const uint8_t* end, uint64_t* length) noexcept nogil:
-    """A frame's length prefix, at most PREFIX_MAX bytes: as read_varint."""
-    return read_varint(at, end if end - at < PREFIX_MAX else at + PREFIX_MAX, length)
+    """A length or a key, as read_varint but of at most PREFIX_MAX bytes: clients read no more and give up at longer."""
+    cdef const uint8_t* behind = read_varint(at, end if end - at < PREFIX_MAX else at + PREFIX_MAX, length)
+    if behind == NULL and end - at >= PREFIX_MAX:
+        length[0] = FAULT_LENGTH
+    return behind
 
 
 cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
@@ -139,7 +143,7 @@ cdef inline int check_data(const uint8_t* at, const uint8_t* end, int depth, con
     while at < end:
         start = at
         where[0] = start
-        at = read_varint(at, end, &key)
+        at = read_length(at, end, &key)
         if at == NULL:
             return <int>key
         if (key >> 3) == 0 or (key >> 3) > SLOT_MAX:
@@ -159,7 +163,7 @@ cdef inline int check_data(const uint8_t* at, const uint8_t* end, int depth, con
             at += 8
         elif (key & 7) == 2:
             where[0] = at
-            at = read_varint(at, end, &length)
+            at = read_length(at, end, &length)
             if at == NULL:
                 return <int>length
             if length > <uint64_t>(end - at):
@@ -171,7 +175,7 @@ cdef inline int check_data(const uint8_t* at, const uint8_t* end, int depth, con
             key = at[0]
             if key != KEY_STRING and key != KEY_VECTOR and key != KEY_DATA:
                 return FAULT_VALUE
-            at = read_varint(at + 1, value_end, &inner)
+            at = read_length(at + 1, value_end, &inner)
             if at == NULL:
                 return <int>inner
             if inner > <uint64_t>(value_end - at):
@@ -229,11 +233,13 @@ cdef inline int scan_packet(const uint8_t* begin, uint32_t size, Header* header)
     header.op_code = <int32_t>unzigzag(value)
     while at < end:
         field = at
-        at = read_varint(at, end, &key)
+        at = read_length(at, end, &key)
         if at == NULL:
             return scan_fail(header, <int>key, begin, field)
         if (key & 7) == 2 and (key == KEY_DATA or key == KEY_PAYLOAD):
-            at = read_varint(at, end, &value)
+            if at - field != 1:
+                header.plain = False    # clients know these two by their one byte
+            at = read_length(at, end, &value)
             if at == NULL:
                 return scan_fail(header, <int>value, begin, field + 1)
             if value > <uint64_t>(end - at):

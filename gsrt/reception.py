@@ -171,7 +171,14 @@ class Reception:
     def http(self, stream: Stream, data: bytes, now: float) -> int:
         from gsrt.protocol import http, websocket
 
-        parsed = http.parse_head(data)
+        try:
+            parsed = http.parse_head(data)
+        except ProtocolError as error:
+            self.counters["closed_protocol"] += 1
+            self.log.limited("warn", "http", "HTTP request refused", address=stream.peer_name, reason=str(error))
+            stream.write(http.response(400, f"{error}\n".encode()))
+            stream.finish()
+            return len(data)
         if parsed is None:
             return 0
         head, used = parsed

@@ -132,6 +132,7 @@ class Server:
         self._accept_again: float | None = None
         self._resume_at: float | None = None
         self._options = options
+        self.command = options.command
 
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
@@ -155,7 +156,7 @@ class Server:
         tokens = Tokens(os.urandom)
         self.sessions = Sessions(House(self.relay, tokens, self.timers, self.profile, log), os.urandom)
         self.reception.sessions = self.sessions
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._take_spare()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._datagrams, selectors.EVENT_READ, UDP)
         self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
@@ -187,7 +188,7 @@ class Server:
         self._selector.close()
         self._listener.close()
         self._datagrams.close()
-        os.close(self._spare)
+        self._give_spare()
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
@@ -282,6 +283,8 @@ class Server:
         self.control.expire(now)
         if self._accept_again is not None and now >= self._accept_again:
             self._accept_again = None
+            if self._spare < 0:
+                self._take_spare()
             self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
 
     def _accept(self, now: float) -> None:
@@ -333,17 +336,26 @@ class Server:
         self.reception.counters["connections_refused_descriptors"] += 1
         if self.reception.make_room():
             return
-        os.close(self._spare)
+        self._give_spare()
         try:
             self._listener.accept()[0].close()
         except OSError:
             pass
+        self._take_spare()
+        self._selector.unregister(self._listener)
+        self._accept_again = now + ACCEPT_PAUSE_SECONDS
+
+    def _take_spare(self) -> None:
+        """Keeps a descriptor back, with which a connection can be refused when there is no other; -1: not even that."""
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._spare = os.dup(self._datagrams.fileno())
-        self._selector.unregister(self._listener)
-        self._accept_again = now + ACCEPT_PAUSE_SECONDS
+            self._spare = -1
+
+    def _give_spare(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
 
     # TLS
 
@@ -418,7 +430,7 @@ def _invitation(server: Server, session: Session) -> str:
     created = describe_created(server, session, server.public_host())
     lines = [f"A session is open. In a terminal each, on this machine or another ({created['host']}):"]
     lines += [
-        f"  gsrt join {created['host']} {created['port']} {each['accessToken']}    # {each['playerId']}"
+        f"  {server.command} join {created['host']} {created['port']} {each['accessToken']}    # {each['playerId']}"
         for each in created["players"]
     ]
     return "\n".join(lines)

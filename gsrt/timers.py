@@ -68,14 +68,12 @@ class Timers:
 
     def run(self, now: float) -> None:
         """Calls what is due. What is set meanwhile runs at the next call at the earliest."""
-        due: list[Timer] = []
-        while (when := self.next()) is not None and when <= now:
-            due.append(heappop(self._heap))
-        for timer in due:
-            callback = timer.callback
-            if callback is not None:
-                timer.callback = None
-                callback(now)
-            else:
-                self._cancelled -= 1  # cancelled by one that ran just before
-        self.earliest = self._heap[0].when if self._heap else INFINITY
+        last = self._count
+        try:
+            while (when := self.next()) is not None and when <= now and self._heap[0].number <= last:
+                timer = heappop(self._heap)
+                callback, timer.callback = timer.callback, None
+                if callback is not None:
+                    callback(now)
+        finally:
+            self.earliest = self._heap[0].when if self._heap else INFINITY

@@ -38,7 +38,8 @@ class Tokens:
             random = b2a_base64(self._entropy(_RANDOM_BYTES), newline=False).translate(_URL_SAFE)
             token = random.decode("ascii")
             name = token[:NAME_CHARACTERS]
-            if name not in self._holders:
+            # One that began with "-" would be taken for an option on a command line.
+            if name[0] != "-" and name not in self._holders:
                 self._holders[name] = (random[NAME_CHARACTERS:], player)
                 return token
 

@@ -179,7 +179,7 @@ def test_fields_may_be_repeated_and_come_in_any_order(models: Any, payloads: Any
 
 
 def test_unknown_numbers_are_skipped() -> None:
-    unknown = "38ffffffffffffffffff01 c00600 f8ffffffffffffffff0105 7001"
+    unknown = "38ffffffffffffffffff01 c00600 f8ffffff0f05 7001"
     packet = Packet.decode(bytes.fromhex(f"0802 {unknown} 2003 {unknown} 7a0161 {unknown}"))
     assert packet == Packet(1, targets=(3,), payload=b"a")
     assert packet.encode() == Packet(1, targets=(3,), payload=b"a").encode()
@@ -231,7 +231,9 @@ def test_unusual_but_sound_packets(body: str, packet: Packet) -> None:
         ("0802 2203010203", "unknown field", 2),
         ("0802 7a", "runs past the end", 3),
         ("0802 7a02 61", "runs past the end", 3),
-        ("0802 7affffffffffffffffff01", "runs past the end", 3),
+        ("0802 7affffffff0f", "runs past the end", 3),
+        ("0802 7affffffffffffffffff01", "length or key over 5 bytes", 3),
+        ("0802 f8ffffffffffffffff0105", "length or key over 5 bytes", 2),
         ("0802 72ffffffff0f", "runs past the end", 3),
         ("0802 72020002", "slots are 1 to 127", 4),
         ("0802 7a0161 7202 08ff", "runs past the end", 8),
