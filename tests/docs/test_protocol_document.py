@@ -76,7 +76,7 @@ class Field:
 
     def write(self, value: Any) -> bytes:
         if self.wire_type == 2:
-            raw = value.encode() if self.is_text else value
+            raw: bytes = value.encode() if self.is_text else value
             return self.key + wire.varint(len(raw)) + raw
         return self.key + wire.varint(wire.zigzag(value) if self.zig_zag else value)
 
@@ -425,7 +425,9 @@ class Newcomer:
             if leg == "stream":
                 self.probe.send(rt.login_frame(self.token))
             else:
-                self.probe.send_datagram(rt.login_frame((self.probe.login_results()[0].reconnect_token or b"").decode()))
+                self.probe.send_datagram(
+                    rt.login_frame((self.probe.login_results()[0].reconnect_token or b"").decode())
+                )
         else:
             self.probe.send({"UDPConnect": rt.udp_connect_reply_frame, "PlayerReady": rt.player_ready_frame}[message]())
 
@@ -538,7 +540,10 @@ def test_numbers_in_the_text_are_those_of_the_tables() -> None:
     for sentence, limit in (
         ("Data nested deeper than {} levels", "levels of nested data"),
         ("always; 1 to {} bytes of UTF-8", "bytes of a token"),
-        ("a frame length of at least 2 and at most {},", "bytes of the first frame of a connection, by its first bytes"),
+        (
+            "a frame length of at least 2 and at most {},",
+            "bytes of the first frame of a connection, by its first bytes",
+        ),
         ("more than {} UDP logins in one tick", "UDP logins looked at in one tick"),
         ("a message over {} bytes", "bytes of a WebSocket message that is received"),
         ("a datagram over {} bytes", "bytes of a datagram that is received"),
@@ -606,7 +611,7 @@ def test_what_is_wrong_has_the_outcome_and_counters_given(row: Row, quiet_match:
     if who == "player":
         probe = match.fast_probe(1) if leg == "UDP" else match.ready_probe(1, {"TCP": "tcp", "WebSocket": "ws"}[leg])
     else:
-        probe = match.probe("ws" if leg == "WebSocket" else "tcp")
+        probe = match.probe("ws" if leg == "WebSocket" else "raw")
     before = trouble(match)
     data = octets(row["bytes"])
     if leg == "UDP":
@@ -614,7 +619,7 @@ def test_what_is_wrong_has_the_outcome_and_counters_given(row: Row, quiet_match:
     else:
         probe.stream.write(data, match.driver.now)
 
-    expected = {name: 1 for name in items(row["counters"])}
+    expected = dict.fromkeys(items(row["counters"]), 1)
 
     def happened() -> dict[str, int]:
         return {name: more for name, count in trouble(match).items() if (more := count - before.get(name, 0))}
