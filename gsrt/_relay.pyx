@@ -285,6 +285,7 @@ cdef class Member:
     cdef readonly bint udp_confirmed
     cdef readonly bint udp_bound
     cdef public object owner            # whose member this is: the handler's to set
+    cdef bint doomed                    # over a limit; nothing more is sent to it or held for it
     cdef bint has_sequence
     cdef int32_t last_sequence
     cdef Address address
@@ -312,6 +313,7 @@ cdef class Member:
 
     def attach(self, Stream stream):
         """A login on `stream`: from here it is this peer's; packets for it are held until `open`."""
+        self.doomed = False
         self.has_sequence = False
         self.is_open = False
         self.stream = stream
@@ -343,6 +345,7 @@ cdef class Member:
         """The peer has left: nothing is sent to it or held for it."""
         self.detach()
         self.forget_held()
+        self.doomed = False
         self.room.leave(self)
 
     cdef int forget_held(self) except -1:
@@ -360,11 +363,15 @@ cdef class Member:
         if not reliable and self.stream is None:
             relay.count(self.room, DROPPED_ABSENT, 1)
             return 0
+        if self.doomed:
+            relay.count(self.room, DROPPED_HELD_FULL, 1)
+            return 0
         # Half of the room is kept for what must arrive.
         if self.held_size + size > (relay.held_bytes_max if reliable else relay.held_bytes_max // 2):
             relay.count(self.room, DROPPED_HELD_FULL, 1)
             if reliable:
-                relay.doom(self, "more was held for it than its limit before it was ready")
+                self.forget_held()
+                relay.doom(self, "more had to be held for it than its limit")
             return 0
         if self.held_size + size > self.held_capacity:
             capacity = self.held_capacity or 512
@@ -461,7 +468,6 @@ cdef class Stream:
     cdef bint dirty
     cdef bint paused
     cdef bint wants_write
-    cdef bint doomed
     cdef bint finishing
     cdef bint goodbye_said
     cdef bint restarted                 # TLS began: what was being looked at has been dealt with elsewhere
@@ -971,8 +977,11 @@ cdef class Relay:
         cdef uint8_t frame[4]
         cdef uint32_t frame_size = 0
         cdef bytearray record
-        if stream.fd < 0 or stream.doomed:
+        if stream.fd < 0:
             self.count(target.room, DROPPED_UNSENT, 1)
+            return 0
+        if target.doomed:
+            self.count(target.room, DROPPED_SLOW, 1)
             return 0
         if waiting + size > self.out_soft_bytes:
             if not reliable:
@@ -1041,21 +1050,20 @@ cdef class Relay:
 
     cdef int doom(self, Member member, str reason) except -1:
         """The peer is to be cut, but not in the middle of a fan-out: take_doomed hands it out."""
-        if member.stream is not None and not member.stream.doomed:
-            member.stream.doomed = True
-            self.doomed.append((member, reason))
-        elif member.stream is None and member.held_size:
-            member.forget_held()
-            self.doomed.append((member, reason))
+        if not member.doomed:
+            member.doomed = True
+            self.doomed.append((member, member.stream, reason))
         return 0
 
     def take_doomed(self):
-        """Peers over a limit, as (Member, reason): for the session to cut."""
+        """Peers over a limit, as (Member, reason): for the session to cut. Those that have left or come anew since
+        are spared."""
+        cdef Member member
         if not self.doomed:
             return ()
         doomed = self.doomed
         self.doomed = []
-        return doomed
+        return [(member, reason) for member, stream, reason in doomed if member.doomed and member.stream is stream]
 
     # ---- streams in
 
@@ -1367,7 +1375,7 @@ cdef class Relay:
         cdef uint8_t* body
         cdef uint8_t* mask
         cdef uint64_t length
-        cdef uint32_t i, head
+        cdef uint32_t i, head, limit
         cdef int op_code
         cdef bint last
         while end - at >= 2 and stream.fd >= 0 and stream.mode == WEBSOCKET and not stream.paused:
@@ -1390,9 +1398,10 @@ cdef class Relay:
                 for i in range(8):
                     length = length << 8 | at[2 + i]
                 head = 10
-            if length > MESSAGE_BYTES or length + stream.message_size > MESSAGE_BYTES:      # in this order: no overflow
+            limit = <uint32_t>MESSAGE_BYTES if stream.member is not None else self.login_bytes_max + PREFIX_MAX
+            if length > limit or length + stream.message_size > limit:          # in this order: no overflow
                 self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
-                self.close_websocket(stream, 1009, f"WebSocket message over {MESSAGE_BYTES} bytes", now)
+                self.close_websocket(stream, 1009, f"WebSocket message over {limit} bytes", now)
                 break
             if length + 4 > <uint64_t>(end - at - head):
                 break
