@@ -58,18 +58,24 @@ class Chaos:
     def come(self, peer_id: int) -> None:
         """A new client on an empty seat."""
         if self.seated[peer_id] is None:
-            self.replace(peer_id)
+            self.sit_down(peer_id)
 
     def replace(self, peer_id: int) -> None:
-        """A new client, whoever has the seat."""
+        """A new client in the place of one that is ready: of two on their way in, the later to log in would win."""
+        old = self.seated[peer_id]
+        if old is None or not old.ready:
+            return
+        # a C# client would fight for its seat; its player has put it down
+        old.handle_timer = lambda now: None  # type: ignore[method-assign]
+        old.next_timer = lambda: None  # type: ignore[method-assign]
+        self.sit_down(peer_id)
+
+    def sit_down(self, peer_id: int) -> None:
+        """A new client dials."""
         self.count += 1
         kind = self.random.choice(KINDS)
         server = self.match.server
         double = make(kind, f"{kind}-{self.count}", server.host, server.port, self.match.token(peer_id), pace=0.02)
-        old = self.seated[peer_id]
-        if isinstance(old, StreamingDouble):
-            # a C# client would fight for its seat; its player has put it down
-            old.on_timer = lambda name: None  # type: ignore[method-assign]
         self.match.doubles.append(double)
         self.driver.add(double)
         self.seated[peer_id] = double
@@ -77,7 +83,7 @@ class Chaos:
     def go(self, peer_id: int) -> None:
         """Session.Stop()."""
         double = self.seated[peer_id]
-        if double is not None:
+        if double is not None and double.ready:
             double.stop()
             self.seated[peer_id] = None
 
