@@ -1415,8 +1415,8 @@ cdef class Relay:
             if stream.member is not None and (op_code != 2 or not last or length == 0):
                 stream.member.spend(<uint32_t>length)       # a message pays packet by packet, all else as it comes
             if op_code >= 8:
-                if not last or length > 125:
-                    self.close_websocket(stream, 1002, "WebSocket control frame too long or in pieces", now)
+                if not last or length > 125 or (op_code == 8 and length == 1):
+                    self.close_websocket(stream, 1002, "WebSocket control frame too long, too short or in pieces", now)
                 elif op_code == 8:
                     self.answer_control(stream, 0x88, body, min(<uint32_t>length, <uint32_t>2))
                     self.flush_stream(stream)
