@@ -54,8 +54,10 @@ def csharp_context() -> ssl.SSLContext:
 
 
 def browser_context() -> ssl.SSLContext:
-    """Whatever is newest."""
-    return _unverified()
+    """Whatever is newest; browsers ask for HTTP/1.1 by ALPN when they want a WebSocket."""
+    context = _unverified()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Stream:
@@ -251,11 +253,7 @@ class Stream:
         self.open = False
         self._driver.forget(self)
         if self.tls is not None and self._connected:
-            try:
-                self.tls.unwrap()
-            except (ssl.SSLError, ValueError):
-                pass
-            self._held += self._outgoing.read()
+            self._close_notify()
             try:
                 self.socket.send(self._held)
             except OSError:
@@ -266,6 +264,19 @@ class Stream:
         except OSError:
             pass
         self.socket.close()
+
+    def _close_notify(self) -> None:
+        assert self.tls is not None
+        try:
+            self.tls.unwrap()
+        except (ssl.SSLError, ValueError):
+            pass
+        self._held += self._outgoing.read()
+
+    def say_goodbye(self, now: float) -> None:
+        """close_notify alone; TCP stays open."""
+        self._close_notify()
+        self._flush(now)
 
     def reset(self) -> None:
         """RST: the connection is lost, not closed."""

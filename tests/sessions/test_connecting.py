@@ -12,9 +12,10 @@ from tests.doubles.cplusplus import CppDouble, sdk_delay
 from tests.doubles.driver import Driver
 from tests.doubles.streaming import StreamingDouble
 from tests.doubles.writers import Intent
-from tests.sessions.match import MakeMatch
+from tests.sessions.match import MakeMatch, Match
 from tests.support import wire
 from tests.support.link import LossyLink
+from tests.support.server import ServerProcess
 from tests.support.wire import Packet
 
 GREETING = bytes.fromhex("0408097a00")
@@ -62,6 +63,22 @@ def test_a_client_that_hears_nothing_by_udp_is_greeted_again_until_it_answers(ne
     before = len(probe.datagrams_received)
     match.driver.run_for(0.2)  # four intervals of the profile
     assert len(probe.datagrams_received) - before <= 1  # one may have been under way
+
+
+def test_the_server_gives_up_greeting_after_its_attempts(certificate: tuple[str, str], driver: Driver) -> None:
+    overrides = {"udp_hello_interval_seconds": 0.02, "udp_hello_attempts": 3}
+    with ServerProcess(certificate=certificate, overrides=overrides) as server:
+        match = Match(server, driver, 2)
+        probe, other = match.logged_in(1), match.ready_probe(2)
+        probe.log_in_fast(match.token(1))
+        driver.run_until(lambda: probe.datagrams_received.count(GREETING) == 3, "three greetings")
+        driver.run_for(0.1)  # five intervals more
+        assert probe.datagrams_received.count(GREETING) == 3
+        # the player stays with TCP
+        probe.say_ready()
+        match.until_state(1, "ready")
+        other.send_packet(Packet(60, reliable=False, payload=b"x"))
+        driver.run_until(lambda: bool(probe.of_op_code(60)), "by TCP")
 
 
 def test_each_repeat_of_the_udp_login_is_answered_again(new_match: MakeMatch) -> None:

@@ -85,6 +85,33 @@ def test_a_websocket_close_is_answered_and_told(new_match: MakeMatch, leg: str) 
     assert leaver.ended in ("fin", "close_notify")
 
 
+@pytest.mark.parametrize("body", [b"", b"\x03\xe9", b"\x03\xe8" + b"r" * 123], ids=["empty", "1001", "with a reason"])
+def test_close_frames_as_browsers_send_them_are_orderly(new_match: MakeMatch, body: bytes) -> None:
+    match = new_match(2)
+    watcher, leaver = match.ready_probe(1), match.ready_probe(2, "wss")
+    leaver.stream.write(leaver.frames.frame(0x8, body), match.driver.now)
+    match.driver.run_until(lambda: departures(watcher) == [2], "told")
+    match.driver.run_until(lambda: leaver.ended is not None, "closed")
+    assert leaver.frames.close_code in (int.from_bytes(body[:2], "big") or 1005, 1000)
+
+
+@pytest.mark.parametrize("leg", LEGS)
+def test_a_reset_right_after_an_orderly_goodbye_is_still_orderly(new_match: MakeMatch, leg: str) -> None:
+    """What a client does that closes with bytes unread: its kernel says goodbye, then breaks off."""
+    match = new_match(2)
+    watcher, leaver = match.ready_probe(1), match.ready_probe(2, leg)
+    now = match.driver.now
+    if leaver.is_websocket:
+        leaver.stream.write(leaver.frames.frame(0x8, b""), now)
+    elif leg == "tls":
+        leaver.stream.say_goodbye(now)
+    else:
+        leaver.stream.shut_writing()
+    match.driver.run_until(lambda: match.server.player_state(match.table, 2) == "gone", "gone")
+    leaver.stream.reset()
+    match.driver.run_until(lambda: departures(watcher) == [2], "told")
+
+
 def test_what_a_client_sent_before_it_left_still_arrives(new_match: MakeMatch) -> None:
     for leg in LEGS:
         match = new_match(2)
@@ -187,8 +214,9 @@ def test_a_return_within_the_grace_is_told_to_nobody(new_match: MakeMatch, leg: 
 
 def test_csharp_comes_back_by_itself_and_nobody_notices(new_match: MakeMatch) -> None:
     match = new_match(2)
-    watcher, double = match.all_ready(["cpp", "cs"])
+    watcher, double = match.ready("cpp", 1), match.ready("cs", 2)
     assert isinstance(double, CSharpDouble)
+    match.until_ready([watcher, double])
     double.send(60, Intent.SEQUENCED, payload=b"0")
     double.reset()
     match.driver.run_until(lambda: double.logins == 2, "a second login")

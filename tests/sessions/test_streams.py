@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Iterator
 
 import pytest
 
 from tests.doubles.driver import Driver
+from tests.doubles.legs import browser_context
 from tests.doubles.probe import Probe
 from tests.sessions.bystanders import Bystanders
 from tests.sessions.match import MakeMatch, Match
@@ -46,6 +48,33 @@ def test_a_stream_may_be_cut_anywhere(new_match: MakeMatch, leg: str, seed: int)
     assert [len(packet.payload or b"") for packet in receiver.user_packets] == sizes
     if sender.is_websocket:
         match.driver.run_until(lambda: len(sender.frames.pongs) == 9, "a pong for each ping")
+
+
+@pytest.mark.parametrize("leg", ["ws", "wss"])
+def test_an_upgrade_may_come_in_single_bytes(new_match: MakeMatch, leg: str) -> None:
+    match = new_match(1)
+    probe = match.probe("tls" if leg == "wss" else "tcp")
+    probe.leg = leg
+    for byte in probe.frames.request():
+        probe.stream.write(bytes([byte]), match.driver.now)
+        match.driver.step(0)
+    match.driver.run_until(lambda: probe.opened, "the upgrade")
+    probe.log_in(match.token(1))
+    match.driver.run_until(lambda: bool(probe.login_results()), "LoginResult")
+
+
+def test_a_tls_hello_may_come_in_single_bytes(new_match: MakeMatch) -> None:
+    match = new_match(1)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = browser_context().wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    probe = match.probe("raw")
+    for byte in outgoing.read():
+        probe.send(bytes([byte]))
+        match.driver.step(0)
+    match.driver.run_until(lambda: bool(probe.records), "the server's hello")
+    assert probe.records[0][:1] == b"\x16"
 
 
 @pytest.mark.parametrize("leg", LEGS)
