@@ -423,6 +423,8 @@ def test_a_session_ends_its_time_after_its_last_player(certificate: tuple[str, s
         first, second = match.ready_probe(1), match.ready_probe(2)
         first.stream.close()
         driver.run_until(lambda: departures(second) == [1], "one left")
+        driver.run_for(0.4)  # twice the time after which an empty session ends
+        assert second.ended is None
         assert server.session_ids() == [match.table.session_id]
         second.stream.close()
         driver.run_until(lambda: server.session_ids() == [], "the session to end")
