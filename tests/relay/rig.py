@@ -20,7 +20,7 @@ from gsrt.profile import Profile
 from tests.support import wire
 
 if TYPE_CHECKING:
-    from gsrt._relay import Layer
+    from gsrt._relay import Handler, Layer
 
 GENERIC = Path(__file__).resolve().parents[2] / "firmware_profiles" / "generic.toml"
 DEADLINE = 10.0  # seconds that a condition may take on a busy machine; none is waited for unless something is broken
@@ -259,7 +259,14 @@ class Post:
 class Rig:
     """A relay, one room of members 1..`size`, and sockets that are all closed at the end."""
 
-    def __init__(self, size: int = 4, *, family: socket.AddressFamily = socket.AF_INET, **limits: float) -> None:
+    def __init__(
+        self,
+        size: int = 4,
+        *,
+        family: socket.AddressFamily = socket.AF_INET,
+        handler: Handler | None = None,
+        **limits: float,
+    ) -> None:
         self.now = 1000.0
         self.udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         if family == socket.AF_INET6:
@@ -268,7 +275,7 @@ class Rig:
         self.port: int = self.udp.getsockname()[1]
         self.profile = profile(**limits)
         self.handler = Recorder(self)
-        self.relay = Relay(self.udp.fileno(), self.profile, self.handler)
+        self.relay = Relay(self.udp.fileno(), self.profile, handler or self.handler)
         self.room = Room(self.relay)
         self.members = {number: Member(self.room, number) for number in range(1, size + 1)}
         self.sockets: list[socket.socket] = [self.udp]
@@ -284,6 +291,8 @@ class Rig:
                 self.sockets.append(self._listener)
             far = socket.create_connection(self._listener.getsockname(), timeout=DEADLINE)
             near = self._listener.accept()[0]
+            for end in (near, far):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             near, far = socket.socketpair()
         near.setblocking(False)
