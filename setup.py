@@ -23,11 +23,11 @@ else:
 
 
 def compiled(name: str) -> Extension:
-    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx and the scanner both modules share."""
+    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx and what is shared at C level."""
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
-        depends=["gsrt/_wire.pxd"],
+        depends=["gsrt/_sockets.pxd", "gsrt/_websocket.pxd", "gsrt/_wire.pxd"],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )

@@ -19,87 +19,26 @@ A TLS layer (`Stream.layer`) has the methods of transports.tls.TlsLayer. No cloc
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset, strerror
 
 from gsrt._core import Packet, ProtocolError
+from gsrt._sockets cimport (
+    AF_INET, AF_INET6, Address, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR, close, epoll_create1, epoll_ctl, epoll_event,
+    epoll_wait, inet_ntop, iovec, make_address, mmsghdr, ntohs, recv, recvmmsg, same, send, sendmmsg, shutdown,
+    sockaddr_in, sockaddr_in6, socklen_t, spread,
+)
+from gsrt._websocket cimport (
+    FRAME_BAD, FRAME_MORE, FRAME_OVER, Frame, OP_BINARY, OP_CLOSE, OP_CONTINUATION, OP_PING, OP_PONG, OP_TEXT,
+    scan_frame, unmask, write_head,
+)
 from gsrt._wire cimport (
     HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, PREFIX_MAX, check_data, read_length, scan_packet, varint_size, write_varint,
     zigzag,
 )
-
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <sys/socket.h>
-    #include <sys/epoll.h>
-    #include <sys/uio.h>
-    #include <netinet/in.h>
-    #include <arpa/inet.h>
-    #include <unistd.h>
-    """
-
-cdef extern from "<sys/socket.h>" nogil:
-    ctypedef unsigned int socklen_t
-    ctypedef unsigned short sa_family_t
-    cdef struct sockaddr:
-        sa_family_t sa_family
-    cdef struct iovec:
-        void* iov_base
-        size_t iov_len
-    cdef struct msghdr:
-        void* msg_name
-        socklen_t msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-        void* msg_control
-        size_t msg_controllen
-        int msg_flags
-    cdef struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
-    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
-    ssize_t recv(int fd, void* buffer, size_t size, int flags)
-    ssize_t send(int fd, const void* buffer, size_t size, int flags)
-    int shutdown(int fd, int how)
-    int AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR
-
-cdef extern from "<netinet/in.h>" nogil:
-    cdef struct in_addr:
-        uint32_t s_addr
-    cdef struct in6_addr:
-        uint8_t s6_addr[16]
-    cdef struct sockaddr_in:
-        sa_family_t sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    cdef struct sockaddr_in6:
-        sa_family_t sin6_family
-        uint16_t sin6_port
-        in6_addr sin6_addr
-        uint32_t sin6_scope_id
-    uint16_t ntohs(uint16_t value)
-    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        void* ptr
-    cdef struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int fd, int operation, int target, epoll_event* event)
-    int epoll_wait(int fd, epoll_event* events, int count, int timeout)
-    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
-    uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
-
-cdef extern from "<unistd.h>" nogil:
-    int close(int fd)
 
 cdef enum:
     BATCH = 64                  # datagrams a system call takes; more gains nothing measurable
@@ -162,12 +101,9 @@ COUNTER_NAMES = (
     "dropped_unsent",
 )
 
-cdef struct Address:            # comparable: all unused bytes are 0
-    uint64_t words[3]
-
 cdef struct Slot:
     Address address
-    PyObject* member
+    int32_t place               # of the member in Relay.bound; -1: the slot is empty
 
 cdef struct Datagram:
     uint32_t size
@@ -176,42 +112,20 @@ cdef struct Datagram:
     uint8_t bytes[DATAGRAM_BYTES]
 
 
-cdef int make_address(const void* raw, Address* address) noexcept nogil:
-    cdef const sockaddr_in* four
-    cdef const sockaddr_in6* six
-    cdef uint8_t* at = <uint8_t*>address
-    memset(address, 0, sizeof(Address))
-    if (<const sockaddr*>raw).sa_family == AF_INET:
-        four = <const sockaddr_in*>raw
-        memcpy(at, &four.sin_family, 2)
-        memcpy(at + 2, &four.sin_port, 2)
-        memcpy(at + 8, &four.sin_addr, 4)
-    else:
-        six = <const sockaddr_in6*>raw
-        memcpy(at, &six.sin6_family, 2)
-        memcpy(at + 2, &six.sin6_port, 2)
-        memcpy(at + 4, &six.sin6_scope_id, 4)
-        memcpy(at + 8, &six.sin6_addr, 16)
-    return 0
-
-
-cdef inline uint32_t spread(const Address* address) noexcept nogil:
-    cdef uint64_t mixed = address.words[0] * <uint64_t>0x9E3779B97F4A7C15
-    mixed ^= address.words[1] * <uint64_t>0xC2B2AE3D27D4EB4F
-    mixed ^= address.words[2] * <uint64_t>0x165667B19E3779F9
-    mixed ^= mixed >> 32
-    mixed *= <uint64_t>0x9E3779B97F4A7C15
-    return <uint32_t>(mixed >> 32)
-
-
-cdef inline bint same(const Address* a, const Address* b) noexcept nogil:
-    return a.words[0] == b.words[0] and a.words[1] == b.words[1] and a.words[2] == b.words[2]
+cdef const char* raw_address(bytes address) except NULL:
+    """The sockaddr in an address as the relay hands them out."""
+    cdef const sockaddr_in* raw = <const sockaddr_in*>PyBytes_AS_STRING(address)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(address)
+    if size == sizeof(sockaddr_in) and raw.sin_family == AF_INET or (
+            size == sizeof(sockaddr_in6) and raw.sin_family == AF_INET6):
+        return <const char*>raw
+    raise ValueError(f"{size} bytes that are no IPv4 or IPv6 socket address")
 
 
 def format_address(bytes address):
     """"ip:port" of an address as the relay hands them out."""
     cdef char text[64]
-    cdef const char* raw = PyBytes_AS_STRING(address)
+    cdef const char* raw = raw_address(address)
     cdef const sockaddr_in6* six = <const sockaddr_in6*>raw
     cdef const sockaddr_in* four = <const sockaddr_in*>raw
     if six.sin6_family == AF_INET:
@@ -393,13 +307,13 @@ cdef class Member:
         """Datagrams from `address` are this peer's; any address it had before is forgotten."""
         cdef Relay relay = self.room.relay
         cdef Address wanted
-        cdef PyObject* holder
-        make_address(PyBytes_AS_STRING(address), &wanted)
+        cdef Member holder
+        make_address(raw_address(address), &wanted)
         if self.udp_bound and same(&wanted, &self.address):
             return
         holder = relay.lookup(&wanted)
-        if holder != NULL:
-            (<Member>holder).unbind()
+        if holder is not None:
+            holder.unbind()
         self.unbind()
         relay.remember(&wanted, self)
         self.address = wanted
@@ -470,6 +384,7 @@ cdef class Stream:
     cdef bint wants_write
     cdef bint finishing
     cdef bint goodbye_said
+    cdef bint ended                     # the other side's TLS goodbye has been read
     cdef bint restarted                 # TLS began: what was being looked at has been dealt with elsewhere
     cdef uint64_t skip                  # bytes of an oversize frame still to come
     cdef uint8_t* kept
@@ -638,14 +553,14 @@ cdef class Relay:
     cdef Datagram** outgoing_from
     cdef int datagram_count
     # who has which address
+    cdef list bound                         # members with an address; None where a place is free
+    cdef list free_places
     cdef Slot* table
     cdef uint32_t table_mask
     cdef uint32_t table_used
     # streams
     cdef uint8_t* scratch
-    cdef PyObject** dirty                   # owned references
-    cdef int dirty_count
-    cdef int dirty_capacity
+    cdef list dirty                         # streams with something for flush
     cdef list paused
     cdef list doomed
     cdef list closed_now                    # keeps streams alive while events may still point to them
@@ -654,6 +569,9 @@ cdef class Relay:
         cdef int i
         self.handler = handler
         self.streams = {}
+        self.bound = []
+        self.free_places = []
+        self.dirty = []
         self.paused = []
         self.doomed = []
         self.closed_now = []
@@ -682,12 +600,10 @@ cdef class Relay:
         self.scratch = <uint8_t*>PyMem_Malloc(READ_BYTES)
         self.table_mask = 255
         self.table = <Slot*>PyMem_Malloc((self.table_mask + 1) * sizeof(Slot))
-        self.dirty_capacity = 64
-        self.dirty = <PyObject**>PyMem_Malloc(self.dirty_capacity * sizeof(PyObject*))
         if (self.received == NULL or self.datagrams == NULL or self.outgoing == NULL or self.outgoing_parts == NULL
-                or self.outgoing_from == NULL or self.scratch == NULL or self.table == NULL or self.dirty == NULL):
+                or self.outgoing_from == NULL or self.scratch == NULL or self.table == NULL):
             raise MemoryError
-        memset(self.table, 0, (self.table_mask + 1) * sizeof(Slot))
+        memset(self.table, 0xff, (self.table_mask + 1) * sizeof(Slot))      # all places -1
         for i in range(BATCH):
             self.incoming_parts[i].iov_base = self.received + i * RECEIVE_BYTES
             self.incoming_parts[i].iov_len = RECEIVE_BYTES
@@ -701,9 +617,6 @@ cdef class Relay:
             raise OSError(errno, strerror(errno).decode())
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(self.dirty_count):
-            Py_DECREF(<object>self.dirty[i])
         PyMem_Free(self.received)
         PyMem_Free(self.datagrams)
         PyMem_Free(self.outgoing)
@@ -711,7 +624,6 @@ cdef class Relay:
         PyMem_Free(self.outgoing_from)
         PyMem_Free(self.scratch)
         PyMem_Free(self.table)
-        PyMem_Free(self.dirty)
         if self.poll_fd >= 0:
             close(self.poll_fd)
 
@@ -732,7 +644,7 @@ cdef class Relay:
     @property
     def has_output(self):
         """Whether anything waits for flush()."""
-        return self.datagram_count > 0 or self.dirty_count > 0
+        return self.datagram_count > 0 or len(self.dirty) > 0
 
     cdef inline void count(self, Room room, int counter, uint64_t number) noexcept:
         self.counters[counter] += number
@@ -741,58 +653,68 @@ cdef class Relay:
 
     # ---- addresses
 
-    cdef PyObject* lookup(self, const Address* address) noexcept nogil:
+    cdef Member lookup(self, const Address* address):
+        """Whose address it is, or None."""
         cdef uint32_t at = spread(address) & self.table_mask
-        while self.table[at].member != NULL:
+        while self.table[at].place >= 0:
             if same(&self.table[at].address, address):
-                return self.table[at].member
+                return <Member>self.bound[self.table[at].place]
             at = (at + 1) & self.table_mask
-        return NULL
+        return None
 
     cdef int remember(self, const Address* address, Member member) except -1:
         cdef Slot* old = self.table
         cdef uint32_t old_mask = self.table_mask
         cdef uint32_t i
+        cdef int32_t place
         if (self.table_used + 1) * 2 > self.table_mask:
             self.table = <Slot*>PyMem_Malloc((old_mask + 1) * 2 * sizeof(Slot))
             if self.table == NULL:
                 self.table = old
                 raise MemoryError
             self.table_mask = old_mask * 2 + 1
-            memset(self.table, 0, (self.table_mask + 1) * sizeof(Slot))
+            memset(self.table, 0xff, (self.table_mask + 1) * sizeof(Slot))
             for i in range(old_mask + 1):
-                if old[i].member != NULL:
-                    self.place(&old[i].address, old[i].member)
+                if old[i].place >= 0:
+                    self.enter(&old[i].address, old[i].place)
             PyMem_Free(old)
-        self.place(address, <PyObject*>member)
+        if self.free_places:
+            place = self.free_places.pop()
+            self.bound[place] = member
+        else:
+            place = <int32_t>len(self.bound)
+            self.bound.append(member)
+        self.enter(address, place)
         self.table_used += 1
         return 0
 
-    cdef void place(self, const Address* address, PyObject* member) noexcept:
+    cdef void enter(self, const Address* address, int32_t place) noexcept:
         cdef uint32_t at = spread(address) & self.table_mask
-        while self.table[at].member != NULL:
+        while self.table[at].place >= 0:
             at = (at + 1) & self.table_mask
         self.table[at].address = address[0]
-        self.table[at].member = member
+        self.table[at].place = place
 
     cdef int forget(self, const Address* address) except -1:
         """Takes an address out and closes the gap, so that no search ends early."""
         cdef uint32_t at = spread(address) & self.table_mask
         cdef uint32_t gap, home
-        while self.table[at].member != NULL and not same(&self.table[at].address, address):
+        while self.table[at].place >= 0 and not same(&self.table[at].address, address):
             at = (at + 1) & self.table_mask
-        if self.table[at].member == NULL:
+        if self.table[at].place < 0:
             return 0
+        self.bound[self.table[at].place] = None
+        self.free_places.append(self.table[at].place)
         gap = at
         while True:
             at = (at + 1) & self.table_mask
-            if self.table[at].member == NULL:
+            if self.table[at].place < 0:
                 break
             home = spread(&self.table[at].address) & self.table_mask
             if ((at - home) & self.table_mask) >= ((at - gap) & self.table_mask):
                 self.table[gap] = self.table[at]
                 gap = at
-        self.table[gap].member = NULL
+        self.table[gap].place = -1
         self.table_used -= 1
         return 0
 
@@ -824,15 +746,12 @@ cdef class Relay:
         cdef const uint8_t* body
         cdef uint64_t length
         cdef Address address
-        cdef PyObject* found
-        cdef Member member = None
-        cdef Room room = None
+        cdef Member member
+        cdef Room room
         cdef Header header
         make_address(&self.incoming_addresses[which][0], &address)
-        found = self.lookup(&address)
-        if found != NULL:
-            member = <Member>found
-            room = member.room
+        member = self.lookup(&address)
+        room = member.room if member is not None else None
         if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
             self.count(room, DROPPED_OVERSIZE, 1)
             return 0
@@ -866,6 +785,8 @@ cdef class Relay:
                         PyBytes_FromStringAndSize(<const char*>body, length), now)
                 except Exception as error:
                     self.handler.failed(None, error, now)
+                member = self.lookup(&address)      # whose it is now
+                room = member.room if member is not None else None
         return 0
 
     # ---- the way of a packet
@@ -991,15 +912,7 @@ cdef class Relay:
                 self.count(target.room, DROPPED_SLOW, 1)
                 return self.doom(target, "it does not read what is sent to it")
         if stream.is_websocket:
-            frame[0] = 0x82             # one whole binary message
-            if size < 126:
-                frame[1] = <uint8_t>size
-                frame_size = 2
-            else:
-                frame[1] = 126
-                frame[2] = <uint8_t>(size >> 8)
-                frame[3] = <uint8_t>(size & 0xff)
-                frame_size = 4
+            frame_size = write_head(frame, size)
         if stream.layer is None:
             stream.reserve_out(frame_size + size)
             memcpy(stream.out + stream.out_size, frame, frame_size)
@@ -1033,19 +946,9 @@ cdef class Relay:
 
     cdef int mark(self, Stream stream) except -1:
         """The stream has something for flush."""
-        cdef PyObject** grown
-        if stream.dirty or stream.fd < 0:
-            return 0
-        if self.dirty_count == self.dirty_capacity:
-            grown = <PyObject**>PyMem_Realloc(self.dirty, self.dirty_capacity * 2 * sizeof(PyObject*))
-            if grown == NULL:
-                raise MemoryError
-            self.dirty = grown
-            self.dirty_capacity *= 2
-        Py_INCREF(stream)
-        self.dirty[self.dirty_count] = <PyObject*>stream
-        self.dirty_count += 1
-        stream.dirty = True
+        if not stream.dirty and stream.fd >= 0:
+            stream.dirty = True
+            self.dirty.append(stream)
         return 0
 
     cdef int doom(self, Member member, str reason) except -1:
@@ -1190,6 +1093,13 @@ cdef class Relay:
         if plain:
             self.feed(stream, <uint8_t*>PyBytes_AS_STRING(plain), <uint32_t>PyBytes_GET_SIZE(plain), now)
         if layer.peer_closed and stream.fd >= 0:
+            stream.ended = True
+            self.end_if_done(stream, now)
+        return 0
+
+    cdef int end_if_done(self, Stream stream, double now) except -1:
+        """The other side has said goodbye; what its rate has kept back comes first."""
+        if stream.ended and not stream.paused and stream.fd >= 0:
             self.lost(stream, "closed by the other side", True, now)
         return 0
 
@@ -1261,8 +1171,8 @@ cdef class Relay:
             # The handler has started TLS: all of this is ciphertext, and what is inside begins anew.
             rest = PyBytes_FromStringAndSize(<const char*>data, size)
             stream.kept_size = 0
-            stream.restarted = True
             self.decrypt(stream, rest, now)
+            stream.restarted = True
             return size
         else:
             self.refuse(stream, "unknown protocol", now)
@@ -1360,6 +1270,7 @@ cdef class Relay:
             stream.paused = False
             try:
                 self.feed_kept(stream, now)
+                self.end_if_done(stream, now)
                 if stream.fd >= 0 and not stream.paused:
                     self.watch(stream, EPOLL_CTL_MOD)
             except Exception as error:
@@ -1369,81 +1280,56 @@ cdef class Relay:
     # ---- WebSocket
 
     cdef uint32_t take_messages(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
-        """WebSocket frames (RFC 6455 section 5.2): binary messages of length-prefixed packets, and control frames."""
+        """WebSocket frames: binary messages of length-prefixed packets, and control frames."""
         cdef uint8_t* at = data
         cdef uint8_t* end = data + size
-        cdef uint8_t* body
-        cdef uint8_t* mask
-        cdef uint64_t length
-        cdef uint32_t i, head, limit
-        cdef int op_code
-        cdef bint last
-        while end - at >= 2 and stream.fd >= 0 and stream.mode == WEBSOCKET and not stream.paused:
-            op_code = at[0] & 0x0f
-            last = (at[0] & 0x80) != 0
-            length = at[1] & 0x7f
-            if at[0] & 0x70 or not at[1] & 0x80:
-                self.close_websocket(stream, 1002, "WebSocket frame unmasked or with reserved bits", now)
-                break
-            head = 2
-            if length == 126:
-                if end - at < 4:
-                    break
-                length = <uint64_t>at[2] << 8 | at[3]
-                head = 4
-            elif length == 127:
-                if end - at < 10:
-                    break
-                length = 0
-                for i in range(8):
-                    length = length << 8 | at[2 + i]
-                head = 10
+        cdef uint32_t limit
+        cdef Frame frame
+        cdef int state
+        while stream.fd >= 0 and stream.mode == WEBSOCKET:
             limit = <uint32_t>MESSAGE_BYTES if stream.member is not None else self.login_bytes_max + PREFIX_MAX
-            if length > limit or length + stream.message_size > limit:          # in this order: no overflow
+            state = scan_frame(at, end, limit - stream.message_size, &frame)
+            if state == FRAME_MORE or self.over_rate(stream, now):
+                break
+            if state == FRAME_BAD:
+                self.close_websocket(stream, 1002, "WebSocket frame that RFC 6455 forbids", now)
+            elif state == FRAME_OVER:
                 self.count(stream.member.room if stream.member is not None else None, DROPPED_OVERSIZE, 1)
                 self.close_websocket(stream, 1009, f"WebSocket message over {limit} bytes", now)
-                break
-            if length + 4 > <uint64_t>(end - at - head):
-                break
-            if self.over_rate(stream, now):
-                break
-            mask = at + head
-            body = mask + 4
-            for i in range(<uint32_t>length):
-                body[i] ^= mask[i & 3]
-            at = body + length
-            if stream.member is not None and (op_code != 2 or not last or length == 0):
-                stream.member.spend(<uint32_t>length)       # a message pays packet by packet, all else as it comes
-            if op_code >= 8:
-                if not last or length > 125 or (op_code == 8 and length == 1):
-                    self.close_websocket(stream, 1002, "WebSocket control frame too long, too short or in pieces", now)
-                elif op_code == 8:
-                    self.answer_control(stream, 0x88, body, min(<uint32_t>length, <uint32_t>2))
-                    self.flush_stream(stream)
-                    self.lost(stream, "closed by the other side", True, now)
-                elif op_code == 9:
-                    self.answer_control(stream, 0x8a, body, <uint32_t>length)
-                    self.floods_answers(stream, now)
-                elif op_code != 10:
-                    self.close_websocket(stream, 1002, "unknown WebSocket frame", now)
-            elif op_code == 2 and not stream.in_message:
-                if last:
-                    self.take_message(stream, body, <uint32_t>length, now)
-                else:
-                    self.keep_fragment(stream, body, <uint32_t>length)
-            elif op_code == 0 and stream.in_message:
-                self.keep_fragment(stream, body, <uint32_t>length)
-                if last:
-                    stream.in_message = False
-                    self.take_message(stream, stream.message, stream.message_size, now)
-                    PyMem_Free(stream.message)
-                    stream.message = NULL
-                    stream.message_size = 0
-            elif op_code == 1:
-                self.close_websocket(stream, 1003, "WebSocket text where packets are binary", now)
             else:
-                self.close_websocket(stream, 1002, "WebSocket frame out of turn", now)
+                unmask(&frame)
+                at = frame.body + frame.length
+                self.take_frame(stream, &frame, now)
         return <uint32_t>(at - data)
+
+    cdef int take_frame(self, Stream stream, Frame* frame, double now) except -1:
+        if stream.member is not None and (frame.op_code != OP_BINARY or not frame.last or frame.length == 0):
+            stream.member.spend(frame.length)       # a message pays packet by packet, all else as it comes
+        if frame.op_code == OP_BINARY and not stream.in_message:
+            if frame.last:
+                self.take_message(stream, frame.body, frame.length, now)
+            else:
+                self.keep_fragment(stream, frame.body, frame.length)
+        elif frame.op_code == OP_CONTINUATION and stream.in_message:
+            self.keep_fragment(stream, frame.body, frame.length)
+            if frame.last:
+                stream.in_message = False
+                self.take_message(stream, stream.message, stream.message_size, now)
+                PyMem_Free(stream.message)
+                stream.message = NULL
+                stream.message_size = 0
+        elif frame.op_code == OP_PING:
+            self.answer_control(stream, 0x80 | OP_PONG, frame.body, frame.length)
+            self.floods_answers(stream, now)
+        elif frame.op_code == OP_CLOSE:
+            self.answer_control(stream, 0x80 | OP_CLOSE, frame.body, 2 if frame.length >= 2 else 0)      # its code
+            self.flush_stream(stream)
+            self.lost(stream, "closed by the other side", True, now)
+        elif frame.op_code == OP_TEXT:
+            self.close_websocket(stream, 1003, "WebSocket text where packets are binary", now)
+        elif frame.op_code != OP_PONG:
+            self.close_websocket(stream, 1002, "WebSocket frame out of turn", now)
+        return 0
 
     cdef int keep_fragment(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
         cdef uint8_t* grown = <uint8_t*>PyMem_Realloc(stream.message, stream.message_size + size + 1)
@@ -1493,25 +1379,26 @@ cdef class Relay:
         cdef uint8_t body[2]
         body[0] = <uint8_t>(code >> 8)
         body[1] = <uint8_t>(code & 0xff)
-        self.answer_control(stream, 0x88, body, 2)
+        self.answer_control(stream, 0x80 | OP_CLOSE, body, 2)
         return self.refuse(stream, reason, now)
 
     # ---- out
 
     def flush(self):
         """Sends what this tick has made: each peer's packets in as few datagrams and writes as they fit."""
-        cdef int i = 0
         cdef Stream stream
         if self.datagram_count:
             self.flush_datagrams()
-        while i < self.dirty_count:
-            stream = <Stream>self.dirty[i]
-            Py_DECREF(stream)
-            i += 1
-            stream.dirty = False
-            if stream.fd >= 0 and not stream.wants_write:
-                self.flush_stream(stream)
-        self.dirty_count = 0
+        if self.dirty:
+            for stream in self.dirty:       # it may grow meanwhile
+                stream.dirty = False
+                if stream.fd >= 0 and not stream.wants_write:
+                    try:
+                        self.flush_stream(stream)
+                    except Exception as error:
+                        self.drop_stream(stream)
+                        self.handler.failed(stream, error, self.now)
+            self.dirty.clear()
 
     cdef int flush_datagrams(self) except -1:
         cdef int i, sent, count = 0, at = 0

@@ -30,8 +30,8 @@ def session_create(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     players = request.get("players")
     if not isinstance(players, list) or not all(isinstance(each, str) for each in players):
         raise SessionError("players: a list of player ids is expected")
-    session = server.sessions.create(players, server.clock())
-    return describe_created(server, session, _text(request, "host", default=server.public_host()))
+    host = _text(request, "host", default=server.public_host())
+    return describe_created(server, server.sessions.create(players, server.clock()), host)
 
 
 def describe_created(server: Server, session: Session, host: str) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Player:
         self.member.attach(stream)
         stream.owner = self
         self.state = JOINING
-        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._others()))
+        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._present()))
         house.log.info("login", **self._named(stream), leg=stream.kind)
 
     def udp_login(self, address: bytes, now: float) -> bool:
@@ -109,7 +109,7 @@ class Player:
         if stream is None or stream.is_websocket:
             return False
         self.member.bind(address)
-        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._others(), fast=True))
+        self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._present(), fast=True))
         self.session.house.timers.cancel(self.hello)
         self.hellos_left = self.session.house.profile.udp_hello_attempts
         self._say_hello(now)
@@ -210,9 +210,10 @@ class Player:
         timers.cancel(self.hello)
         self.grace = self.hello = None
 
-    def _others(self) -> list[int]:
-        """The peers that a newcomer is told of; it adds itself when it is ready."""
-        return [each.peer_id for each in self.session.players if each.announced and each is not self]
+    def _present(self) -> list[int]:
+        """The peers that a client is told of at its login. A newcomer adds itself when it is ready, one that comes back
+        unnoticed is among them."""
+        return [each.peer_id for each in self.session.players if each.announced]
 
     def _named(self, stream: Stream | None) -> dict[str, object]:
         named: dict[str, object] = {
@@ -297,8 +298,8 @@ class Session:
         self.expiry = None
 
     def rest(self, now: float) -> None:
-        """Someone has left: without anyone else, the session ends after its time."""
-        if any(each.state in (JOINING, READY, ABSENT) for each in self.players):
+        """Someone has left: without anyone else, the session ends after its time, unless that runs already."""
+        if self.expiry is not None or any(each.state in (JOINING, READY, ABSENT) for each in self.players):
             return
         self._expire_after(self.house.profile.session_linger_seconds, now)
 

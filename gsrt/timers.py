@@ -17,12 +17,13 @@ INFINITY = float("inf")
 class Timer:
     """One thing to do once. `when` in seconds."""
 
-    __slots__ = ("callback", "number", "when")
+    __slots__ = ("callback", "number", "waiting", "when")
 
     def __init__(self, when: float, number: int, callback: Callable[[float], None]) -> None:
         self.when = when
         self.number = number
         self.callback: Callable[[float], None] | None = callback
+        self.waiting = True  # it is in the heap
 
     def __lt__(self, other: Timer) -> bool:
         return (self.when, self.number) < (other.when, other.number)
@@ -53,7 +54,8 @@ class Timers:
         if timer is None or timer.callback is None:
             return
         timer.callback = None
-        self._cancelled += 1
+        if timer.waiting:
+            self._cancelled += 1
         if self._cancelled > CANCELLED_MAX:
             self._heap = [each for each in self._heap if each.callback is not None]
             heapify(self._heap)
@@ -68,12 +70,20 @@ class Timers:
 
     def run(self, now: float) -> None:
         """Calls what is due. What is set meanwhile runs at the next call at the earliest."""
-        last = self._count
+        due: list[Timer] = []
+        while (when := self.next()) is not None and when <= now:
+            due.append(heappop(self._heap))
+            due[-1].waiting = False
+        due.reverse()
         try:
-            while (when := self.next()) is not None and when <= now and self._heap[0].number <= last:
-                timer = heappop(self._heap)
+            while due:
+                timer = due.pop()
                 callback, timer.callback = timer.callback, None
                 if callback is not None:
                     callback(now)
         finally:
+            for timer in due:  # a callback has failed; the others are for the next time
+                if timer.callback is not None:
+                    timer.waiting = True
+                    heappush(self._heap, timer)
             self.earliest = self._heap[0].when if self._heap else INFINITY
