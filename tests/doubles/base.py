@@ -7,7 +7,6 @@ in `violations` ("killed: ...", "frozen: ...", "threw: ...", "hung: ...", "lost:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.doubles import dialect as reading
@@ -70,8 +69,6 @@ class Double:
         self.ready = False
         self.peers_at_ready: list[int] | None = None
         self.logins = 0
-        self.sent_raw: list[tuple[str, bytes]] = []
-        self.received_raw: list[tuple[str, bytes]] = []
         self._next_sequence = 0
         self._newest_sequence: dict[int, int] = {}
         self._driver: Driver | None = None
@@ -193,7 +190,7 @@ class Double:
 
     def handle(self, packet: Received, dialect: Dialect) -> None:
         """Dispatch one packet as the SDK does. Raises a Fate."""
-        leg = {"stream": "stream", "datagram": "datagram", "message": "message"}[dialect.name.split(" ")[1]]
+        leg = dialect.name.split(" ")[1]
         if packet.stale:
             self.violate(f"muted: stale sequence number {packet.sequence} from sender {packet.sender}")
             return
@@ -289,6 +286,3 @@ class Double:
 
     def dispose(self) -> None:
         """Close every socket without ceremony."""
-
-
-Patience = Callable[[int], float]

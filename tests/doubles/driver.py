@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -118,6 +118,6 @@ class Driver:
         while (left := end - time.monotonic()) > 0:
             self.step(left)
 
-    def describe(self, participants: Iterable[Participant] | None = None) -> str:
+    def describe(self) -> str:
         """A line for each participant."""
-        return "\n".join(one.describe() for one in (participants or self._participants))
+        return "\n".join(one.describe() for one in self._participants)

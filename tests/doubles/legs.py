@@ -311,7 +311,6 @@ class Datagrams:
         self._address = address
         self._on_datagram = on_datagram
         self._link = link
-        self.refused = 0
         self._open_socket()
 
     def _open_socket(self) -> None:
@@ -341,7 +340,6 @@ class Datagrams:
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
-                self.refused += 1
                 continue
             if self._link is None:
                 self._on_datagram(datagram, now)
@@ -360,9 +358,7 @@ class Datagrams:
             return
         try:
             self.socket.send(datagram)
-        except ConnectionRefusedError:
-            self.refused += 1
-        except BlockingIOError:
+        except (ConnectionRefusedError, BlockingIOError):
             pass
 
     def close(self) -> None:

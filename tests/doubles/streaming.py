@@ -93,7 +93,6 @@ class StreamingDouble(Double):
 
     def _write_stream(self, body: bytes, now: float) -> None:
         assert self.stream is not None
-        self.sent_raw.append(("stream", wire.frame(body)))
         self.stream.write(wire.varint(len(body)), now)
         self.stream.write(body, now)
 
@@ -107,13 +106,11 @@ class StreamingDouble(Double):
 
     def _write_datagram(self, body: bytes) -> None:
         assert self.datagrams is not None
-        self.sent_raw.append(("datagram", wire.frame(body)))
         self.datagrams.send(wire.frame(body), self.driver.now)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def _on_record(self, record: bytes, now: float) -> None:
-        self.received_raw.append(("stream", record))
         if self.state == base.DEAD:
             return
         self._source.feed(record)
@@ -140,7 +137,6 @@ class StreamingDouble(Double):
 
     def on_datagram(self, datagram: bytes, now: float) -> None:
         """One UDP datagram arrived."""
-        self.received_raw.append(("datagram", datagram))
         if self.state == base.DEAD:
             return
         if len(datagram) > self.datagram_dialect.largest_datagram:

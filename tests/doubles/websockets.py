@@ -86,7 +86,6 @@ class WebSocketDouble(Double):
             self.stream.close()
 
     def _on_message(self, message: bytes) -> None:
-        self.received_raw.append(("message", message))
         if self.state == base.DEAD:
             return
         try:
@@ -118,7 +117,6 @@ class WebSocketDouble(Double):
         """One packet, one message."""
         if self.stream is None or self.stream_ended is not None:
             return -1
-        self.sent_raw.append(("message", wire.frame(body)))
         self._write(self.frames.frame(0x2, wire.frame(body)), self.driver.now)
         return len(wire.frame(body))
 
