@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.support.reproducible  # noqa: F401 - importing it is what sets it
-from gsrt.timers import CANCELLED_MAX, Timers
+from gsrt.timers import CANCELLED_MAX, Timer, Timers
 
 
-class Notes(list[object]):
-    """What has run."""
+class Notes(list[tuple[object, float]]):
+    """What has run, and at what time."""
 
-    def __call__(self, name: object) -> object:
+    def __call__(self, name: object) -> Callable[[float], None]:
         return lambda now: self.append((name, now))
 
 
 def test_nothing_is_due_before_its_time() -> None:
     timers, notes = Timers(), Notes()
-    timers.set(5.0, notes("a"))  # type: ignore[arg-type]
+    timers.set(5.0, notes("a"))
     assert timers.next() == 5.0
     timers.run(4.999)
     assert notes == []
@@ -33,7 +35,7 @@ def test_nothing_is_due_before_its_time() -> None:
 def test_order_by_time_then_by_setting() -> None:
     timers, notes = Timers(), Notes()
     for name, when in (("c", 3.0), ("a", 1.0), ("b1", 2.0), ("b2", 2.0), ("b3", 2.0), ("past", -4.0)):
-        timers.set(when, notes(name))  # type: ignore[arg-type]
+        timers.set(when, notes(name))
     timers.run(2.5)
     assert notes == [("past", 2.5), ("a", 2.5), ("b1", 2.5), ("b2", 2.5), ("b3", 2.5)]
     assert timers.next() == 3.0
@@ -63,7 +65,7 @@ def test_one_that_sets_itself_into_the_past_keeps_nobody_waiting() -> None:
         timers.set(-1.0, again)
 
     timers.set(0.0, again)
-    timers.set(1.0, notes("other"))  # type: ignore[arg-type]
+    timers.set(1.0, notes("other"))
     for _ in range(3):
         timers.run(5.0)
     assert notes == [("other", 5.0)]
@@ -71,7 +73,7 @@ def test_one_that_sets_itself_into_the_past_keeps_nobody_waiting() -> None:
 
 def test_cancelling() -> None:
     timers, notes = Timers(), Notes()
-    timer = timers.set(1.0, notes("a"))  # type: ignore[arg-type]
+    timer = timers.set(1.0, notes("a"))
     timers.cancel(None)
     timers.cancel(timer)
     timers.cancel(timer)
@@ -79,7 +81,7 @@ def test_cancelling() -> None:
     assert timers.next() is None
     timers.run(2.0)
     assert notes == []
-    ran = timers.set(2.0, notes("b"))  # type: ignore[arg-type]
+    ran = timers.set(2.0, notes("b"))
     timers.run(2.0)
     timers.cancel(ran)
     assert len(timers) == 0
@@ -88,8 +90,8 @@ def test_cancelling() -> None:
 def test_a_callback_that_cancels_another_that_is_due() -> None:
     timers, notes = Timers(), Notes()
     timers.set(1.0, lambda now: timers.cancel(second))
-    second = timers.set(1.0, notes("second"))  # type: ignore[arg-type]
-    timers.set(1.0, notes("third"))  # type: ignore[arg-type]
+    second = timers.set(1.0, notes("second"))
+    timers.set(1.0, notes("third"))
     timers.run(1.0)
     assert notes == [("third", 1.0)]
     assert len(timers) == 0
@@ -105,14 +107,19 @@ def test_a_callback_that_cancels_itself() -> None:
 @pytest.mark.parametrize("count", [CANCELLED_MAX - 1, CANCELLED_MAX, CANCELLED_MAX + 1, 3 * CANCELLED_MAX])
 def test_one_that_cancels_all_others_that_are_due(count: int) -> None:
     timers, notes = Timers(), Notes()
-    others = []
-    timers.set(1.0, lambda now: [timers.cancel(each) for each in others] and None)
-    others += [timers.set(1.0, notes(n)) for n in range(count)]  # type: ignore[arg-type]
-    timers.set(1.0, notes("kept"))  # type: ignore[arg-type]
+    others: list[Timer] = []
+
+    def cancel_all(now: float) -> None:
+        for each in others:
+            timers.cancel(each)
+
+    timers.set(1.0, cancel_all)
+    others += [timers.set(1.0, notes(n)) for n in range(count)]
+    timers.set(1.0, notes("kept"))
     timers.run(1.0)
     assert notes == [("kept", 1.0)]
     assert len(timers) == 0
-    timers.set(2.0, notes("later"))  # type: ignore[arg-type]
+    timers.set(2.0, notes("later"))
     assert len(timers) == 1
 
 
@@ -131,7 +138,7 @@ def test_one_that_raises_does_not_take_the_others_with_it() -> None:
         raise RuntimeError("broken")
 
     timers.set(1.0, fail)
-    timers.set(1.0, notes("after"))  # type: ignore[arg-type]
+    timers.set(1.0, notes("after"))
     with pytest.raises(RuntimeError):
         timers.run(1.0)
     assert timers.earliest <= 1.0
@@ -150,15 +157,14 @@ def test_one_that_raises_does_not_take_the_others_with_it() -> None:
     )
 )
 def test_against_a_list(steps: list[tuple[str, int]]) -> None:
-    timers = Timers()
-    handles = []
+    timers, notes = Timers(), Notes()
+    handles: list[Timer] = []
     waiting: dict[int, int] = {}
-    ran: list[int] = []
     now = 0
     for what, number in steps:
         if what == "set":
             name = len(handles)
-            handles.append(timers.set(float(now + number), lambda _, name=name: ran.append(name)))
+            handles.append(timers.set(float(now + number), notes(name)))
             waiting[name] = now + number
         elif what == "cancel" and handles:
             timers.cancel(handles[number % len(handles)])
@@ -166,9 +172,9 @@ def test_against_a_list(steps: list[tuple[str, int]]) -> None:
         elif what == "run":
             now += number
             expected = sorted((name for name, when in waiting.items() if when <= now), key=lambda n: (waiting[n], n))
-            ran.clear()
+            notes.clear()
             timers.run(float(now))
-            assert ran == expected
+            assert notes == [(name, float(now)) for name in expected]
             for name in expected:
                 del waiting[name]
         assert len(timers) == len(waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import socket
 from typing import Any
 
 from gsrt.log import Log
@@ -77,7 +78,7 @@ class Floor(Rig):
         chance = random.Random(5)
         self.lines_logged = io.StringIO()
         self.reception = Reception(profile(**limits), Log(self.lines_logged, lambda: self.now))
-        super().__init__(1, handler=self.reception, **limits)
+        super().__init__(1, handler=self.reception, family=socket.AF_INET, **limits)
         self.timers = Timers()
         self.tokens = Tokens(chance.randbytes)
         self.house = House(self.relay, self.tokens, self.timers, self.profile, self.reception.log)

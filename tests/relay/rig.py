@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gsrt._relay import Member, Relay, Room, Stream
 from gsrt.profile import Profile
@@ -356,7 +356,7 @@ class Rig:
         self.take_streams()
         while not condition():
             assert time.monotonic() < end, "it has not come about"
-            select.select([self.relay.fileno(), self.udp], [], [], 0.02)
+            select.select([self.relay.fileno(), self.udp.fileno()], [], [], 0.02)
             self.take_streams()
 
     def flush(self) -> None:
@@ -378,7 +378,7 @@ class Rig:
         for each in self.sockets:
             each.close()
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -145,7 +145,12 @@ def test_ports_and_hosts_are_told_apart(rig: Rig) -> None:
     addresses += [four(base[0], base[1] ^ 1 << bit) for bit in range(16)]
     addresses += [four(f"{10 ^ 1 << bit}.1.2.3", base[1]) for bit in range(8)]
     addresses += [four(f"10.1.2.{3 ^ 1 << bit}", base[1]) for bit in range(8)]
-    addresses += [six("::ffff:10.1.2.3", 4000), six("fe80::1", 4000, 1), six("fe80::1", 4000, 2), six("fe80::1", 4001, 1)]
+    addresses += [
+        six("::ffff:10.1.2.3", 4000),
+        six("fe80::1", 4000, 1),
+        six("fe80::1", 4000, 2),
+        six("fe80::1", 4001, 1),
+    ]
     members = [Member(rig.room, number) for number in range(100, 100 + len(addresses))]
     for member, address in zip(members, addresses, strict=True):
         member.bind(address)

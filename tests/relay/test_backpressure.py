@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.relay.rig import Line, Rig, masked, packet
+from tests.support import wire
 
 Rigs = Callable[..., Rig]
 
@@ -109,8 +110,10 @@ def test_nothing_is_held_for_one_who_has_left_or_never_came(rig: Rig) -> None:
 
 def fill(rig: Rig, slow: Line) -> None:
     """Fills the kernel's buffers towards a peer, so that all that follows has to wait."""
+    member = slow.stream.member
+    assert member is not None
     while slow.stream.backlog == 0:
-        rig.members[slow.stream.member.peer_id].send(packet(99, payload=bytes(900)))
+        member.send(packet(99, payload=bytes(900)))
         rig.flush()
 
 
@@ -138,14 +141,14 @@ def test_over_the_soft_limit_unreliable_packets_are_dropped(rigs: Rigs, websocke
     assert set(got[:-1]) <= {-7, 1, 99}
 
 
-def drain(rig: Rig, slow: Line) -> list[object]:
+def drain(rig: Rig, slow: Line) -> list[wire.Packet]:
     data = b""
     while slow.stream.backlog:
         data += slow.read()
         rig.take_streams()
         rig.flush()
     slow.received = data + slow.received
-    return list(slow.packets())
+    return slow.packets()
 
 
 def test_over_the_hard_limit_the_peer_is_given_up(rigs: Rigs) -> None:

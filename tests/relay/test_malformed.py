@@ -16,7 +16,9 @@ def nested(levels: int) -> bytes:
     """Data that many levels deep; the outermost is the first."""
     made = b"\x08\x02"
     for _ in range(levels - 1):
-        made = b"\x0a" + wire.varint(1 + len(wire.varint(len(made))) + len(made)) + b"\x72" + wire.varint(len(made)) + made
+        made = (
+            b"\x0a" + wire.varint(1 + len(wire.varint(len(made))) + len(made)) + b"\x72" + wire.varint(len(made)) + made
+        )
     return made
 
 

@@ -1,4 +1,4 @@
-"""How much one peer may send: datagrams over the rate are dropped and counted, streams over it wait and lose nothing."""
+"""How much one peer may send: datagrams over the rate are dropped and counted, streams wait and lose nothing."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_skipped_frame_may_come_in_any_pieces(rigs: Rigs) -> None:
     rig = rigs(packet_bytes_max=64, login_bytes_max=64)
     sender, receiver = rig.join(1), rig.join(2)
     data = packet(1) + wire.varint(300) + bytes(300) + packet(2) + wire.varint(70_000) + bytes(70_000) + packet(3)
-    for at in range(0, 320):
+    for at in range(320):
         sender.put(data[at : at + 1])
     sender.put(data[320:])
     rig.flush()

@@ -78,7 +78,9 @@ def records(data: bytes) -> list[bytes]:
 class Veiled:
     """A peer behind the XorLayer."""
 
-    def __init__(self, rig: Rig, number: int | None, *, websocket: bool = False, **how: object) -> None:
+    def __init__(
+        self, rig: Rig, number: int | None, *, websocket: bool = False, send_buffer: int | None = None
+    ) -> None:
         self.rig = rig
         self.layers: list[XorLayer] = []
 
@@ -87,7 +89,7 @@ class Veiled:
             return self.layers[-1]
 
         rig.handler.layer = make
-        self.line: Line = rig.line(**how)
+        self.line: Line = rig.line(send_buffer=send_buffer)
         self.line.put(b"\x16")
         rig.flush()
         assert self.line.read() == b"\x16"
@@ -323,7 +325,7 @@ def test_a_layer_that_will_not_encrypt_throws_its_output_away(rig: Rig) -> None:
 
 
 def test_a_layer_that_fails_in_a_flush_costs_its_own_connection_only(rig: Rig) -> None:
-    """The others' output of that tick leaves all the same, and nothing is left behind that the next flush trips over."""
+    """The others' output of that tick leaves all the same, and nothing is left that the next flush trips over."""
     sender, before = rig.join(1), rig.join(2)
     veiled = Veiled(rig, 3)
     after = rig.join(4)
@@ -353,13 +355,13 @@ def real(rig: Rig, certificate: tuple[str, str]) -> Rig:
 class Secure:
     """A client of the real layer, without a thread: memory on both sides."""
 
-    def __init__(self, rig: Rig, version: ssl.TLSVersion, **how: object) -> None:
+    def __init__(self, rig: Rig, version: ssl.TLSVersion, send_buffer: int | None = None) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.minimum_version = context.maximum_version = version
         self.rig = rig
-        self.line = rig.line(**how)
+        self.line = rig.line(send_buffer=send_buffer)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._in, self._out, server_hostname="127.0.0.1")
         self.plain = b""
