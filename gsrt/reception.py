@@ -240,9 +240,11 @@ class Reception:
             player.lost(reason, orderly, now)
             return
         self._forget(stream)
-        if not orderly:
-            self.counters["closed_protocol"] += 1
-            self.log.limited("warn", "closed_protocol", "connection refused", address=stream.peer_name, reason=reason)
+        if orderly:
+            self.counters["closed_orderly"] += 1
+            return
+        self.counters["closed_protocol"] += 1
+        self.log.limited("warn", "closed_protocol", "connection refused", address=stream.peer_name, reason=reason)
 
     def failed(self, stream: Stream | None, error: Exception, now: float) -> None:
         """A fault of ours, or bytes that only the upper layers could judge; the connection is closed, nothing else."""

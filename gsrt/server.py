@@ -25,7 +25,7 @@ from gsrt.sessions import Sessions
 from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker
-from gsrt.transports.control import ControlServer
+from gsrt.transports.control import ControlError, ControlServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,14 +142,19 @@ class Server:
         self._listener, self._datagrams = bind_port(options.host, options.port)
         self.port: int = self._listener.getsockname()[1]
         enlarge_buffers(self._datagrams, self.profile)
-        self.control = ControlServer(
-            options.control,
-            lambda request: handle(self, request),
-            clients_max=self.profile.control_clients_max,
-            line_bytes_max=self.profile.control_line_bytes_max,
-            idle_seconds=self.profile.control_idle_seconds,
-            log=log,
-        )
+        try:
+            self.control = ControlServer(
+                options.control,
+                lambda request: handle(self, request),
+                clients_max=self.profile.control_clients_max,
+                line_bytes_max=self.profile.control_line_bytes_max,
+                idle_seconds=self.profile.control_idle_seconds,
+                log=log,
+            )
+        except ControlError:
+            self._listener.close()
+            self._datagrams.close()
+            raise
         self.timers = Timers()
         self.reception = Reception(self.profile, log)
         self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception)
