@@ -621,6 +621,24 @@ def test_a_limit_of_the_old_connection_does_not_cut_the_new_one(floors: Floors) 
     assert (players[1].state == JOINING) == (new.stream.fd >= 0)
 
 
+def test_one_that_is_lost_in_the_tick_that_gave_it_up_misses_nothing_silently(floors: Floors) -> None:
+    """Either it has left, and everybody knows, or it gets what is sent to it while it is away."""
+    floor = floors(stream_out_soft_bytes=16_000, stream_out_hard_bytes=65_536, grace_seconds=3.0)
+    players = floor.create().players
+    witness, slow = floor.seat(players[0]), floor.seat(players[1], tcp=True, send_buffer=4096)
+    witness.news()
+    while "slow" not in floor.drops():
+        witness.line.put(packet(5, payload=bytes(1000)))
+        floor.flush()
+    reset(slow.line)
+    floor.until(lambda: slow.line.stream.fd < 0)
+    floor.end_tick()
+    witness.put(packet(7))
+    back = floor.seat(players[1])
+    told = (-103, (2, [1])) in witness.news()
+    assert told or 7 in [each.op_code for each in back.packets()]
+
+
 # making sessions
 
 
