@@ -105,6 +105,24 @@ def test_nothing_is_held_for_one_who_has_left_or_never_came(rig: Rig) -> None:
     assert "packets_held" not in rig.counts()
 
 
+def test_what_is_held_for_one_who_leaves_is_counted(rig: Rig) -> None:
+    sender, late = rig.join(1), rig.join(2, ready=False)
+    sender.put(packet(1), packet(2), packet(3, reliable=False))
+    rig.members[2].leave()
+    late.stream.close()
+    assert rig.drops() == {"unsent": 3}
+
+
+def test_output_that_nobody_will_get_is_counted(rig: Rig) -> None:
+    sender, gone = rig.join(1), rig.join(2)
+    rig.post(2)
+    sender.put(packet(1), packet(2), packet(3, reliable=False))
+    gone.stream.close(False)
+    rig.members[2].detach()
+    assert rig.drops() == {"unsent": 3}
+    assert rig.counts()["packets_out"] == 3
+
+
 # output of a slow reader
 
 

@@ -451,7 +451,8 @@ def test_a_member_that_is_dropped_while_it_has_an_address(rig: Rig) -> None:
 
 
 # A sanitizer keeps freed memory to find late uses of it.
-measures_memory = pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="memory of a sanitized process")
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+measures_memory = pytest.mark.skipif(SANITIZED, reason="memory of a sanitized process says nothing")
 
 
 def rss() -> int:

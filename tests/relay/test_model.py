@@ -59,6 +59,8 @@ class Match(RuleBasedStateMachine):
         self.drops: Counter[str] = Counter()
         self.packets_in = 0
         self.to_server = 0
+        self.held = 0
+        self.packets_out = 0
         self.op_code = 0
         for number in present:
             self.log_in(number)
@@ -126,6 +128,7 @@ class Match(RuleBasedStateMachine):
         if peer.here:
             self.write(peer, packet(-7))
             peer.by_stream += peer.held
+            self.packets_out += len(peer.held)
             peer.held = []
             peer.state = OPEN
 
@@ -153,6 +156,7 @@ class Match(RuleBasedStateMachine):
             member.leave()
             if stream is not None:
                 stream.close()
+            self.drops["unsent"] += len(peer.held)
             peer.by_stream, peer.held = [], []
             self.unbind(peer)
             peer.state = OUT
@@ -263,10 +267,13 @@ class Match(RuleBasedStateMachine):
             if peer.state == AWAY and unreliable:
                 self.drops["absent"] += 1
             elif peer.state != OPEN:
+                self.held += 1
                 peer.held.append(content)
             elif unreliable and peer.confirmed and size_of(content) <= 1024:
+                self.packets_out += 1
                 peer.unsent_datagrams.append(content)
             else:
+                self.packets_out += 1
                 peer.by_stream.append(content)
 
     @rule(number=st.sampled_from(PEERS), fast=st.booleans(), name=st.sampled_from(sorted(MALFORMED)))
@@ -332,6 +339,8 @@ class Match(RuleBasedStateMachine):
         counts = self.rig.counts()
         assert counts.get("packets_in", 0) == self.packets_in
         assert counts.get("packets_to_server", 0) == self.to_server
+        assert counts.get("packets_held", 0) == self.held
+        assert counts.get("packets_out", 0) == self.packets_out
         for number, peer in self.peers.items():
             member = self.rig.members[number]
             assert (member.udp_bound, member.udp_confirmed) == (peer.bound, peer.confirmed)
