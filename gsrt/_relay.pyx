@@ -354,10 +354,12 @@ cdef class Member:
     cdef bint within_rate(self, double now) noexcept:
         """Whether the peer may send one more packet now, by its packet and its byte rate."""
         cdef Relay relay = self.room.relay
-        if now > self.filled_at:
-            self.packet_tokens = min(relay.packets_burst,
-                                     self.packet_tokens + (now - self.filled_at) * relay.packets_per_second)
-            self.byte_tokens = min(relay.bytes_burst, self.byte_tokens + (now - self.filled_at) * relay.bytes_per_second)
+        if now != self.filled_at:
+            if now > self.filled_at:        # a clock set back gives nothing, and goes on from there
+                self.packet_tokens = min(relay.packets_burst,
+                                         self.packet_tokens + (now - self.filled_at) * relay.packets_per_second)
+                self.byte_tokens = min(relay.bytes_burst,
+                                       self.byte_tokens + (now - self.filled_at) * relay.bytes_per_second)
             self.filled_at = now
         return self.packet_tokens >= 1 and self.byte_tokens >= 0
 
