@@ -287,6 +287,32 @@ def test_what_waits_goes_out_before_the_close(rig: Rig) -> None:
     assert line.ended
 
 
+def test_an_answer_larger_than_the_socket_takes_is_finished_later(rig: Rig) -> None:
+    answer = bytes(range(256)) * 1000
+
+    def answer_at_length(stream: Stream, data: bytes, now: float) -> int:
+        stream.write(answer)
+        stream.finish()
+        return len(data)
+
+    rig.handler.http = answer_at_length  # type: ignore[method-assign]
+    line = rig.line(send_buffer=4096)
+    line.put(b"GET / HTTP/1.1\r\n\r\n", bytes(1000))
+    got = b""
+    for _ in range(10_000):
+        rig.flush()
+        got += line.read()
+        if line.ended:
+            break
+        assert rig.handler.closings == []
+        rig.take_streams()
+    assert got == answer
+    assert line.ended
+    line.close()
+    rig.take_streams()
+    assert endings(rig) == [(line.stream, True)]
+
+
 def test_an_abrupt_close_sends_nothing(rig: Rig) -> None:
     line = rig.join(1, websocket=True)
     rig.members[1].send(packet(-103, payload=b"\x08\x02"))

@@ -353,4 +353,4 @@ def size_of(content: Content) -> int:
 
 
 TestMatch = Match.TestCase
-TestMatch.settings = settings(max_examples=400, stateful_step_count=50)
+TestMatch.settings = settings(max_examples=200, stateful_step_count=50)
