@@ -55,6 +55,19 @@ def test_every_marked_table_is_checked() -> None:
 # Reading and writing by the document: a message is what its table says, and nothing else.
 
 
+# Wire types by what the tables of packets and messages call them.
+KINDS = {
+    "0": 0,
+    "0, zig-zag": 0,
+    "0, repeated": 0,
+    "2": 2,
+    "number": 0,
+    "number, repeated": 0,
+    "flag": 0,
+    "string": 2,
+}
+
+
 class Field:
     """One row of a table of fields."""
 
@@ -62,7 +75,7 @@ class Field:
         self.number = int(row["field"])
         self.key = octets(row["key"])
         kind = row.get("type") or row["wire type"]
-        self.wire_type = 2 if kind.partition(",")[0] in ("string", "2") else 0
+        self.wire_type = KINDS[kind]
         self.is_text = kind == "string"
         self.zig_zag = "zig-zag" in kind
         self.repeated = "repeated" in kind
@@ -157,7 +170,7 @@ def test_frames_are_taken_apart_as_the_document_says(row: Row) -> None:
     data = octets(row["bytes"])
 
     def frames() -> list[bytes]:
-        return FrameReader(1 << 16).feed(data) if row["leg"] == "stream" else split_datagram(data)
+        return {"stream": FrameReader(1 << 16).feed, "datagram": split_datagram}[row["leg"]](data)
 
     if row["frames in it"] == "error":
         with pytest.raises(ProtocolError):
@@ -184,6 +197,9 @@ def test_packet_fields_are_written_as_the_document_says() -> None:
     packet = everything()
     values = PACKET.read(packet.encode())
     assert list(values) == PACKET.names
+    assert PACKET.names == [
+        *("opCode", "sequenceNumber", "requestId", "targetPlayers", "sender", "reliable", "data", "payload")
+    ]
     for name, attribute in ATTRIBUTES.items():
         expected = getattr(packet, attribute)
         expected = expected.encode() if isinstance(expected, Data) else expected
@@ -258,6 +274,13 @@ def test_values_are_written_as_the_document_says(row: Row) -> None:
     kinds = [each["type"] for each in table("value_fields")] if row["type"] == "value" else [row["type"]]
     for kind in kinds:
         assert put(kind, 3, SAMPLES[kind]).encode()[:1] == wire.key(3, int(row["wire type"])), kind
+    for size in re.findall(r"^(\d+) bytes", row["value"]):
+        assert len(put(row["type"], 3, SAMPLES[row["type"]]).encode()) == 1 + int(size)
+    for bits in re.findall(r"varint of (\d+) bits", row["value"]):
+        lowest = -(1 << (int(bits) - 1))
+        assert put(row["type"], 3, lowest).get_long(3) == lowest
+        with pytest.raises(OverflowError):
+            put(row["type"], 3, lowest - 1)
 
 
 @rows("value_fields")
@@ -450,6 +473,28 @@ def test_the_connect_sequence_is_the_documents(new_match: MakeMatch) -> None:
     assert not newcomer.received("stream") and not newcomer.received("others")
 
 
+def test_messages_go_by_the_legs_of_their_table() -> None:
+    """The list of messages, the tables of those without fields, and the connect sequence tell the same."""
+    listed = {row["message"]: row["leg"] for row in table("op_codes")}
+    seen: dict[str, list[str]] = {}
+    for row in table("connect_sequence"):
+        leg = "stream" if row["leg"] == "others" else row["leg"]
+        legs = seen.setdefault(row["message"].partition(",")[0], [])
+        if leg not in legs:
+            legs.append(leg)
+    for message, legs in seen.items():
+        assert re.split(r", then | and ", listed[message]) == legs, message
+    for name in MESSAGES_WITHOUT:
+        for row in table(name):
+            message, _ = read_message(octets(row["frame"]))
+            assert row["leg"] in listed[message] or listed[message].startswith("defined")
+            assert row["leg"] in ("stream", "UDP")
+    senders = {(row["message"].partition(",")[0], row["leg"]): row["from"] for row in table("connect_sequence")}
+    assert [senders["UDPConnect", row["leg"]] for row in table("udp_connect")] == [
+        row["from"] for row in table("udp_connect")
+    ]
+
+
 def test_the_pace_of_udp_connect_is_the_profiles() -> None:
     (step,) = [row for row in table("connect_sequence") if row["message"] == "UDPConnect" and row["from"] == "server"]
     seconds, times = re.findall(r"every ([\d.]+) s, (\d+) times", step["what it does"])[0]
@@ -480,12 +525,12 @@ def test_targets_are_relayed_as_the_document_says(row: Row, new_match: MakeMatch
 def test_packets_take_the_leg_that_the_document_says(row: Row, new_match: MakeMatch) -> None:
     match = new_match(2)
     sender = match.fast_probe(1)
-    receiver = match.fast_probe(2) if row["receiver's UDP"] == "confirmed" else match.ready_probe(2)
+    receiver = {"confirmed": match.fast_probe, "none": match.ready_probe}[row["receiver's UDP"]](2)
     reliable = {"absent": None, "0": False, "1": True}[row["field 6"]]
     # With the new header (opCode, sender, payload's key and length, prefix) of 9 bytes: 1024 and 1025.
     payload = bytes({"small": 1015, "large": 1016}[row["packet"]])
     packet = wire.Packet(60, reliable=reliable, payload=payload)
-    (sender.send_packet if row["came by"] == "stream" else sender.send_fast)(packet)
+    {"stream": sender.send_packet, "UDP": sender.send_fast}[row["came by"]](packet)
 
     def arrived() -> dict[str, int]:
         fast = [each for each in receiver.received_fast if each.op_code == 60]
@@ -608,11 +653,13 @@ def quiet_match(new_match: MakeMatch) -> Iterator[Match]:
 def test_what_is_wrong_has_the_outcome_and_counters_given(row: Row, quiet_match: Match) -> None:
     match = quiet_match
     who, leg = row["on"].split()
+    closed = {"closed": True, "kept": False}[row["connection"]]
     bystander = match.ready_probe(2)
     if who == "player":
         probe = match.fast_probe(1) if leg == "UDP" else match.ready_probe(1, {"TCP": "tcp", "WebSocket": "ws"}[leg])
     else:
-        probe = match.probe("ws" if leg == "WebSocket" else "raw")
+        assert who in ("new", "stranger")
+        probe = match.probe({"TCP": "raw", "UDP": "raw", "WebSocket": "ws"}[leg])
     before = trouble(match)
     data = octets(row["bytes"])
     if leg == "UDP":
@@ -626,10 +673,10 @@ def test_what_is_wrong_has_the_outcome_and_counters_given(row: Row, quiet_match:
         return {name: more for name, count in trouble(match).items() if (more := count - before.get(name, 0))}
 
     match.driver.run_until(lambda: happened().keys() >= expected.keys(), f"{expected}")
-    if row["connection"] == "closed":
+    if closed:
         match.driver.run_until(lambda: probe.ended is not None, "the connection's end")
     elif who == "player":
         match.mark_from(probe, [bystander])
     assert happened() == expected
-    assert (probe.ended is not None) == (row["connection"] == "closed")
+    assert (probe.ended is not None) == closed
     assert bystander.ended is None
