@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from benchmarks.figures import Problem, Record
@@ -182,29 +181,40 @@ def check(name: str, said: object, expected: object) -> None:
         raise Problem(f"{name} is wrong: {said!r}, expected {expected!r}")
 
 
-Call = Callable[[], object]
+class Call:
+    """What is timed: a function of no or one argument, called as directly as Python can."""
 
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.function = function
+        self.arguments = arguments
 
-def timed(call: Call, count: int) -> int:
-    """Processor time of so many calls, in nanoseconds."""
-    repetitions = range(count)
-    start = time.process_time_ns()
-    for _ in repetitions:
-        call()
-    return time.process_time_ns() - start
+    def timed(self, count: int) -> int:
+        """Processor time of so many calls, in nanoseconds."""
+        function = self.function
+        repetitions = range(count)
+        if self.arguments:
+            (argument,) = self.arguments
+            start = time.process_time_ns()
+            for _ in repetitions:
+                function(argument)
+        else:
+            start = time.process_time_ns()
+            for _ in repetitions:
+                function()
+        return time.process_time_ns() - start
 
-
-def calls_per_slice(call: Call) -> int:
-    count = 1000
-    while (taken := timed(call, count)) < SLICE_NS // 4:
-        count *= 2
-    return count * SLICE_NS // taken
+    def per_slice(self) -> int:
+        """How many calls fill a slice."""
+        count = 1000
+        while (taken := self.timed(count)) < SLICE_NS // 4:
+            count *= 2
+        return count * SLICE_NS // taken
 
 
 def side_by_side(ours: Call, theirs: Call) -> tuple[float, float]:
     """Nanoseconds of one call of each."""
-    our_count, their_count = calls_per_slice(ours), calls_per_slice(theirs)
-    slices = [(timed(ours, our_count), timed(theirs, their_count)) for _ in range(SLICES)]
+    our_count, their_count = ours.per_slice(), theirs.per_slice()
+    slices = [(ours.timed(our_count), theirs.timed(their_count)) for _ in range(SLICES)]
     return min(ours for ours, _ in slices) / our_count, min(theirs for _, theirs in slices) / their_count
 
 
@@ -217,10 +227,10 @@ def measure(_installation: Installation, runs: int | None, record: Record) -> No
         check(name, comparable(decode(body)), VALUES)
         check(name, few(body), FEW_VALUES)
     pairs: dict[str, tuple[Call, Call]] = {
-        "encode": (our_encode, their_encode),
-        "decode": (partial(our_decode, body), partial(their_decode, body)),
-        "lazy": (partial(our_parse, body), partial(their_parse, body)),
-        "few": (partial(our_few, body), partial(their_few, body)),
+        "encode": (Call(our_encode), Call(their_encode)),
+        "decode": (Call(our_decode, body), Call(their_decode, body)),
+        "lazy": (Call(our_parse, body), Call(their_parse, body)),
+        "few": (Call(our_few, body), Call(their_few, body)),
     }
     for _ in range(runs or RUNS):
         for name, pair in pairs.items():

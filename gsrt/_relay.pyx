@@ -208,6 +208,7 @@ cdef class Member:
     cdef int datagram                   # open datagram of this tick, -1: none
     cdef uint8_t* held
     cdef uint32_t held_size
+    cdef uint32_t held_packets
     cdef uint32_t held_capacity
     cdef double packet_tokens
     cdef double byte_tokens
@@ -245,6 +246,7 @@ cdef class Member:
             body = read_length(at, end, &length)
             self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, True)
             at = body + length
+        self.held_packets = 0
         self.forget_held()
 
     def detach(self):
@@ -263,9 +265,10 @@ cdef class Member:
         self.room.leave(self)
 
     cdef int forget_held(self) except -1:
+        self.room.relay.count(self.room, DROPPED_UNSENT, self.held_packets)
         PyMem_Free(self.held)
         self.held = NULL
-        self.held_size = self.held_capacity = 0
+        self.held_size = self.held_capacity = self.held_packets = 0
         return 0
 
     cdef int hold(self, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
@@ -300,6 +303,7 @@ cdef class Member:
         if body_size:
             memcpy(self.held + self.held_size + head_size, body, body_size)
         self.held_size += size
+        self.held_packets += 1
         relay.count(self.room, HELD, 1)
         return 0
 
@@ -961,14 +965,15 @@ cdef class Relay:
         return 0
 
     def take_doomed(self):
-        """Peers over a limit, as (Member, reason): for the session to cut. Those that have left or come anew since
-        are spared."""
+        """Peers over a limit, as (Member, reason): for the session to cut, be their connection lost meanwhile or not.
+        Those that have left or come anew since are spared."""
         cdef Member member
         if not self.doomed:
             return ()
         doomed = self.doomed
         self.doomed = []
-        return [(member, reason) for member, stream, reason in doomed if member.doomed and member.stream is stream]
+        return [(member, reason) for member, stream, reason in doomed
+                if member.doomed and (member.stream is stream or member.stream is None)]
 
     # ---- streams in
 
@@ -1290,7 +1295,7 @@ cdef class Relay:
         cdef int state
         while stream.fd >= 0 and stream.mode == WEBSOCKET:
             limit = <uint32_t>MESSAGE_BYTES if stream.member is not None else self.login_bytes_max + PREFIX_MAX
-            state = scan_frame(at, end, limit - stream.message_size, &frame)
+            state = scan_frame(at, end, limit - min(limit, stream.message_size), &frame)
             if state == FRAME_MORE or self.over_rate(stream, now):
                 break
             if state == FRAME_BAD:

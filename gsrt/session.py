@@ -87,11 +87,10 @@ class Player:
 
     def log_in(self, stream: Stream, now: float) -> None:
         """A login with one of the player's tokens has come on `stream`; an older connection gives way."""
-        house = self.session.house
         older = self.member.stream
         if older is not None:
             older.owner = None
-            house.log.info("replaced", **self._named(stream), older=older.peer_name)
+            self._note("info", "replaced", stream, older=older.peer_name)
             self.member.detach()
             older.close()
         self._stop_timers()
@@ -100,7 +99,7 @@ class Player:
         stream.owner = self
         self.state = JOINING
         self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._present()))
-        house.log.info("login", **self._named(stream), leg=stream.kind)
+        self._note("info", "login", stream, leg=stream.kind)
 
     def udp_login(self, address: bytes, now: float) -> bool:
         """The UDP login has come from `address`: acknowledged over the stream and by UDP. False where it has no place:
@@ -130,7 +129,7 @@ class Player:
         if not self.announced:
             self.announced = True
             self.session.tell_others(self, rt.player_connect_frame)
-        self.session.house.log.info("ready", **self._named(self.stream))
+        self._note("info", "ready", self.stream)
 
     def lost(self, reason: str, orderly: bool, now: float) -> None:
         """The connection is over. After an orderly close the others know at once; after a loss there is a time in
@@ -143,7 +142,7 @@ class Player:
             return
         self.state = ABSENT
         self.grace = house.timers.set(now + house.profile.grace_seconds, lambda later: self._leave(reason, later))
-        house.log.info("lost", **self._named(None), reason=reason, grace=house.profile.grace_seconds)
+        self._note("info", "lost", None, reason=reason, grace=house.profile.grace_seconds)
 
     # What the server does
 
@@ -155,7 +154,7 @@ class Player:
         if stream is not None:
             stream.owner = None
             stream.close()
-        self.session.house.log.warn("cut", **self._named(stream), reason=reason)
+        self._note("warn", "cut", stream, reason=reason)
         self._leave(reason, now)
 
     def kick(self, now: float) -> None:
@@ -197,7 +196,7 @@ class Player:
         if self.announced:
             self.announced = False
             self.session.tell_others(self, rt.player_disconnect_frame)
-        self.session.house.log.info("left", **self._named(None), reason=reason)
+        self._note("info", "left", None, reason=reason)
         self.session.rest(now)
 
     def _revoke(self) -> None:
@@ -215,15 +214,19 @@ class Player:
         unnoticed is among them."""
         return [each.peer_id for each in self.session.players if each.announced]
 
-    def _named(self, stream: Stream | None) -> dict[str, object]:
-        named: dict[str, object] = {
-            "session": self.session.session_id,
-            "player": self.player_id,
-            "peer": self.peer_id,
-        }
-        if stream is not None:
-            named["address"] = stream.peer_name
-        return named
+    def _note(self, level: str, event: str, stream: Stream | None, **fields: object) -> None:
+        """One line of the log; one that comes and goes all the time fills no disk with them."""
+        session_id = self.session.session_id
+        self.session.house.log.limited(
+            level,
+            f"{event} {session_id} {self.peer_id}",
+            event,
+            session=session_id,
+            player=self.player_id,
+            peer=self.peer_id,
+            address=None if stream is None else stream.peer_name,
+            **fields,
+        )
 
 
 class Session:
