@@ -24,6 +24,8 @@ from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset, strerror
 
+from collections import deque
+
 from gsrt._core import Packet, ProtocolError
 from gsrt._sockets cimport (
     AF_INET, AF_INET6, Address, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
@@ -405,7 +407,7 @@ cdef class Stream:
     cdef uint32_t out_at
     cdef uint32_t out_size
     cdef uint32_t out_capacity
-    cdef list records                   # with TLS: plaintext records waiting, each of whole packets
+    cdef object records                 # with TLS: a deque of plaintext records waiting, each of whole packets
     cdef uint32_t records_bytes
 
     def __cinit__(self, Relay relay, int fd, str peer_name):
@@ -436,7 +438,7 @@ cdef class Stream:
     def start_tls(self, layer):
         """From the bytes being looked at on, the connection speaks TLS; inside it the opening starts again."""
         self.layer = layer
-        self.records = []
+        self.records = deque()
 
     def start_websocket(self):
         """From the next byte on, the connection carries WebSocket frames."""
@@ -927,7 +929,9 @@ cdef class Relay:
                 memcpy(stream.out + stream.out_size + frame_size + head_size, body, body_size)
             stream.out_size += frame_size + size
         else:
-            if not stream.records or len(<bytearray>stream.records[-1]) + frame_size + size > RECORD_BYTES:
+            # A record each where packets follow one another bare: a client that reads by the record meets one at a time.
+            if (not stream.is_websocket or not stream.records
+                    or len(<bytearray>stream.records[-1]) + frame_size + size > RECORD_BYTES):
                 stream.records.append(bytearray())
             record = <bytearray>stream.records[-1]
             record += PyBytes_FromStringAndSize(<const char*>frame, frame_size)
@@ -1462,7 +1466,7 @@ cdef class Relay:
             if stream.out_size == stream.out_at:
                 if not stream.records:
                     break
-                record = bytes(stream.records.pop(0))
+                record = bytes(stream.records.popleft())
                 stream.records_bytes -= <uint32_t>len(record)
                 try:
                     stream.layer.encrypt(record)

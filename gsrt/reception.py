@@ -309,6 +309,6 @@ class Reception:
         if path == "/healthz":
             return http.response(200, b"ok\n", method=method)
         if path == "/":
-            text = f"gsrt {__version__}: {self.sessions.connected} players in {len(self.sessions)} sessions\n"
+            text = f"gsrt {__version__}: players {self.sessions.connected}, sessions {len(self.sessions)}\n"
             return http.response(200, text.encode(), method=method)
         return http.response(404, b"there is / and /healthz\n", method=method)

@@ -217,6 +217,17 @@ class Server:
             except OSError:
                 return "127.0.0.1"
 
+    def _public_address(self) -> str:
+        """The same as an IP address; 127.0.0.1 where the server listens at a name."""
+        host = self.public_host()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                socket.inet_pton(family, host)
+            except OSError:
+                continue
+            return host
+        return "127.0.0.1"
+
     def loop_figures(self) -> dict[str, float]:
         return {"ticks": self._ticks, "worstTickMs": self._worst_tick * 1000, "tickMs": self.tick * 1000}
 
@@ -373,7 +384,7 @@ class Server:
             check_pair(options.cert, options.key)
             self._use_certificate(options.cert, options.key)
             return
-        maker = CertificateMaker(options.state_dir)
+        maker = CertificateMaker(options.state_dir, self._public_address())
         existing = maker.existing()
         if existing is not None:
             self._use_certificate(*existing)

@@ -50,8 +50,10 @@ class CertificateMaker:
     `start` gives a file descriptor that becomes readable when `finish` may be called. `cancel` ends it early.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, address: str = "127.0.0.1") -> None:
+        """`address` is the IP address that clients are told, which is named in the certificate."""
         self._directory = directory
+        self._address = address
         self._pid = 0
         self._pid_descriptor = -1
         self._output = -1
@@ -69,7 +71,7 @@ class CertificateMaker:
             os.makedirs(self._directory, 0o700, exist_ok=True)
             self._remove_temporary()
             configuration = self._temporary("configuration")
-            _write_private(configuration, _configuration(os.uname().nodename).encode("ascii"))
+            _write_private(configuration, _configuration(os.uname().nodename, self._address).encode("ascii"))
             _write_private(self._temporary(_KEY_NAME), b"")
         except OSError as error:
             raise CertificateError(
@@ -265,12 +267,13 @@ def _write_private(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _configuration(host: str) -> str:
-    """What openssl is to make for a host of this name, in its configuration format."""
+def _configuration(host: str, address: str) -> str:
+    """What openssl is to make for a host of this name and IP address, in its configuration format."""
     names = ["localhost"]
     if host and len(host) <= 253 and _HOST_CHARACTERS.issuperset(host):
         names.insert(0, host)
         if "." not in host:
             names.insert(1, f"{host}.local")  # the name under which mDNS finds it
-    alternative_names = ", ".join([*(f"DNS:{name}" for name in names), "IP:127.0.0.1"])
+    addresses = dict.fromkeys(("127.0.0.1", address))
+    alternative_names = ", ".join([*(f"DNS:{name}" for name in names), *(f"IP:{each}" for each in addresses)])
     return _CONFIGURATION.format(common_name=names[0][:_MAX_COMMON_NAME], alternative_names=alternative_names)

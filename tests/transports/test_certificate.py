@@ -28,8 +28,8 @@ def wait(descriptor: int) -> None:
     assert poller.poll(DEADLINE * 1000), "openssl did not end"
 
 
-def make(directory: Path) -> tuple[str, str]:
-    maker = CertificateMaker(str(directory))
+def make(directory: Path, *address: str) -> tuple[str, str]:
+    maker = CertificateMaker(str(directory), *address)
     wait(maker.start())
     return maker.finish()
 
@@ -202,6 +202,24 @@ def test_a_place_that_is_taken_by_a_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match=r"cannot write .*key\.pem"):
         maker.finish()
     assert os.listdir(tmp_path) == ["key.pem"]
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ((), ["127.0.0.1"]),
+        (("192.0.2.7",), ["127.0.0.1", "192.0.2.7"]),
+        (("127.0.0.1",), ["127.0.0.1"]),
+        (("2001:db8::7",), ["127.0.0.1", "2001:DB8:0:0:0:0:0:7"]),
+    ],
+    ids=str,
+)
+def test_the_address_that_clients_are_told_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: tuple[str, ...], named: list[str]
+) -> None:
+    monkeypatch.setattr(certificate, "KEY_BITS", 1024)  # quicker
+    cert, _ = make(tmp_path, *address)
+    assert [name.strip() for kind, name in describe(cert)["subjectAltName"] if kind == "IP Address"] == named
 
 
 @pytest.mark.parametrize(
