@@ -142,7 +142,7 @@ def test_arguments_that_cannot_be(arguments: tuple[str, ...], status: int, words
     terminal = Terminal(*arguments)
     try:
         assert terminal.status() == status
-        lines = []
+        lines: list[str] = []
         while not any(words in line for line in lines):
             lines.append(terminal.expect(""))
     finally:
