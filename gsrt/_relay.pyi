@@ -27,6 +27,7 @@ class Room:
 
 class Member:
     owner: Any
+    is_known: bool
     @property
     def peer_id(self) -> int: ...
     @property

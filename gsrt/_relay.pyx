@@ -53,6 +53,8 @@ cdef enum:
     HEAD_BYTES = 8192           # HTTP request head
     MESSAGE_BYTES = 65536       # WebSocket message; many packets fit
     RECORD_BYTES = 16384        # TLS record: a packet cut over two kills the C++ client
+    SINGLE_RECORDS = 32         # so many packets of a tick have a TLS record each, the rest share
+    WIRE_BYTES = 65536          # TLS records are gathered up to this for one write
     KEEP_BYTES = 16384          # an empty output buffer larger than this is given back
     DISCARD_READS = 64          # of 4 KB, when a connection is closed over unread bytes
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
@@ -201,6 +203,7 @@ cdef class Member:
     cdef readonly bint udp_confirmed
     cdef readonly bint udp_bound
     cdef public object owner            # whose member this is: the handler's to set
+    cdef public bint is_known           # the others count on it: it may not miss a reliable packet and stay
     cdef bint doomed                    # over a limit; nothing more is sent to it or held for it
     cdef bint has_sequence
     cdef int32_t last_sequence
@@ -288,7 +291,7 @@ cdef class Member:
         # Half of the room is kept for what must arrive.
         if self.held_size + size > (relay.held_bytes_max if reliable else relay.held_bytes_max // 2):
             relay.count(self.room, DROPPED_HELD_FULL, 1)
-            if reliable:
+            if reliable and self.is_known:
                 self.forget_held()
                 relay.doom(self, "more had to be held for it than its limit")
             return 0
@@ -457,7 +460,7 @@ cdef class Stream:
         self.relay.mark(self)
 
     def close(self, bint orderly=True):
-        """Closes at once: output that the kernel takes is sent; with `orderly`, with the goodbye of each layer."""
+        """Closes at once; with `orderly`, output that the kernel takes is sent, and the goodbye of each layer."""
         cdef bytes goodbye
         if self.fd < 0:
             return
@@ -782,10 +785,14 @@ cdef class Relay:
                 self.relay_packet(member, &header, body, <uint32_t>length, True)
             elif header.op_code != 0:
                 self.count(room, DROPPED_OP_CODE, 1)
+            elif member is not None and not member.within_rate(now):
+                self.count(room, DROPPED_RATE, 1)
             elif self.logins_left == 0:
                 self.count(room, DROPPED_LOGIN_RATE, 1)
             else:
                 self.logins_left -= 1
+                if member is not None:
+                    member.spend(<uint32_t>length)
                 try:
                     self.handler.datagram(
                         PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
@@ -795,6 +802,10 @@ cdef class Relay:
                     self.handler.failed(None, error, now)
                 member = self.lookup(&address)      # whose it is now
                 room = member.room if member is not None else None
+                if member is None:
+                    if at < end:
+                        self.count(None, DROPPED_UNKNOWN_ADDRESS, 1)
+                    return 0
         return 0
 
     # ---- the way of a packet
@@ -929,9 +940,10 @@ cdef class Relay:
                 memcpy(stream.out + stream.out_size + frame_size + head_size, body, body_size)
             stream.out_size += frame_size + size
         else:
-            # A record each where packets follow one another bare: a client that reads by the record meets one at a time.
-            if (not stream.is_websocket or not stream.records
-                    or len(<bytearray>stream.records[-1]) + frame_size + size > RECORD_BYTES):
+            # A record each where packets follow one another bare, for clients that read by the record; not where so
+            # many wait that the records would cost more than they are worth.
+            if (not stream.records or len(<bytearray>stream.records[-1]) + frame_size + size > RECORD_BYTES
+                    or (not stream.is_websocket and len(stream.records) < SINGLE_RECORDS)):
                 stream.records.append(bytearray())
             record = <bytearray>stream.records[-1]
             record += PyBytes_FromStringAndSize(<const char*>frame, frame_size)
@@ -982,7 +994,7 @@ cdef class Relay:
     # ---- streams in
 
     def add_stream(self, int fd, str peer_name):
-        """Takes over a connected, non-blocking socket: its Stream. It is closed by close() or by the other side."""
+        """Takes over a connected socket: its Stream. It is closed by close() or by the other side."""
         cdef Stream stream = Stream(self, fd, peer_name)
         self.watch(stream, EPOLL_CTL_ADD)
         self.streams[fd] = stream
@@ -1398,8 +1410,7 @@ cdef class Relay:
     def flush(self):
         """Sends what this tick has made: each peer's packets in as few datagrams and writes as they fit."""
         cdef Stream stream
-        if self.datagram_count:
-            self.flush_datagrams()
+        # Streams first: a client is to know that its UDP login has arrived before a datagram answers it.
         if self.dirty:
             for stream in self.dirty:       # it may grow meanwhile
                 stream.dirty = False
@@ -1410,6 +1421,8 @@ cdef class Relay:
                         self.drop_stream(stream)
                         self.handler.failed(stream, error, self.now)
             self.dirty.clear()
+        if self.datagram_count:
+            self.flush_datagrams()
 
     cdef int flush_datagrams(self) except -1:
         cdef int i, sent, count = 0, at = 0
@@ -1463,9 +1476,7 @@ cdef class Relay:
         cdef bint blocked = False
         cdef bytes record
         while stream.fd >= 0 and not blocked:
-            if stream.out_size == stream.out_at:
-                if not stream.records:
-                    break
+            if stream.records and stream.out_size - stream.out_at < WIRE_BYTES:
                 record = bytes(stream.records.popleft())
                 stream.records_bytes -= <uint32_t>len(record)
                 try:
@@ -1475,6 +1486,8 @@ cdef class Relay:
                     break
                 self.take_wire(stream)
                 continue
+            if stream.out_size == stream.out_at:
+                break
             sent = send(stream.fd, stream.out + stream.out_at, stream.out_size - stream.out_at,
                         MSG_DONTWAIT | MSG_NOSIGNAL)
             if sent >= 0:

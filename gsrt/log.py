@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import select
+
 # the C function behind json.dumps, without the module, which costs half a megabyte
 from _json import encode_basestring_ascii as quoted
 
@@ -60,11 +62,25 @@ class Log:
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         pairs = "".join(f" {key}={_shown(value)}" for key, value in fields.items() if value is not None)
+        if not self._takes_a_line():
+            self.lost += 1
+            return
         try:
             self._stream.write(f"{level} {event}{pairs}\n")
             self._stream.flush()
         except (OSError, ValueError):  # a full disk, a pipe nobody reads, a closed stream
             self.lost += 1
+
+    def _takes_a_line(self) -> bool:
+        """Whether the stream would take a line at once: a pipe that nobody reads, or a terminal stopped with Ctrl-S,
+        would keep the whole server waiting. (A pipe that is ready takes 4 KB, more than a line has.)"""
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError, AttributeError):  # no file at all
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
 
 
 def _shown(value: object) -> str:

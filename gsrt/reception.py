@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gsrt.sessions import Sessions
     from gsrt.transports.tls import ServerContext
 
+# An RSA signature is what a stranger can make the server work hardest with; the rest of a crowd waits its turn.
+HANDSHAKES_PER_TURN = 4
+
 COUNTERS = (
     "connections_accepted",
     "connections_refused_full",
@@ -60,6 +63,7 @@ class Reception:
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.certificate: tuple[str, str] | None = None
         self.tls_coming = False
+        self.handshakes_left = HANDSHAKES_PER_TURN  # the server fills it up again every turn
         self._tls: ServerContext | None = None
         self._pending: dict[Stream, Pending] = {}  # oldest first
         self._by_address: dict[str, dict[Stream, None]] = {}
@@ -151,6 +155,9 @@ class Reception:
         if self._tls is not None:
             from gsrt.transports.tls import TlsLayer
 
+            if self.handshakes_left == 0:
+                return "wait"
+            self.handshakes_left -= 1
             stream.start_tls(TlsLayer(self._tls))
             return "tls"
         if self.certificate is not None:

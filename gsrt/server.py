@@ -18,13 +18,13 @@ import time
 from gsrt._relay import Relay
 from gsrt.log import Log
 from gsrt.profile import Profile
-from gsrt.reception import Reception
+from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
 from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
-from gsrt.transports.certificate import CertificateError, CertificateMaker
+from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
 
 TYPE_CHECKING = False
@@ -134,6 +134,8 @@ class Server:
         self._options = options
         self.command = options.command
 
+        if options.cert is not None and options.key is not None:
+            check_pair(options.cert, options.key)
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
             log.warn(
@@ -262,6 +264,7 @@ class Server:
         self, ready: list[object], events: list[tuple[selectors.SelectorKey, int]], now: float, due: float
     ) -> None:
         """What a turn does besides datagrams, between taking them and the flush."""
+        self.reception.handshakes_left = HANDSHAKES_PER_TURN
         if STREAMS in ready:
             self.relay.receive_streams(now)
         if LISTENER in ready:
@@ -379,9 +382,6 @@ class Server:
         """Loads the certificate, or has one made; the server listens meanwhile."""
         options = self._options
         if options.cert is not None and options.key is not None:
-            from gsrt.transports.certificate import check_pair
-
-            check_pair(options.cert, options.key)
             self._use_certificate(options.cert, options.key)
             return
         maker = CertificateMaker(options.state_dir, self._public_address())

@@ -127,7 +127,7 @@ class Player:
         self.state = READY
         self.member.open()
         if not self.announced:
-            self.announced = True
+            self.announced = self.member.is_known = True
             self.session.tell_others(self, rt.player_connect_frame)
         self._note("info", "ready", self.stream)
 
@@ -194,7 +194,7 @@ class Player:
         self.member.leave()
         self.state = GONE
         if self.announced:
-            self.announced = False
+            self.announced = self.member.is_known = False
             self.session.tell_others(self, rt.player_disconnect_frame)
         self._note("info", "left", None, reason=reason)
         self.session.rest(now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
+import termios
 
 import pytest
 
@@ -124,3 +126,22 @@ def test_a_stream_that_takes_nothing_does_not_stop_the_server() -> None:
     log.error("trouble")
     log.info("more")
     assert log.lost == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_stream_that_nobody_reads_is_not_waited_for(kind: str) -> None:
+    """An unread pipe, or a terminal whose output is stopped: lines are lost and counted, the server goes on."""
+    reading, writing = os.pipe() if kind == "pipe" else os.openpty()
+    if kind == "terminal":
+        termios.tcflow(writing, termios.TCOOFF)
+    try:
+        with open(writing, "w", closefd=False) as stream:
+            log = Log(stream, lambda: 0.0)
+            for number in range(5000):
+                log.info("event", number=number, text="x" * 100)
+            assert log.lost > 0
+    finally:
+        if kind == "terminal":
+            termios.tcflow(writing, termios.TCOON)
+        os.close(writing)
+        os.close(reading)

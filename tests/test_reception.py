@@ -276,17 +276,24 @@ def test_ready_with_malformed_data_does_not_end_the_connection(floor: Floor) -> 
 
 
 def test_a_flood_of_logins_by_datagram_is_taken_in_portions(floor: Floor) -> None:
-    post = floor.post()
-    post.socket.setblocking(True)
-    datagram = login("x" * 40) * 10
+    post = floor.seat(floor.create().players[0]).open_datagrams()  # a player: a stranger has one try a datagram
     for _ in range(40):
-        post.socket.send(datagram)
+        post.socket.send(login("x" * 40) * 10)
     floor.take_datagrams(40)
     counts = floor.counts()
     refused_count = floor.reception.counters["udp_logins_refused"]
     assert refused_count + counts.get("dropped_login_rate", 0) == 400
     assert refused_count >= 10
     assert "dropped_login_rate" in counts or refused_count == 400
+
+
+def test_a_stranger_has_one_try_a_datagram(floor: Floor) -> None:
+    """Clients send one login a datagram; many in one would use up what a tick has for all."""
+    post = floor.post()
+    post.socket.send(login("x" * 40) * 10)
+    floor.take_datagrams(1)
+    assert floor.reception.counters["udp_logins_refused"] == 1
+    assert floor.counts()["dropped_unknown_address"] == 1
 
 
 def test_a_login_by_datagram_with_another_player_s_token(floor: Floor) -> None:

@@ -41,6 +41,7 @@ def test_held_bytes_max(rigs: Rigs, reliable: bool) -> None:
     """Unreliable packets may take half of the room, reliable ones all of it; then the peer is given up."""
     rig = rigs(held_bytes_max=2000)
     sender, late = rig.join(1), rig.join(2, ready=False)
+    rig.members[2].is_known = True
     room = 2000 if reliable else 1000
     each = 100
     payload = next(size for size in range(each) if out_of(size) == each)
@@ -66,12 +67,27 @@ def test_what_is_held_is_bounded_for_good(rigs: Rigs) -> None:
     rig = rigs(held_bytes_max=2000)
     sender = rig.join(1)
     rig.join(2, ready=False)
+    rig.members[2].is_known = True
     for _ in range(200):
         sender.put(packet(1, payload=bytes(90)))
     assert [member.peer_id for member, _ in rig.relay.take_doomed()] == [2]
     counts = rig.counts()
     assert counts["packets_held"] + counts["dropped_held_full"] == 200
     assert counts["packets_held"] <= 20
+
+
+def test_a_newcomer_misses_what_is_too_much_to_hold_and_comes_in_all_the_same(rigs: Rigs) -> None:
+    """Nobody knows of it yet; else a busy room could never be joined, and one player could keep all others out."""
+    rig = rigs(held_bytes_max=2000)
+    sender, late = rig.join(1), rig.join(2, ready=False)
+    for _ in range(200):
+        sender.put(packet(1, payload=bytes(90)))
+    assert rig.relay.take_doomed() == ()
+    assert rig.counts()["packets_held"] + rig.drops()["held_full"] == 200
+    late.put(packet(-7))
+    sender.put(packet(2))
+    rig.flush()
+    assert late.op_codes() == [1] * rig.counts()["packets_held"] + [2]
 
 
 def test_unreliable_packets_for_one_who_is_away_are_dropped_reliable_ones_held(rig: Rig) -> None:
@@ -90,6 +106,7 @@ def test_one_who_is_away_too_long_is_given_up_once(rigs: Rigs) -> None:
     sender = rig.join(1)
     rig.join(2).stream.close()
     rig.members[2].detach()
+    rig.members[2].is_known = True
     for _ in range(100):
         sender.put(packet(1, payload=bytes(100)))
     doomed = [member.peer_id for member, _ in rig.relay.take_doomed()]

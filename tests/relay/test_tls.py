@@ -486,3 +486,15 @@ def test_answers_that_nobody_reads_are_bounded_inside_tls_too(rigs: Rigs, certif
         rig.flush()
         assert secure.line.stream.backlog <= 140_000
     assert secure.line.stream.fd < 0
+
+
+def test_a_flood_to_a_tls_peer_shares_records_and_writes(rig: Rig) -> None:
+    """A record and a write for each of thousands of packets would hold the loop up for seconds."""
+    plain = rig.join(1)
+    veiled = Veiled(rig, 2)
+    before = rig.counts().get("writes_out", 0)
+    plain.put(packet(1) * 3000)
+    got = veiled.records()
+    assert sum(len(list(wire.datagram_frames(record))) for record in got) == 3000
+    assert len(got) <= 40
+    assert rig.counts()["writes_out"] - before <= 5
