@@ -35,6 +35,7 @@ BACKLOG = 1024  # connections the kernel keeps until they are accepted
 ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
 PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at again
 PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
+RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
 DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection
 
 ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no descriptor for one
@@ -138,9 +139,7 @@ class Server:
             check_pair(options.cert, options.key)
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
-            log.warn(
-                "few file descriptors", allowed=limit, todo="raise the limit (ulimit -n, or LimitNOFILE= in the unit)"
-            )
+            log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
         self._listener, self._datagrams = bind_port(options.host, options.port)
         self.port: int = self._listener.getsockname()[1]
         enlarge_buffers(self._datagrams, self.profile)
@@ -350,7 +349,7 @@ class Server:
             "descriptors",
             "no new connection can be taken",
             reason=error.strerror,
-            todo="raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)",
+            todo=RAISE_DESCRIPTORS,
         )
         self.reception.counters["connections_refused_descriptors"] += 1
         if self.reception.make_room():

@@ -52,7 +52,6 @@ class Player:
 
     __slots__ = (
         "access_token",
-        "announced",
         "grace",
         "hello",
         "hellos_left",
@@ -73,7 +72,6 @@ class Player:
         self.access_token = session.house.tokens.issue(self)
         self.reconnect_token = session.house.tokens.issue(self)
         self.state = EXPECTED
-        self.announced = False  # the others believe that it is here
         self.grace: Timer | None = None
         self.hello: Timer | None = None
         self.hellos_left = 0
@@ -83,17 +81,19 @@ class Player:
         """The connection, or None."""
         return self.member.stream
 
+    @property
+    def announced(self) -> bool:
+        """Whether the others believe that it is here."""
+        return self.member.is_known
+
     # What the player's client does
 
     def log_in(self, stream: Stream, now: float) -> None:
         """A login with one of the player's tokens has come on `stream`; an older connection gives way."""
         older = self.member.stream
         if older is not None:
-            older.owner = None
             self._note("info", "replaced", stream, older=older.peer_name)
-            self.member.detach()
-            older.close()
-        self._stop_timers()
+        self._disconnect()
         self.session.keep()
         self.member.attach(stream)
         stream.owner = self
@@ -127,7 +127,7 @@ class Player:
         self.state = READY
         self.member.open()
         if not self.announced:
-            self.announced = self.member.is_known = True
+            self.member.is_known = True
             self.session.tell_others(self, rt.player_connect_frame)
         self._note("info", "ready", self.stream)
 
@@ -148,37 +148,33 @@ class Player:
 
     def cut(self, reason: str, now: float) -> None:
         """Ends the player's connection for a limit it is over; it may come back."""
-        stream = self.member.stream
-        self._stop_timers()
-        self.member.detach()
-        if stream is not None:
-            stream.owner = None
-            stream.close()
+        stream = self._disconnect()
         self._note("warn", "cut", stream, reason=reason)
         self._leave(reason, now)
 
     def kick(self, now: float) -> None:
         """Ends the player's connection and takes both tokens back."""
-        stream = self.member.stream
         self._revoke()
-        self._stop_timers()
-        self.member.detach()
-        if stream is not None:
-            stream.owner = None
-            stream.close()
+        self._disconnect()
         self._leave("kicked", now)
         self.state = KICKED
 
     def dismiss(self) -> None:
         """The session is over."""
-        stream = self.member.stream
         self._revoke()
-        self._stop_timers()
+        self._disconnect()
         self.member.leave()
+        self.state = GONE
+
+    def _disconnect(self) -> Stream | None:
+        """Ends the connection there is, with a goodbye: which it was."""
+        stream = self.member.stream
+        self._stop_timers()
+        self.member.detach()
         if stream is not None:
             stream.owner = None
             stream.close()
-        self.state = GONE
+        return stream
 
     def _say_hello(self, now: float) -> None:
         """Says over UDP that datagrams can be had, until the client answers or the attempts are used up."""
@@ -194,7 +190,7 @@ class Player:
         self.member.leave()
         self.state = GONE
         if self.announced:
-            self.announced = self.member.is_known = False
+            self.member.is_known = False
             self.session.tell_others(self, rt.player_disconnect_frame)
         self._note("info", "left", None, reason=reason)
         self.session.rest(now)
