@@ -80,13 +80,17 @@ cdef enum Counter:
     DATAGRAMS_OUT
     WRITES_OUT
     TO_SERVER
+    FROM_SERVER
     HELD
     PAUSED_RATE
+    PAUSED_SCRIPT
     DROPPED_MALFORMED
     DROPPED_OVERSIZE
     DROPPED_OP_CODE
     DROPPED_STALE
     DROPPED_RATE
+    DROPPED_BY_SCRIPT
+    DROPPED_SCRIPT_BUSY
     DROPPED_NO_TARGET
     DROPPED_UNKNOWN_ADDRESS
     DROPPED_LOGIN_RATE
@@ -99,8 +103,9 @@ cdef enum Counter:
 
 COUNTER_NAMES = (
     "packets_in", "bytes_in", "packets_out", "bytes_out", "datagrams_in", "datagrams_out", "writes_out",
-    "packets_to_server", "packets_held", "streams_paused_rate", "dropped_malformed", "dropped_oversize",
-    "dropped_op_code", "dropped_stale", "dropped_rate", "dropped_no_target", "dropped_unknown_address",
+    "packets_to_server", "packets_from_server", "packets_held", "streams_paused_rate", "streams_paused_script",
+    "dropped_malformed", "dropped_oversize", "dropped_op_code", "dropped_stale", "dropped_rate", "dropped_by_script",
+    "dropped_script_busy", "dropped_no_target", "dropped_unknown_address",
     "dropped_login_rate", "dropped_slow", "dropped_held_full", "dropped_absent", "dropped_udp_send",
     "dropped_unsent",
 )
@@ -147,10 +152,46 @@ cdef bytes normal_form(bytes packet):
     return made.encode()
 
 
+cdef class Interceptor:
+    """Sees packets of one room before anyone gets them. A base: what it does with them is its subclass's.
+
+    Packets whose opCode nobody has asked for do not come here, and cost one look at a bit."""
+
+    def __cinit__(self):
+        memset(self.small, 0, sizeof(self.small))
+        self.others = set()
+
+    def want(self, int32_t op_code):
+        """Packets of this opCode (1 to 2**31 - 1) come here from now on."""
+        if op_code < 1:
+            raise ValueError(f"opCode {op_code}: 1 to 2147483647")
+        if op_code < SMALL_OP_CODES:
+            self.small[op_code >> 6] |= <uint64_t>1 << (op_code & 63)
+        else:
+            self.others.add(op_code)
+
+    def want_every(self):
+        """All packets come here from now on."""
+        self.every = True
+
+    cdef bint wants(self, int32_t op_code):
+        if self.every:
+            return True
+        if op_code < SMALL_OP_CODES:
+            return (self.small[op_code >> 6] >> (op_code & 63)) & 1
+        return op_code in self.others
+
+    cdef int packet(self, int sender, const Header* header, const uint8_t* packet, uint32_t size, bint reliable,
+                    double now) except -1:
+        """A Verdict. `packet` (`size` bytes, sound, in normal form) is only there during the call."""
+        return PASSES
+
+
 @cython.final
 cdef class Room:
     """Fan-out table of one session, with its counters."""
 
+    cdef public Interceptor interceptor
     cdef Relay relay
     cdef dict members                   # peer id -> Member; owns what by_id points to
     cdef PyObject* by_id[PEERS]
@@ -169,6 +210,33 @@ cdef class Room:
         """Counter values by name, zeros left out."""
         cdef int i
         return {COUNTER_NAMES[i]: self.counters[i] for i in range(<int>COUNTERS) if self.counters[i]}
+
+    def deliver(self, bytes frame, peers, bint reliable):
+        """A packet of the server's own to those of `peers` (ids; None: all) that are here: how many."""
+        cdef Member target
+        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(frame)
+        cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(frame)
+        cdef int i, peer_id, delivered = 0
+        if size > self.relay.packet_bytes_max:
+            raise ValueError(f"a packet of {size} bytes; at most {self.relay.packet_bytes_max}")
+        self.relay.count(self, FROM_SERVER, 1)
+        if peers is None:
+            for i in range(self.size):
+                self.give(<Member>self.by_id[self.ids[i]], at, size, reliable)
+            delivered = self.size
+        else:
+            for peer_id in peers:
+                if 0 < peer_id < PEERS and self.by_id[peer_id] != NULL:
+                    self.give(<Member>self.by_id[peer_id], at, size, reliable)
+                    delivered += 1
+        if not delivered:
+            self.relay.count(self, DROPPED_NO_TARGET, 1)
+        return delivered
+
+    cdef int give(self, Member target, const uint8_t* frame, uint32_t size, bint reliable) except -1:
+        if target.is_open:
+            return self.relay.put(target, frame, size, NULL, 0, reliable)
+        return target.hold(frame, size, NULL, 0, reliable)
 
     cdef int enter(self, Member member) except -1:
         if self.by_id[member.peer_id] == NULL:
@@ -404,6 +472,7 @@ cdef class Stream:
     cdef uint8_t* message               # fragments of a WebSocket message
     cdef uint32_t message_size
     cdef bint in_message
+    cdef bytes rest                     # packets of a message that have to wait for their room's script
     cdef int send_error                 # errno of a send that found the other side gone
     cdef uint32_t out_packets           # put out since all was last sent
     cdef uint8_t* out
@@ -782,6 +851,9 @@ cdef class Relay:
                     self.count(room, DROPPED_RATE, 1)
                     continue
                 member.spend(<uint32_t>length)
+                if room.interceptor is not None and room.interceptor.is_behind:
+                    self.count(room, DROPPED_SCRIPT_BUSY, 1)
+                    continue
                 self.relay_packet(member, &header, body, <uint32_t>length, True)
             elif header.op_code != 0:
                 self.count(room, DROPPED_OP_CODE, 1)
@@ -822,7 +894,7 @@ cdef class Relay:
         cdef uint8_t prefix_size, peer_id
         cdef bytes rewritten
         cdef Header second
-        cdef int delivered = 0
+        cdef int delivered = 0, verdict
         self.count(room, PACKETS_IN, 1)
         self.count(room, BYTES_IN, size)
         if not header.plain:
@@ -832,7 +904,8 @@ cdef class Relay:
                 self.count(room, DROPPED_MALFORMED, 1)
                 return 0
             packet = <const uint8_t*>PyBytes_AS_STRING(rewritten)
-            scan_packet(packet, <uint32_t>PyBytes_GET_SIZE(rewritten), &second)
+            size = <uint32_t>PyBytes_GET_SIZE(rewritten)
+            scan_packet(packet, size, &second)
             header = &second
         if header.data_count and check_data(packet + header.data_at, packet + header.data_at + header.data_length, 1,
                                             &where):
@@ -844,6 +917,16 @@ cdef class Relay:
                 return 0
             sender.has_sequence = True
             sender.last_sequence = header.sequence
+        if room.interceptor is not None and room.interceptor.wants(header.op_code):
+            verdict = room.interceptor.packet(sender.peer_id, header, packet, size, not unreliable, self.now)
+            if verdict == CANCELLED:
+                self.count(room, DROPPED_BY_SCRIPT, 1)
+                return 0
+            if verdict == REPLACED:
+                rewritten = room.interceptor.replacement
+                packet = <const uint8_t*>PyBytes_AS_STRING(rewritten)
+                scan_packet(packet, <uint32_t>PyBytes_GET_SIZE(rewritten), &second)
+                header = &second
         body_size = header.tail_end - header.tail_at
         head_size = 1 + varint_size(<uint32_t>zigzag(header.op_code)) + 1 + varint_size(sender.peer_id)
         prefix_size = varint_size(head_size + body_size)
@@ -1182,9 +1265,7 @@ cdef class Relay:
                 self.refuse(stream, "unknown protocol", now)
             return 0
         if what == "wait":
-            stream.paused = True
-            self.watch(stream, EPOLL_CTL_MOD)
-            self.paused.append(stream)
+            self.pause(stream)
             return 0
         if what == "rt":
             stream.mode = RT
@@ -1271,13 +1352,24 @@ cdef class Relay:
         return 0
 
     cdef bint over_rate(self, Stream stream, double now) except? -1:
-        """Whether the stream's peer is over its rate; the stream is then not read until resume()."""
-        if stream.member is None or stream.member.within_rate(now):
+        """Whether the stream's peer is over its rate, or its room's script behind; the stream is then not read until
+        resume()."""
+        cdef Room room
+        if stream.member is None:
             return False
+        room = stream.member.room
+        if room.interceptor is not None and room.interceptor.is_behind:
+            self.count(room, PAUSED_SCRIPT, 1)
+        elif stream.member.within_rate(now):
+            return False
+        else:
+            self.count(room, PAUSED_RATE, 1)
+        return self.pause(stream)
+
+    cdef bint pause(self, Stream stream) except? -1:
         stream.paused = True
         self.watch(stream, EPOLL_CTL_MOD)
         self.paused.append(stream)
-        self.count(stream.member.room, PAUSED_RATE, 1)
         return True
 
     def resume(self, double now):
@@ -1292,6 +1384,10 @@ cdef class Relay:
                 continue
             stream.paused = False
             try:
+                if stream.rest is not None:
+                    self.take_rest(stream, now)
+                    if stream.paused or stream.fd < 0:
+                        continue
                 self.feed_kept(stream, now)
                 self.end_if_done(stream, now)
                 if stream.fd >= 0 and not stream.paused:
@@ -1372,6 +1468,11 @@ cdef class Relay:
         cdef Room room
         while at < end and stream.fd >= 0:
             room = stream.member.room if stream.member is not None else None
+            if room is not None and room.interceptor is not None and room.interceptor.is_behind:
+                stream.rest = PyBytes_FromStringAndSize(<const char*>at, end - at)
+                self.count(room, PAUSED_SCRIPT, 1)
+                self.pause(stream)
+                return 0
             body = read_length(at, end, &length)
             if body == NULL or length > <uint64_t>(end - body) or length == 0:
                 self.count(room, DROPPED_MALFORMED, 1)
@@ -1390,6 +1491,12 @@ cdef class Relay:
                 self.take_packet(stream, body, <uint32_t>length, now)
             at = body + length
         return 0
+
+    cdef int take_rest(self, Stream stream, double now) except -1:
+        """Goes on with a message where it was left."""
+        cdef bytes rest = stream.rest
+        stream.rest = None
+        return self.take_message(stream, <const uint8_t*>PyBytes_AS_STRING(rest), <uint32_t>PyBytes_GET_SIZE(rest), now)
 
     cdef int answer_control(self, Stream stream, uint8_t first, const uint8_t* body, uint32_t size) except -1:
         cdef uint8_t frame[128]
