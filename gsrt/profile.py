@@ -44,6 +44,25 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "udp_send_buffer_bytes": (4096, 1 << 30),
     "datagram_batches_max": (1, 1024),
     "tick_ms": (0.0, 100.0),
+    "script_gas": (1000, 100_000_000),
+    "script_cpu_ms": (5, 10_000),
+    "script_memory_bytes": (1 << 20, 1 << 30),
+    "script_source_bytes": (1024, 1 << 20),
+    "script_strikes": (1, 1000),
+    "script_turn_ms": (1.0, 10_000.0),
+    "script_turn_all_ms": (1.0, 10_000.0),
+    "script_watchdog_seconds": (0.1, 3600.0),
+    "script_timers_max": (0, 65_536),
+    "script_timer_ms_min": (1.0, 1000.0),
+    "script_sends_max": (1, 1_000_000),
+    "script_send_bytes_max": (1024, 1 << 30),
+    "script_requests_max": (0, 65_536),
+    "script_off_op_code": (0, 2_147_483_647),
+    "script_reload_seconds": (0.0, 3600.0),
+    "script_trial_packets": (0, 1024),
+    "script_log_lines_per_second": (0.1, 10_000.0),
+    "script_log_characters_max": (16, 65_536),
+    "script_log_ring_lines": (1, 1_000_000),
     "control_clients_max": (1, 1024),
     "control_line_bytes_max": (1024, 1 << 24),
     "control_idle_seconds": (0.1, 3600.0),
@@ -60,6 +79,8 @@ ORDER = (
     ("packet_bytes_max", "stream_out_soft_bytes"),
     ("held_bytes_max", "stream_out_hard_bytes"),
     ("stream_out_soft_bytes", "stream_out_hard_bytes"),
+    ("script_turn_ms", "script_turn_all_ms"),
+    ("packet_bytes_max", "script_send_bytes_max"),
 )
 
 
@@ -105,6 +126,25 @@ class Profile:
     udp_send_buffer_bytes: int
     datagram_batches_max: int
     tick_ms: float
+    script_gas: int
+    script_cpu_ms: int
+    script_memory_bytes: int
+    script_source_bytes: int
+    script_strikes: int
+    script_turn_ms: float
+    script_turn_all_ms: float
+    script_watchdog_seconds: float
+    script_timers_max: int
+    script_timer_ms_min: float
+    script_sends_max: int
+    script_send_bytes_max: int
+    script_requests_max: int
+    script_off_op_code: int
+    script_reload_seconds: float
+    script_trial_packets: int
+    script_log_lines_per_second: float
+    script_log_characters_max: int
+    script_log_ring_lines: int
     control_clients_max: int
     control_line_bytes_max: int
     control_idle_seconds: float
