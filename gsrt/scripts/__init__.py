@@ -1,0 +1,1 @@
+"""Real-time scripts: restricted Python inside a session (docs/SCRIPTS.md)."""
