@@ -20,6 +20,7 @@ from gsrt.log import Log
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle
+from gsrt.resume import Image, Resumed
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
 from gsrt.timers import INFINITY, Timers
@@ -117,8 +118,10 @@ def raise_descriptor_limit(wanted: int) -> int:
 class Server:
     """A running server: made with its options, it listens; run() is the loop until stop()."""
 
-    def __init__(self, options: Options, log: Log) -> None:
-        """Opens the sockets. Raises ServeError, ProfileError, ControlError or CertificateError."""
+    def __init__(self, options: Options, log: Log, resumed: Resumed | None = None) -> None:
+        """Opens the sockets, or takes those of before a restart. Raises ServeError, ProfileError, ControlError or
+        CertificateError."""
+        resumed = resumed or Resumed()
         self.log = log
         self.clock = time.monotonic
         self.began = self.clock()
@@ -140,7 +143,9 @@ class Server:
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
             log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
-        self._listener, self._datagrams = bind_port(options.host, options.port)
+        self._listener, self._datagrams = resumed.sockets or bind_port(options.host, options.port)
+        for each in (self._listener, self._datagrams):
+            each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
         enlarge_buffers(self._datagrams, self.profile)
         try:
@@ -160,7 +165,13 @@ class Server:
         self.reception = Reception(self.profile, log)
         self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception)
         tokens = Tokens(os.urandom)
-        self.sessions = Sessions(House(self.relay, tokens, self.timers, self.profile, log), os.urandom)
+        house = House(self.relay, tokens, self.timers, self.profile, log)
+        self.sessions = Sessions(house, os.urandom)
+        self.image = Image(log, resumed)
+        house.changed = self.image.changed
+        for saved in resumed.sessions or ():
+            self.sessions.restore(saved, self.began)
+        self.image.keep_current()
         self.reception.sessions = self.sessions
         self._take_spare()
         self._selector = selectors.DefaultSelector()
@@ -194,7 +205,12 @@ class Server:
         self._selector.close()
         self._listener.close()
         self._datagrams.close()
+        self.image.close()
         self._give_spare()
+
+    def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Path, arguments and environment for execve(2) to restart this server with its port and its sessions."""
+        return self.image.restart_command(self._listener.fileno(), self._datagrams.fileno())
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
@@ -248,6 +264,8 @@ class Server:
             self.relay.receive_datagrams(now)
         if ready != ONLY_UDP or now >= due:
             self._turn_further(ready, events, now, due)
+        if self.image.stale:
+            self.image.keep_current()
         while doomed := self.relay.take_doomed():
             for member, reason in doomed:
                 self.reception.cut(member, reason, now)
@@ -274,6 +292,8 @@ class Server:
                     self.control.on_event(key.fd, mask, now)
         if CERTIFICATE in ready:
             self._certificate_made()
+        if self.image.stale:  # what the operator was told of is to be known even if a due script hangs
+            self.image.keep_current()
         if now >= due:
             self._do_what_is_due(now)
         self._due = self._next_due()
@@ -422,14 +442,15 @@ class Server:
 def serve(options: Options) -> int:
     """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
     log = Log(sys.stderr, time.monotonic)
+    resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
     try:
-        server = Server(options, log)
+        server = Server(options, log, resumed)
     except (ServeError, CertificateError) as error:
         log.error("cannot start", reason=str(error))
         return 1
     server.wake_on_signals()
     log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
-    if options.demo:
+    if options.demo and resumed.sessions is None:
         session = server.sessions.create(options.demo, server.clock(), lasting=True)
         print(_invitation(server, session), flush=True)
     try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gsrt._relay import Relay, Stream
     from gsrt.log import Log
     from gsrt.profile import Profile
+    from gsrt.resume import SavedPlayer, SavedSession
     from gsrt.timers import Timer, Timers
     from gsrt.tokens import Tokens
 
@@ -35,9 +36,10 @@ class SessionError(Exception):
 
 
 class House:
-    """What all sessions of a server share."""
+    """What all sessions of a server share. `changed(session)` is called when a session has begun or ended, or someone
+    in it was kicked: what has to be known after a restart is another."""
 
-    __slots__ = ("log", "profile", "relay", "timers", "tokens")
+    __slots__ = ("changed", "log", "profile", "relay", "timers", "tokens")
 
     def __init__(self, relay: Relay, tokens: Tokens, timers: Timers, profile: Profile, log: Log) -> None:
         self.relay = relay
@@ -45,6 +47,7 @@ class House:
         self.timers = timers
         self.profile = profile
         self.log = log
+        self.changed: Callable[[Session], object] = lambda session: None  # until there is someone to be told
 
 
 class Player:
@@ -63,15 +66,26 @@ class Player:
         "state",
     )
 
-    def __init__(self, session: Session, player_id: str, peer_id: int) -> None:
+    def __init__(self, session: Session, player_id: str, peer_id: int, saved: SavedPlayer | None = None) -> None:
+        """With new tokens, or with those that were `saved` before a restart."""
         self.session = session
         self.player_id = player_id
         self.peer_id = peer_id
         self.member = Member(session.room, peer_id)
         self.member.owner = self
-        self.access_token = session.house.tokens.issue(self)
-        self.reconnect_token = session.house.tokens.issue(self)
         self.state = EXPECTED
+        tokens = session.house.tokens
+        if saved is None:
+            self.access_token = tokens.issue(self)
+            self.reconnect_token = tokens.issue(self)
+        else:
+            self.access_token = saved.access_token
+            self.reconnect_token = saved.reconnect_token
+            if saved.kicked:
+                self.state = KICKED
+            else:
+                tokens.restore(self.access_token, self)
+                tokens.restore(self.reconnect_token, self)
         self.grace: Timer | None = None
         self.hello: Timer | None = None
         self.hellos_left = 0
@@ -158,6 +172,7 @@ class Player:
         self._disconnect()
         self._leave("kicked", now)
         self.state = KICKED
+        self.session.house.changed(self.session)
 
     def dismiss(self) -> None:
         """The session is over."""
@@ -228,7 +243,7 @@ class Player:
 class Session:
     """One running match: its players and the room their packets go through."""
 
-    __slots__ = ("began", "ended", "expiry", "house", "lasting", "on_end", "players", "room", "session_id")
+    __slots__ = ("began", "ended", "expiry", "house", "lasting", "on_end", "players", "room", "script", "session_id")
 
     def __init__(self, house: House, session_id: str, now: float, on_end: Callable[[Session], None]) -> None:
         self.house = house
@@ -237,6 +252,7 @@ class Session:
         self.room = Room(house.relay)
         self.players: list[Player] = []
         self.lasting = False  # never ends by itself
+        self.script: str | None = None  # path of the script that runs in it
         self.ended = False
         self.on_end = on_end
         self.expiry: Timer | None = None
@@ -271,6 +287,17 @@ class Session:
         session = cls(house, session_id, now, on_end)
         session.lasting = lasting
         session.players = [Player(session, player_id, number) for number, player_id in enumerate(players, 1)]
+        session._expire_after(house.profile.session_unused_seconds, now)
+        return session
+
+    @classmethod
+    def restore(cls, saved: SavedSession, *, house: House, now: float, on_end: Callable[[Session], None]) -> Session:
+        """A session as it was before a restart. Its players are expected, all but the kicked, with the tokens they
+        have."""
+        session = cls(house, saved.session_id, saved.began, on_end)
+        session.lasting = saved.lasting
+        session.script = saved.script
+        session.players = [Player(session, each.player_id, each.peer_id, each) for each in saved.players]
         session._expire_after(house.profile.session_unused_seconds, now)
         return session
 

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from gsrt.resume import SavedSession
+
 _ID_BYTES = 8
 
 
@@ -48,9 +50,14 @@ class Sessions:
         session = Session.create(
             players, house=self.house, session_id=session_id, now=now, on_end=self._ended, lasting=lasting
         )
-        self._by_id[session_id] = session
-        self._players += len(session.players)
+        self._add(session)
         self.house.log.info("session created", session=session_id, players=len(session.players))
+        return session
+
+    def restore(self, saved: SavedSession, now: float) -> Session:
+        """A session of before a restart; no limit is asked, for it was within them."""
+        session = Session.restore(saved, house=self.house, now=now, on_end=self._ended)
+        self._add(session)
         return session
 
     def get(self, session_id: str) -> Session:
@@ -68,6 +75,12 @@ class Sessions:
         for session in self:
             session.end(reason)
 
+    def _add(self, session: Session) -> None:
+        self._by_id[session.session_id] = session
+        self._players += len(session.players)
+        self.house.changed(session)
+
     def _ended(self, session: Session) -> None:
         del self._by_id[session.session_id]
         self._players -= len(session.players)
+        self.house.changed(session)

@@ -20,6 +20,12 @@ NAME_CHARACTERS = 8
 TOKEN_CHARACTERS = 40
 _RANDOM_BYTES = TOKEN_CHARACTERS * 6 // 8
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def is_token(text: str) -> bool:
+    """Whether that could be a token: the right number of the right characters."""
+    return len(text) == TOKEN_CHARACTERS and _CHARACTERS.issuperset(text)
 
 
 class Tokens:
@@ -42,6 +48,10 @@ class Tokens:
             if name[0] != "-" and name not in self._holders:
                 self._holders[name] = (random[NAME_CHARACTERS:], player)
                 return token
+
+    def restore(self, token: str, player: Player) -> None:
+        """A token that was issued before a restart is `player`'s again; no two begin with the same 8 characters."""
+        self._holders[token[:NAME_CHARACTERS]] = (token[NAME_CHARACTERS:].encode("ascii"), player)
 
     def find(self, token: str) -> Player | None:
         """Whose token this is; None for one that was never issued or was revoked."""

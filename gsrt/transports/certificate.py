@@ -141,6 +141,7 @@ class CertificateMaker:
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, writer, 1),
                     (os.POSIX_SPAWN_DUP2, writer, 2),
+                    *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
                 ],
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
@@ -224,6 +225,19 @@ def check_pair(cert_path: str, key_path: str) -> None:
         ) from None
     except OSError as error:
         raise CertificateError(f"cannot read {cert_path} or {key_path}: {error.strerror}") from None
+
+
+def _inheritable() -> list[int]:
+    """Descriptors that a child would inherit, but for the first three: what the server keeps for its own restart."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        try:
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                found.append(descriptor)
+        except OSError:  # the one the list was read with
+            pass
+    return found
 
 
 def _is_rsa(cert: str) -> bool:

@@ -1,0 +1,377 @@
+"""How sessions live through a restart of the server by itself, which is the last resort when a script hangs.
+
+What ends a script that nothing can interrupt is a signal handler: it may write a few bytes and call execve(2), that is
+all. So what is to survive lies ready at any time, in files that are only memory (memfd_create(2)) and in sockets, which
+the new program inherits: the *image* tells of the sessions and their tokens, the *note* takes the name of the script
+that hung, the port's two sockets stay open, so that whoever connects meanwhile waits instead of being refused.
+
+`GSRT_RESUME` in the environment of the new program says which descriptor is what, for which process, and when the
+restarts of the last minute were: `pid=812,image=7,note=8,listener=5,datagrams=6,restarts=5021.4/5040.9`.
+
+The image is `gsrtimg1`, the length of what follows and its CRC-32 (4 bytes each, little-endian), then JSON:
+`{"quarantined": {digest: path}, "sessions": [{"id", "began", "lasting", "script", "players": [[player id, peer id,
+access token, reconnect token, kicked], ...]}, ...]}`, `began` in seconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+# the C function behind json.dumps, without the module, which costs half a megabyte
+from _json import encode_basestring_ascii as quoted
+from binascii import crc32
+
+from gsrt.session import KICKED
+from gsrt.timers import INFINITY
+from gsrt.tokens import NAME_CHARACTERS, is_token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from gsrt.log import Log
+    from gsrt.session import Session
+
+VARIABLE = "GSRT_RESUME"
+
+# A script that hung is not run again, so this many in this time means that something else is wrong.
+RESTARTS_MAX = 5
+RESTARTS_SECONDS = 60.0
+
+IMAGE_BYTES_MAX = 64 * 1024 * 1024  # read back at most; 65,535 players take 10 MB
+NOTE_BYTES_MAX = 16384  # read back at most; a path has 4 KB, and a handler that failed may have written before
+QUARANTINED_MAX = 256  # scripts remembered; the oldest is forgotten first
+
+_MAGIC = b"gsrtimg1"
+_HEAD_BYTES = len(_MAGIC) + 4 + 4
+_IMAGE_NAME = "gsrt-image"
+_NOTE_NAME = "gsrt-note"
+_PEER_ID_MAX = 255
+_MFD_NOEXEC_SEAL = 8  # Linux 6.3: never to be run; some systems allow no other
+
+
+class Damaged(Exception):
+    """An image that cannot be used; the message says why."""
+
+
+class SavedPlayer:
+    """A player as the image tells of it."""
+
+    __slots__ = ("access_token", "kicked", "peer_id", "player_id", "reconnect_token")
+
+    def __init__(self, fields: object) -> None:
+        """From [player id, peer id, access token, reconnect token, kicked]; raises Damaged."""
+        if type(fields) is not list or [type(each) for each in fields] != [str, int, str, str, bool]:
+            raise Damaged("a player is something else")
+        self.player_id: str = fields[0]
+        self.peer_id: int = fields[1]
+        self.access_token: str = fields[2]
+        self.reconnect_token: str = fields[3]
+        self.kicked: bool = fields[4]
+        if not self.player_id or not 1 <= self.peer_id <= _PEER_ID_MAX:
+            raise Damaged("a player has no id")
+        if not is_token(self.access_token) or not is_token(self.reconnect_token):
+            raise Damaged("a token is something else")
+
+
+class SavedSession:
+    """A session as the image tells of it."""
+
+    __slots__ = ("began", "lasting", "players", "script", "session_id")
+
+    def __init__(self, fields: object) -> None:
+        """From the JSON object; raises Damaged."""
+        if type(fields) is not dict:
+            raise Damaged("a session is something else")
+        session_id, began, lasting = fields.get("id"), fields.get("began"), fields.get("lasting")
+        script, players = fields.get("script"), fields.get("players")
+        if type(session_id) is not str or type(began) is not float or type(lasting) is not bool:
+            raise Damaged("a session is something else")
+        if not 0 <= began < INFINITY:
+            raise Damaged("a session began at no time")
+        if (script is not None and type(script) is not str) or type(players) is not list or not players:
+            raise Damaged("a session is something else")
+        self.session_id = session_id
+        self.began = began
+        self.lasting = lasting
+        self.script: str | None = script
+        self.players = [SavedPlayer(each) for each in players]
+        for name in ("player_id", "peer_id"):
+            if len({getattr(each, name) for each in self.players}) < len(self.players):
+                raise Damaged("a player is there twice")
+
+
+def script_tag(session_id: str, digest: str, path: str) -> bytes:
+    """What the watchdog writes into the note about the script it gives up: whose it was, what it was, where it lies."""
+    return f"{session_id} {digest} {path}\0".encode("utf-8", "surrogateescape")
+
+
+class Hung:
+    """The script that hung: the other way round."""
+
+    __slots__ = ("digest", "path", "session_id")
+
+    def __init__(self, note: bytes) -> None:
+        """From the note; raises ValueError where it holds no tag."""
+        tags = [each for each in note.split(b"\0") if each]
+        if not tags:
+            raise ValueError("the note is empty")
+        self.session_id, self.digest, self.path = tags[-1].decode("utf-8", "surrogateescape").split(" ", 2)
+
+
+class Image:
+    """The two memory files of a running server, inheritable. Descriptors are -1 where the kernel gives none: then a
+    restart loses the sessions, and nothing else."""
+
+    def __init__(self, log: Log, resumed: Resumed) -> None:
+        self.quarantined = resumed.quarantined  # digest -> path of scripts that hung
+        self.restarts = resumed.restarts
+        self.stale = True  # keep_current() has something to do
+        self._log = log
+        self._lines: dict[str, str] = {}  # session id -> its JSON
+        self._changed: set[Session] = set()
+        self._descriptor = _memory_file(_IMAGE_NAME) if resumed.image < 0 else resumed.image
+        self.note = _memory_file(_NOTE_NAME) if resumed.note < 0 else resumed.note
+
+    def changed(self, session: Session) -> None:
+        """A session has begun, has ended, or someone was kicked: the image is to be written again, soon."""
+        self._changed.add(session)
+        self.stale = True
+
+    def keep_current(self) -> None:
+        """Writes the image again."""
+        self.stale = False
+        for session in self._changed:
+            if session.ended:
+                self._lines.pop(session.session_id, None)
+            else:
+                self._lines[session.session_id] = _line(session)
+        self._changed.clear()
+        if self._descriptor < 0:
+            return
+        quarantined = ",".join(f"{quoted(digest)}:{quoted(path)}" for digest, path in self.quarantined.items())
+        body = f'{{"quarantined":{{{quarantined}}},"sessions":[{",".join(self._lines.values())}]}}'
+        try:
+            write_image(self._descriptor, body.encode("ascii"))
+        except OSError as error:
+            self._log.limited("error", "image", "a restart would lose the sessions", reason=error.strerror)
+
+    def restart_command(self, listener: int, datagrams: int) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Path, arguments and environment ("NAME=value" each) for execve(2) to start this program anew, as it was
+        started, with the port's sockets and these files."""
+        restarts = "/".join(map(repr, self.restarts))
+        ours = (
+            f"pid={os.getpid()},image={self._descriptor},note={self.note},listener={listener},datagrams={datagrams},"
+            f"restarts={restarts}"
+        )
+        environment = [name + b"=" + value for name, value in os.environb.items() if name != VARIABLE.encode()]
+        environment.append(f"{VARIABLE}={ours}".encode())
+        program = os.fsencode(sys.executable)
+        return program, [program, *map(os.fsencode, sys.orig_argv[1:])], environment
+
+    def close(self) -> None:
+        """Nothing is kept any more."""
+        for descriptor in (self._descriptor, self.note):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self.note = -1
+
+
+class Resumed:
+    """What a server finds at its start. At an ordinary start: nothing."""
+
+    def __init__(self) -> None:
+        self.image = -1  # descriptors
+        self.note = -1
+        self.sockets: tuple[socket.socket, socket.socket] | None = None  # listener, datagrams
+        self.sessions: list[SavedSession] | None = None  # None: there is no image, or none that can be used
+        self.quarantined: dict[str, str] = {}  # digest -> path
+        self.restarts: tuple[float, ...] = ()  # when, in the monotonic clock's seconds; those that still count
+        self.hung: Hung | None = None
+
+    @property
+    def scripts_allowed(self) -> bool:
+        """Whether scripts are to run at all: not after too many restarts in a short time."""
+        return len(self.restarts) <= RESTARTS_MAX
+
+    @classmethod
+    def from_environment(cls, environment: MutableMapping[str, str], now: float, log: Log) -> Resumed:
+        """What the variable names, which is removed. Whatever is wrong with it is logged and left out; this never
+        fails."""
+        resumed = cls()
+        text = environment.pop(VARIABLE, None)
+        if text is None:
+            return resumed
+        named = dict(part.partition("=")[::2] for part in text.split(","))
+        if named.get("pid") != str(os.getpid()):
+            log.warn("variable ignored: it is meant for another process", name=VARIABLE)
+            return resumed
+        _let_signals_in()
+        _bury_children()
+        resumed._take(named, now, log)
+        return resumed
+
+    def _take(self, named: dict[str, str], now: float, log: Log) -> None:
+        self.restarts = _recent(named.get("restarts", ""), now)
+        self.image = _inherited_file(named.get("image", ""), _IMAGE_NAME)
+        self.note = _inherited_file(named.get("note", ""), _NOTE_NAME)
+        try:
+            self.sockets = _inherited_sockets(named.get("listener", ""), named.get("datagrams", ""))
+        except (OSError, ValueError) as error:
+            log.error("the port was not inherited", reason=str(error))
+        try:
+            self.sessions, self.quarantined = read_image(self.image)
+        except (Damaged, OSError) as error:
+            log.error("sessions lost in the restart", reason=str(error))
+        try:
+            self.hung = Hung(_take_note(self.note))
+        except (OSError, ValueError):
+            log.error("restarted: the server did not answer", todo="see what it did before: no script is named for it")
+        else:
+            self._quarantine(self.hung)
+            log.error(
+                "restarted after a script hung",
+                session=self.hung.session_id,
+                script=self.hung.path,
+                todo="mend the script: it does not run again until its file has changed",
+            )
+        if not self.scripts_allowed:
+            log.error(
+                "scripts are off",
+                reason=f"{len(self.restarts)} restarts in {RESTARTS_SECONDS:g} s",
+                todo="see the lines above, then start the server again",
+            )
+
+    def _quarantine(self, hung: Hung) -> None:
+        self.quarantined.pop(hung.digest, None)
+        while len(self.quarantined) >= QUARANTINED_MAX:
+            del self.quarantined[next(iter(self.quarantined))]
+        self.quarantined[hung.digest] = hung.path
+
+
+def write_image(descriptor: int, body: bytes) -> None:
+    """Writes the whole file anew; raises OSError. One that was not written to its end shows by length and CRC."""
+    os.ftruncate(descriptor, 0)
+    head = _MAGIC + len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
+    os.pwrite(descriptor, head + body, 0)
+
+
+def read_image(descriptor: int) -> tuple[list[SavedSession], dict[str, str]]:
+    """The sessions, and the scripts in quarantine (digest -> path). Raises Damaged, OSError."""
+    if descriptor < 0:
+        raise Damaged("there is no image")
+    data = os.pread(descriptor, IMAGE_BYTES_MAX, 0)
+    body = data[_HEAD_BYTES:]
+    length, check = (int.from_bytes(data[at : at + 4], "little") for at in (len(_MAGIC), len(_MAGIC) + 4))
+    if not data.startswith(_MAGIC) or len(data) < _HEAD_BYTES or length != len(body) or check != crc32(body):
+        raise Damaged("the image is damaged, or of another version")
+    import json
+
+    try:
+        image = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Damaged("the image is no JSON") from None
+    if type(image) is not dict:
+        raise Damaged("the image holds something else")
+    saved, quarantined = image.get("sessions"), image.get("quarantined")
+    if type(saved) is not list or type(quarantined) is not dict:
+        raise Damaged("the image holds something else")
+    if not all(type(path) is str for path in quarantined.values()):
+        raise Damaged("the image holds something else")
+    sessions = [SavedSession(each) for each in saved]
+    if len({each.session_id for each in sessions}) < len(sessions):
+        raise Damaged("a session is there twice")
+    names = [
+        token[:NAME_CHARACTERS]
+        for session in sessions
+        for player in session.players
+        for token in (player.access_token, player.reconnect_token)
+    ]
+    if len(set(names)) < len(names):
+        raise Damaged("a token is there twice")
+    return sessions, quarantined
+
+
+def _line(session: Session) -> str:
+    players = ",".join(
+        f"[{quoted(each.player_id)},{each.peer_id},{quoted(each.access_token)},{quoted(each.reconnect_token)},"
+        f"{'true' if each.state == KICKED else 'false'}]"
+        for each in session.players
+    )
+    script = "null" if session.script is None else quoted(session.script)
+    return (
+        f'{{"id":{quoted(session.session_id)},"began":{float(session.began)!r},'
+        f'"lasting":{"true" if session.lasting else "false"},"script":{script},"players":[{players}]}}'
+    )
+
+
+def _memory_file(name: str) -> int:
+    """A new file without a place on any disk, inheritable; -1 where the kernel gives none."""
+    for flags in (_MFD_NOEXEC_SEAL, 0):
+        try:
+            return os.memfd_create(name, flags)
+        except OSError:
+            pass  # an older kernel, or a system that forbids them
+    return -1
+
+
+def _inherited_file(number: str, name: str) -> int:
+    """The descriptor, if it is a memory file of that name; -1 else: nobody else's file may be written to."""
+    try:
+        found = os.readlink(f"/proc/self/fd/{int(number)}")
+    except (OSError, ValueError):
+        return -1
+    return int(number) if found.startswith(f"/memfd:{name} ") else -1
+
+
+def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, socket.socket]:
+    """The two sockets of the port; raises OSError, ValueError."""
+    sockets = []
+    for number, kind in ((listener, socket.SOCK_STREAM), (datagrams, socket.SOCK_DGRAM)):
+        inherited = socket.socket(fileno=int(number))
+        if inherited.type != kind or inherited.family not in (socket.AF_INET, socket.AF_INET6):
+            inherited.detach()
+            raise ValueError(f"descriptor {number} is another socket")
+        inherited.setblocking(False)
+        sockets.append(inherited)
+    return sockets[0], sockets[1]
+
+
+def _take_note(descriptor: int) -> bytes:
+    """What the handler wrote; the note is empty afterwards. Raises OSError."""
+    note = os.pread(descriptor, NOTE_BYTES_MAX, 0)
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)  # the position is inherited too
+    return note
+
+
+def _recent(restarts: str, now: float) -> tuple[float, ...]:
+    """The restarts of the last minute, this one included."""
+    times = []
+    for text in restarts.split("/"):
+        try:
+            times.append(float(text))
+        except ValueError:
+            continue
+    return (*(each for each in times[-RESTARTS_MAX:] if now - RESTARTS_SECONDS < each <= now), now)
+
+
+def _let_signals_in() -> None:
+    """A program started within a signal handler inherits that signal blocked, and maybe waiting: it is for nobody."""
+    numbers = set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+    for number in numbers & set(signal.sigpending()):
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
+def _bury_children() -> None:
+    """Children of the program before this one (openssl, making a certificate) have nobody else to ask for them."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass

@@ -1,0 +1,39 @@
+"""`python -m tests.support.restarting serve ...`: the server, and SIGUSR2 has it restart itself as its watchdog would.
+
+What the file named by GSRT_TEST_NOTE holds is what the watchdog would write about the script that hung."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import gsrt.server
+from gsrt.cli import main
+
+WATCHDOG_SIGNAL = signal.SIGRTMIN + 4  # any real-time signal: the watchdog's handler starts the new program
+
+
+class RestartingServer(gsrt.server.Server):
+    """A server that can be told to restart itself."""
+
+    def wake_on_signals(self) -> None:
+        super().wake_on_signals()
+        signal.signal(signal.SIGUSR2, lambda *_: self.restart())
+
+    def restart(self) -> None:
+        """What the handler does, with the state of the process as it finds it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {WATCHDOG_SIGNAL})
+        os.kill(os.getpid(), WATCHDOG_SIGNAL)  # a second one on its way
+        note = Path(os.environ["GSRT_TEST_NOTE"])
+        if note.exists():
+            os.write(self.image.note, note.read_bytes())
+        path, arguments, environment = self.restart_command()
+        variables = dict(pair.split(b"=", 1) for pair in environment)
+        os.execve(path, arguments, variables)
+
+
+if __name__ == "__main__":
+    gsrt.server.Server = RestartingServer  # type: ignore[misc]
+    sys.exit(main())
