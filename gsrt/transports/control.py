@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import selectors
 import socket
 import stat
@@ -30,13 +31,41 @@ class ControlError(Exception):
     """The control socket cannot be made, reached or understood; the message says what to do."""
 
 
+class Later:
+    """What a handler gives back when it cannot answer yet. It keeps this object and calls `answer` when it can, from
+    the loop's thread. The connection's next request waits until then."""
+
+    __slots__ = ("_answer", "_settle")
+
+    def __init__(self) -> None:
+        self._answer: dict[str, Any] | None = None
+        self._settle: Callable[[dict[str, Any]], None] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return self._answer is None and self._settle is not None
+
+    def answer(self, answer: dict[str, Any]) -> None:
+        """Sends ANSWER. Only the first one counts, and none once the caller has gone."""
+        if self._answer is not None:
+            return
+        self._answer = answer
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(answer)
+
+
 class _Client:
     """One connection: what has come of its next request, and what has not been sent of its last answer."""
 
-    __slots__ = ("active", "ended", "incoming", "outgoing", "socket")
+    __slots__ = ("active", "asked", "ended", "incoming", "outgoing", "pending", "socket", "watched")
 
     def __init__(self, connection: socket.socket, now: float) -> None:
         self.socket = connection
+        self.watched = 0  # the events that the selector waits for; 0: it does not know the connection
+        self.pending: Later | None = None  # the answer to `asked`, which is still to come
+        self.asked = ""
         self.incoming = bytearray()
         self.outgoing = bytearray()
         self.active = now  # when bytes last moved
@@ -46,20 +75,21 @@ class _Client:
 class ControlServer:
     """The server's end. It owns the socket file and its connections; the loop owns the selector and the clock.
 
-    HANDLE gets a request and gives the answer; should it raise, the caller is told, and the server goes on.
+    HANDLE gets a request and gives the answer, or a Later; should it raise, the caller is told, and the server goes on.
     `counters` says how often each thing happened."""
 
     def __init__(
         self,
         path: str,
-        handle: Callable[[dict[str, Any]], dict[str, Any]],
+        handle: Callable[[dict[str, Any]], dict[str, Any] | Later],
         *,
         clients_max: int = 16,
         line_bytes_max: int = 65536,
         idle_seconds: float = 30.0,
         log: Log | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Opens the socket at PATH, in place of one that a dead server left behind.
+        """Opens the socket at PATH, in place of one that a dead server left behind. CLOCK is the loop's, in seconds.
 
         Raises ControlError when a live server has it, or it cannot be made."""
         self.path = path
@@ -68,6 +98,7 @@ class ControlServer:
         self._line_bytes_max = line_bytes_max
         self._idle_seconds = idle_seconds
         self._log = log
+        self._clock = clock
         self._clients: dict[int, _Client] = {}
         self._selector: selectors.BaseSelector | None = None
         self._paused_until: float | None = None
@@ -110,7 +141,7 @@ class ControlServer:
 
     def next_timer(self) -> float | None:
         """When `expire` next has something to do, in the loop's seconds; None: not as things stand."""
-        times = [client.active + self._idle_seconds for client in self._clients.values()]
+        times = [client.active + self._idle_seconds for client in self._clients.values() if client.pending is None]
         if self._paused_until is not None:
             times.append(self._paused_until)
         return min(times, default=None)
@@ -118,7 +149,7 @@ class ControlServer:
     def expire(self, now: float) -> None:
         """Closes connections that have done nothing for too long, and takes new ones again after a pause."""
         for client in list(self._clients.values()):
-            if now - client.active >= self._idle_seconds:
+            if client.pending is None and now - client.active >= self._idle_seconds:
                 self._trouble("control_clients_idle")
                 self._drop(client)
         if self._paused_until is not None and now >= self._paused_until:
@@ -167,7 +198,7 @@ class ControlServer:
             return
         client = _Client(connection, now)
         self._clients[connection.fileno()] = client
-        self._selected().register(connection, selectors.EVENT_READ, self)
+        self._watch(client)
 
     def _receive(self, client: _Client, now: float) -> None:
         try:
@@ -183,7 +214,7 @@ class ControlServer:
     def _answer(self, client: _Client, now: float) -> None:
         """Answers the requests that are complete, each only once the answer before it has left: what waits for a
         reader that does not read is one answer, no more."""
-        while not client.outgoing:
+        while not client.outgoing and client.pending is None:
             end = client.incoming.find(b"\n")
             if max(end, len(client.incoming) if end < 0 else 0) > self._line_bytes_max:
                 self._trouble("control_requests_bad", reason="too long")
@@ -193,12 +224,14 @@ class ControlServer:
             elif end < 0:
                 return
             else:
-                answer = self._answer_to(bytes(client.incoming[:end]))
+                line = bytes(client.incoming[:end])
                 del client.incoming[: end + 1]
+                answer = self._answer_to(line, client)
             client.outgoing += answer
             self._send(client, now)
 
-    def _answer_to(self, line: bytes) -> bytes:
+    def _answer_to(self, line: bytes, client: _Client) -> bytes:
+        """The answer to a request of CLIENT's; nothing when it comes later."""
         import json  # when first asked: it is half a megabyte of a server that nobody asks
 
         try:
@@ -209,11 +242,39 @@ class ControlServer:
             self._trouble("control_requests_bad", reason="no request")
             return _line(_refusal('a request is a JSON object with a "do" on one line, such as {"do": "status"}'))
         self.counters["control_requests"] += 1
+        client.asked = request["do"]
         try:
-            return _line(self._handle(request))
+            answer = self._handle(request)
+            if not isinstance(answer, Later):
+                return _line(answer)
+            if answer._answer is not None:
+                return _line(answer._answer)
         except Exception as error:  # whatever it is: the players go on playing
-            self._trouble("control_requests_failed", do=request["do"], reason=f"{type(error).__name__}: {error}")
-            return _line(_refusal(f"the server failed at this request: {type(error).__name__}: {error}"))
+            return self._failed(client, error)
+        answer._settle = lambda value: self._settle(client, value)
+        client.pending = answer
+        return b""
+
+    def _failed(self, client: _Client, error: Exception) -> bytes:
+        reason = f"{type(error).__name__}: {error}"
+        self._trouble("control_requests_failed", do=client.asked, reason=reason)
+        return _line(_refusal(f"the server failed at this request: {reason}"))
+
+    def _settle(self, client: _Client, answer: dict[str, Any]) -> None:
+        """The ANSWER that CLIENT was to get later is there; what it has asked since has its turn."""
+        client.pending = None
+        client.active = now = self._clock()
+        try:
+            client.outgoing += _line(answer)
+        except Exception as error:
+            client.outgoing += self._failed(client, error)
+        try:
+            self._send(client, now)
+            self._answer(client, now)
+        except OSError:  # it has gone
+            self._drop(client)
+            return
+        self._watch(client)
 
     def _send(self, client: _Client, now: float) -> None:
         while client.outgoing:
@@ -226,15 +287,34 @@ class ControlServer:
 
     def _watch(self, client: _Client) -> None:
         """Waits for the one thing this connection needs next, or closes it if there is none."""
-        if client.ended and not client.outgoing:
+        if client.pending is not None:
+            if client.ended and _hung_up(client.socket):
+                self._drop(client)
+                return
+            # Only to notice that the caller has gone; what it asks meanwhile is taken in up to the usual bound.
+            wanted = 0 if client.ended or len(client.incoming) > self._line_bytes_max else selectors.EVENT_READ
+        elif client.outgoing:
+            wanted = selectors.EVENT_WRITE
+        elif client.ended:
             self._drop(client)
             return
-        wanted = selectors.EVENT_WRITE if client.outgoing else selectors.EVENT_READ
-        self._selected().modify(client.socket, wanted, self)
+        else:
+            wanted = selectors.EVENT_READ
+        if wanted and client.watched:
+            self._selected().modify(client.socket, wanted, self)
+        elif wanted:
+            self._selected().register(client.socket, wanted, self)
+        elif client.watched:
+            self._selected().unregister(client.socket)
+        client.watched = wanted
 
     def _drop(self, client: _Client) -> None:
+        if client.pending is not None:
+            client.pending._settle = None
+            client.pending = None
         del self._clients[client.socket.fileno()]
-        self._selected().unregister(client.socket)
+        if client.watched:
+            self._selected().unregister(client.socket)
         client.socket.close()
 
     def _trouble(self, counter: str, **fields: object) -> None:
@@ -356,6 +436,13 @@ def _checked(path: str) -> str:
     if len(os.fsencode(path)) > PATH_BYTES_MAX:
         raise ControlError(f"a control socket's path has at most {PATH_BYTES_MAX} bytes; this one is longer: {path}")
     return path
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other end is closed altogether, and not just done with asking."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def _line(value: dict[str, Any]) -> bytes:
