@@ -1,0 +1,81 @@
+"""`gsrt logs`: what scripts have logged (the collection realtime.log), and what happened to them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from gsrt.cli import CommandError
+from gsrt.cli.arguments import add_control
+from gsrt.cli.asking import ask
+from gsrt.cli.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+POLL_SECONDS = 0.5
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser.add_argument("--session", metavar="SESSION", help="of this session only")
+    parser.add_argument("-n", "--lines", type=_lines, metavar="LINES", help="begin with the last LINES (default: all)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+    add_control(parser)
+
+
+def run(arguments: Namespace) -> int:
+    try:
+        _print_logs(arguments)
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
+    return 0
+
+
+def _print_logs(arguments: Namespace) -> None:
+    from time import sleep
+
+    entries, after = _news(arguments, 0)
+    _print(
+        entries if arguments.lines is None else entries[len(entries) - min(len(entries), arguments.lines) :], arguments
+    )
+    while arguments.follow:
+        sleep(POLL_SECONDS)
+        try:
+            entries, after = _news(arguments, after)
+        except CommandError as error:
+            raise CommandError(f"the server has gone: {error}") from None
+        _print(entries, arguments)
+
+
+def _news(arguments: Namespace, after: int) -> tuple[list[dict[str, Any]], int]:
+    """The entries numbered over AFTER, and the number of the last there is."""
+    request: dict[str, Any] = {"do": "logs", "after": after}
+    if arguments.session is not None:
+        request["session"] = arguments.session
+    answer = ask(arguments.control, request)
+    if answer["last"] < after:  # another server by now, which counts from the beginning
+        answer = ask(arguments.control, {**request, "after": 0})
+    return answer["entries"], answer["last"]
+
+
+def _print(entries: list[dict[str, Any]], arguments: Namespace) -> None:
+    for entry in entries:
+        print(json.dumps(entry) if arguments.json else _describe(entry))
+    sys.stdout.flush()
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    from time import localtime, strftime
+
+    when = strftime("%Y-%m-%d %H:%M:%S", localtime(entry["at"]))
+    return f"{when} {entry['session']} {entry['level']} {printable(entry['text'])}"
+
+
+def _lines(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ArgumentTypeError(f"{text!r} is no number of lines; expected 0 or more")
+    return int(text)

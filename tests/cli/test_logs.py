@@ -1,0 +1,112 @@
+"""`gsrt logs`: what scripts have logged, and what they log from now on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run, ServerDouble
+
+
+def entry(number: int, text: str = "hello", level: str = "info") -> dict[str, Any]:
+    return {"number": number, "at": 1_700_000_000.5 + number, "session": "7f3a", "level": level, "text": text}
+
+
+def answer(*entries: dict[str, Any], last: int | None = None) -> dict[str, Any]:
+    return {"ok": True, "entries": list(entries), "last": len(entries) if last is None else last}
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+class Pauses:
+    """What happens in the pauses between two looks, one after the other; after the last one Ctrl-C is pressed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.happenings: list[Callable[[], object]] = []
+        monkeypatch.setattr(time, "sleep", self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        assert seconds == 0.5
+        if not self.happenings:
+            raise KeyboardInterrupt
+        self.happenings.pop(0)()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    return Pauses(monkeypatch)
+
+
+def test_prints_what_there_is(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["logs"] = answer(entry(1), entry(2, "bad \x1b[2J\nline", "error"))
+    outcome = gsrt("logs")
+    assert outcome.status == 0
+    assert outcome.out == ("2023-11-14 22:13:21 7f3a info hello\n2023-11-14 22:13:22 7f3a error bad \\x1b[2J\\nline\n")
+    assert server.requests == [{"do": "logs", "after": 0}]
+
+
+def test_of_one_session(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["logs"] = answer()
+    assert gsrt("logs", "--session", "7f3a").out == ""
+    assert server.requests == [{"do": "logs", "after": 0, "session": "7f3a"}]
+
+
+@pytest.mark.parametrize(("lines", "shown"), [("0", []), ("1", ["c"]), ("2", ["b", "c"]), ("9", ["a", "b", "c"])])
+def test_the_last_lines_only(gsrt: Run, server: ServerDouble, lines: str, shown: list[str]) -> None:
+    server.answers["logs"] = answer(entry(1, "a"), entry(2, "b"), entry(3, "c"))
+    assert [line.split()[-1] for line in gsrt("logs", "-n", lines).out.splitlines()] == shown
+
+
+@pytest.mark.parametrize("lines", ["-1", "x", "1.5", ""])
+def test_a_number_of_lines_is_one(gsrt: Run, lines: str) -> None:
+    outcome = gsrt("logs", f"-n={lines}")
+    assert (outcome.status, outcome.out) == (2, "")
+
+
+def test_json_is_one_object_a_line(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["logs"] = answer(entry(1), entry(2, "Zoë\n"))
+    assert [json.loads(line) for line in gsrt("logs", "--json").out.splitlines()] == [entry(1), entry(2, "Zoë\n")]
+
+
+def test_following_asks_for_what_is_new_and_ends_quietly(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
+    server.answers["logs"] = answer(entry(1, "a"), entry(2, "b"))
+    pauses.happenings = [
+        lambda: server.answers.update(logs=answer(last=2)),
+        lambda: server.answers.update(logs=answer(entry(3, "c"), last=3)),
+    ]
+    outcome = gsrt("logs", "-f", "-n", "1")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert [line.split()[-1] for line in outcome.out.splitlines()] == ["b", "c"]
+    assert [request["after"] for request in server.requests] == [0, 2, 2]
+
+
+def test_following_goes_on_with_another_server(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
+    server.answers["logs"] = answer(*(entry(number, "old") for number in range(1, 6)))
+    pauses.happenings = [lambda: server.answers.update(logs=answer(entry(1, "new")))]
+    outcome = gsrt("logs", "-f", "-n", "0")
+    assert [line.split()[-1] for line in outcome.out.splitlines()] == ["new"]
+    assert [request["after"] for request in server.requests] == [0, 5, 0]
+
+
+def test_following_says_when_the_server_has_gone(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
+    server.answers["logs"] = answer(entry(1, "a"))
+    pauses.happenings = [server.close]
+    outcome = gsrt("logs", "--follow")
+    assert outcome.status == 1
+    assert outcome.err.startswith("gsrt: the server has gone: no gsrt server listens at ")
+
+
+def test_ctrl_c_while_not_following_is_an_interruption(gsrt: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gsrt.cli.asking.call", interrupted)
+    assert gsrt("logs").status == 130
