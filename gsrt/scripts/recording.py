@@ -192,9 +192,8 @@ class _Reader:
             packet = _packet(values[PACKET])
             peer = packet.sender
             self._name(peer, "sender")
-            for target in packet.targets:
-                if target:
-                    self._name(target, "targets")
+            if self._players is None:  # of a real session they may be anything, and whoever is not there gets nothing
+                self._named.update(target for target in packet.targets if 1 <= target <= PEER_ID_MAX)
             if peer not in self._present:
                 self._begin_with(peer)
         elif kind == CONNECT:
@@ -246,7 +245,7 @@ def _packet(value: object) -> Packet:
         _whole(value["opCode"], "opCode", 1, OP_CODE_MAX),
         sender=_whole(value["sender"], "sender", 1, PEER_ID_MAX),
         reliable=reliable,
-        targets=[_whole(target, "targets", 0, PEER_ID_MAX) for target in targets],
+        targets=[_whole(target, "targets", -(1 << 31), (1 << 31) - 1) for target in targets],
         data=_data(value["data"]) if "data" in value else None,
         payload=_payload(value["payload"]) if "payload" in value else None,
     )
@@ -408,9 +407,10 @@ class Recorder:
         """Player PEER has left."""
         self._write({"at": _time(at), DISCONNECT: peer})
 
-    def packet(self, at: float, packet: Packet) -> None:
-        """PACKET has come from a player: its opCode, sender, reliable, targets, data and payload are kept."""
-        self._write({"at": _time(at), PACKET: packet_to_json(packet)})
+    def packet(self, at: float, sender: int, body: bytes, reliable: bool) -> None:
+        """BODY, a packet without its length prefix, has come from the player SENDER. Raises ProtocolError."""
+        if self.stopped is None:
+            self._write({"at": _time(at), PACKET: packet_to_json(Packet.decode(body), sender, reliable)})
 
     def close(self, at: float) -> None:
         """The session is over; nothing more has come until AT."""
@@ -443,14 +443,14 @@ class Recorder:
             self._stop(f"the recording cannot be written: {error.strerror}")
 
 
-def packet_to_json(packet: Packet) -> dict[str, Any]:
-    """PACKET as an object of a recording: the values of PACKET_KEYS, those of `data` by data_to_json."""
+def packet_to_json(packet: Packet, sender: int, reliable: bool) -> dict[str, Any]:
+    """PACKET as an object of a recording: the values of PACKET_KEYS, its data as by data_to_json."""
     from binascii import b2a_base64
 
     values: dict[str, Any] = {
         "opCode": packet.op_code,
-        "sender": packet.sender,
-        "reliable": bool(packet.reliable),
+        "sender": sender,
+        "reliable": reliable,
         "targets": list(packet.targets),
     }
     if packet.data is not None:
