@@ -3,7 +3,8 @@
 A script reaches public names only and writes no attributes, so whatever begins with `_` here is out of its reach. Every
 argument is judged by its exact type, for an instance of a script's own class would bring methods of its own
 (`__eq__`, `__lt__`, `__hash__`) into the host's code. A refused argument is a TypeError or a ValueError that says what
-was expected. What the server does for a script, it does through the few `Capabilities` it was handed."""
+was expected. What the server does for a script, it does through the few `Capabilities` it was handed; asked for more
+than its profile grants, they raise QuotaError, a RuntimeError."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Function = TypeVar("Function", bound=Callable[..., object])
 
     class Capabilities(Protocol):
-        """All that the script of one session can bring about. What passes a quota raises QuotaError."""
+        """All that the script of one session can bring about."""
 
         @property
         def session_id(self) -> str: ...
@@ -44,13 +45,14 @@ if TYPE_CHECKING:
         def send(
             self,
             op_code: int,
-            data: Data | None,
+            data: Data | dict[int, object] | None,
             payload: bytes | None,
             peers: tuple[int, ...] | None,
             reliable: bool,
             sender: int,
         ) -> None:
-            """PEERS: distinct peer ids, at least one; None: all players."""
+            """DATA as it is now: values of a dict are still to be judged. PEERS: distinct peer ids, at least one; None:
+            all players."""
 
         def on_packet(self, op_code: int, function: Callable[..., object]) -> None: ...
         def on_player_connect(self, function: Callable[..., object]) -> None: ...
@@ -91,12 +93,10 @@ PRINT_CHARACTERS_MAX = 4096
 SEPARATOR_CHARACTERS_MAX = 100
 SHOWN_CHARACTERS_MAX = 40  # of a refused value, in the message that refuses it
 
+DATA = "a Data, a dict of index to value, or None"
+
 # Fields of requests whose spelling does not follow from their words.
 IRREGULAR_FIELDS = {"device_os": "deviceOS"}
-
-
-class QuotaError(RuntimeError):
-    """The script asks for more than the server's profile grants: packets of a callback, timers, requests."""
 
 
 class Session:
@@ -211,9 +211,10 @@ class Session:
         targets = None if peers is None else peer_ids(peers)
         if type(reliable) is not bool:
             raise _refusal(TypeError, "reliable", "True or False", reliable)
-        contents = None if data is None else self._data(data)
+        if data is not None and type(data) is not dict and type(data) is not self._data_type:
+            raise _refusal(TypeError, "data", DATA, data)
         if targets != ():
-            self._capabilities.send(op_code, contents, None, targets, reliable, 0)
+            self._capabilities.send(op_code, data, None, targets, reliable, 0)
 
     def new_packet(self) -> PacketBuilder:
         """A packet to be built step by step and sent."""
@@ -253,10 +254,11 @@ class Session:
         raise _refusal(TypeError, "function", "a function of this script", function)
 
     def _data(self, data: object) -> Data:
+        """DATA; of a dict, what is in it now."""
         if type(data) is self._data_type:
             return data
         if type(data) is not dict:
-            raise _refusal(TypeError, "data", "a Data, a dict of index to value, or None", data)
+            raise _refusal(TypeError, "data", DATA, data)
         made = self._capabilities.new_data()
         for index, value in data.items():
             made[index] = value
@@ -776,7 +778,7 @@ def _milliseconds(ms: Any) -> float:
 
 
 def peer_ids(value: Any) -> tuple[int, ...]:
-    """The distinct ids that VALUE names: a peer id, a Player, or a list or tuple of them. Raises TypeError, ValueError."""
+    """The distinct ids that VALUE names: a peer id, a Player, or a list or tuple of them. TypeError, ValueError."""
     kind = type(value)
     if kind is int or kind is Player:
         value = (value,)
