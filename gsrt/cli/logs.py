@@ -9,7 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from gsrt.cli import CommandError
 from gsrt.cli.arguments import add_control
 from gsrt.cli.asking import ask
-from gsrt.cli.text import printable
+from gsrt.cli.text import count, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,40 +39,45 @@ def _print_logs(arguments: Namespace) -> None:
     from time import sleep
 
     entries, after = _news(arguments, 0)
-    _print(
-        entries if arguments.lines is None else entries[len(entries) - min(len(entries), arguments.lines) :], arguments
-    )
+    if arguments.lines is not None:
+        entries = entries[max(len(entries) - arguments.lines, 0) :]
+    _print(entries, arguments.json)
     while arguments.follow:
         sleep(POLL_SECONDS)
         try:
             entries, after = _news(arguments, after)
         except CommandError as error:
             raise CommandError(f"the server has gone: {error}") from None
-        _print(entries, arguments)
+        _print(entries, arguments.json)
 
 
 def _news(arguments: Namespace, after: int) -> tuple[list[dict[str, Any]], int]:
-    """The entries numbered over AFTER, and the number of the last there is."""
+    """The entries numbered above AFTER, and what to ask with next; the server gives a part of them at a time."""
     request: dict[str, Any] = {"do": "logs", "after": after}
     if arguments.session is not None:
         request["session"] = arguments.session
-    answer = ask(arguments.control, request)
-    if answer["last"] < after:  # another server by now, which counts from the beginning
-        answer = ask(arguments.control, {**request, "after": 0})
-    return answer["entries"], answer["last"]
+    entries: list[dict[str, Any]] = []
+    while True:
+        answer = ask(arguments.control, request)
+        entries += answer["entries"]
+        request["after"] = answer["last"]
+        if not answer["entries"]:
+            return entries, answer["last"]
 
 
-def _print(entries: list[dict[str, Any]], arguments: Namespace) -> None:
+def _print(entries: list[dict[str, Any]], as_json: bool) -> None:
     for entry in entries:
-        print(json.dumps(entry) if arguments.json else _describe(entry))
+        print(json.dumps(entry) if as_json else _describe(entry))
     sys.stdout.flush()
 
 
 def _describe(entry: dict[str, Any]) -> str:
     from time import localtime, strftime
 
-    when = strftime("%Y-%m-%d %H:%M:%S", localtime(entry["at"]))
-    return f"{when} {entry['session']} {entry['level']} {printable(entry['text'])}"
+    when = strftime("%Y-%m-%d %H:%M:%S", localtime(entry["time"]))
+    missing = entry["suppressed"]
+    note = f" ({count(missing, 'line')} before it left out)" if missing else ""
+    return f"{when} {entry['session']} {printable(entry['script'])} {entry['level']} {printable(entry['text'])}{note}"
 
 
 def _lines(text: str) -> int:

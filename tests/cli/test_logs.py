@@ -12,12 +12,32 @@ import pytest
 from tests.cli.conftest import Run, ServerDouble
 
 
-def entry(number: int, text: str = "hello", level: str = "info") -> dict[str, Any]:
-    return {"number": number, "at": 1_700_000_000.5 + number, "session": "7f3a", "level": level, "text": text}
+def entry(number: int, text: str = "hello", level: str = "info", suppressed: int = 0) -> dict[str, Any]:
+    return {
+        "number": number,
+        "time": 1_700_000_000.5 + number,
+        "session": "7f3a",
+        "script": "ships.py",
+        "level": level,
+        "text": text,
+        "suppressed": suppressed,
+    }
 
 
-def answer(*entries: dict[str, Any], last: int | None = None) -> dict[str, Any]:
-    return {"ok": True, "entries": list(entries), "last": len(entries) if last is None else last}
+class Ring:
+    """The server's side: answers with what is numbered above `after`, so many entries at a time."""
+
+    def __init__(self, server: ServerDouble, *entries: dict[str, Any]) -> None:
+        self.entries = list(entries)
+        server.answers = self  # type: ignore[assignment]
+        self._server = server
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        assert name == "logs"
+        after = self._server.requests[-1]["after"]
+        found = [each for each in self.entries if each["number"] > after][:2]
+        last = found[-1]["number"] if found else max([each["number"] for each in self.entries], default=0)
+        return {"ok": True, "entries": found, "last": last}
 
 
 @pytest.fixture(autouse=True)
@@ -46,22 +66,26 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
 
 
 def test_prints_what_there_is(gsrt: Run, server: ServerDouble) -> None:
-    server.answers["logs"] = answer(entry(1), entry(2, "bad \x1b[2J\nline", "error"))
+    Ring(server, entry(1), entry(2, "bad \x1b[2J\nline", "error"), entry(3, "again", suppressed=7))
     outcome = gsrt("logs")
     assert outcome.status == 0
-    assert outcome.out == ("2023-11-14 22:13:21 7f3a info hello\n2023-11-14 22:13:22 7f3a error bad \\x1b[2J\\nline\n")
-    assert server.requests == [{"do": "logs", "after": 0}]
+    assert outcome.out == (
+        "2023-11-14 22:13:21 7f3a ships.py info hello\n"
+        "2023-11-14 22:13:22 7f3a ships.py error bad \\x1b[2J\\nline\n"
+        "2023-11-14 22:13:23 7f3a ships.py info again (7 lines before it left out)\n"
+    )
+    assert server.requests == [{"do": "logs", "after": after} for after in (0, 2, 3)]
 
 
 def test_of_one_session(gsrt: Run, server: ServerDouble) -> None:
-    server.answers["logs"] = answer()
+    Ring(server)
     assert gsrt("logs", "--session", "7f3a").out == ""
     assert server.requests == [{"do": "logs", "after": 0, "session": "7f3a"}]
 
 
 @pytest.mark.parametrize(("lines", "shown"), [("0", []), ("1", ["c"]), ("2", ["b", "c"]), ("9", ["a", "b", "c"])])
 def test_the_last_lines_only(gsrt: Run, server: ServerDouble, lines: str, shown: list[str]) -> None:
-    server.answers["logs"] = answer(entry(1, "a"), entry(2, "b"), entry(3, "c"))
+    Ring(server, entry(1, "a"), entry(2, "b"), entry(3, "c"))
     assert [line.split()[-1] for line in gsrt("logs", "-n", lines).out.splitlines()] == shown
 
 
@@ -72,32 +96,21 @@ def test_a_number_of_lines_is_one(gsrt: Run, lines: str) -> None:
 
 
 def test_json_is_one_object_a_line(gsrt: Run, server: ServerDouble) -> None:
-    server.answers["logs"] = answer(entry(1), entry(2, "Zoë\n"))
+    Ring(server, entry(1), entry(2, "Zoë\n"))
     assert [json.loads(line) for line in gsrt("logs", "--json").out.splitlines()] == [entry(1), entry(2, "Zoë\n")]
 
 
 def test_following_asks_for_what_is_new_and_ends_quietly(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
-    server.answers["logs"] = answer(entry(1, "a"), entry(2, "b"))
-    pauses.happenings = [
-        lambda: server.answers.update(logs=answer(last=2)),
-        lambda: server.answers.update(logs=answer(entry(3, "c"), last=3)),
-    ]
+    ring = Ring(server, entry(1, "a"), entry(2, "b"))
+    pauses.happenings = [lambda: None, lambda: ring.entries.append(entry(3, "c"))]
     outcome = gsrt("logs", "-f", "-n", "1")
     assert (outcome.status, outcome.err) == (0, "")
     assert [line.split()[-1] for line in outcome.out.splitlines()] == ["b", "c"]
-    assert [request["after"] for request in server.requests] == [0, 2, 2]
-
-
-def test_following_goes_on_with_another_server(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
-    server.answers["logs"] = answer(*(entry(number, "old") for number in range(1, 6)))
-    pauses.happenings = [lambda: server.answers.update(logs=answer(entry(1, "new")))]
-    outcome = gsrt("logs", "-f", "-n", "0")
-    assert [line.split()[-1] for line in outcome.out.splitlines()] == ["new"]
-    assert [request["after"] for request in server.requests] == [0, 5, 0]
+    assert [request["after"] for request in server.requests] == [0, 2, 2, 2, 3]
 
 
 def test_following_says_when_the_server_has_gone(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
-    server.answers["logs"] = answer(entry(1, "a"))
+    Ring(server, entry(1, "a"))
     pauses.happenings = [server.close]
     outcome = gsrt("logs", "--follow")
     assert outcome.status == 1
