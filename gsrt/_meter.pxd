@@ -1,5 +1,7 @@
 # What bounds a running script: the part that other compiled modules see.
 
+cimport cython
+
 cdef extern from *:
     """
     #ifndef GSRT_METER_STATE
@@ -50,6 +52,7 @@ cdef struct Ledger:                             # outlives its account while a l
     long blocks
     bint orphan                                 # the account is gone
 
+@cython.final
 cdef class Account:
     cdef Ledger* ledger
     cdef Meter meter                            # that ran it last
@@ -61,10 +64,14 @@ cdef class Account:
     cdef long long gross                        # bytes allocated in all calls since the last recount
     cdef long long large_then                   # large_bytes at the last recount
 
+    cdef void add(self, long gas, long long memory_bytes) noexcept
+
+@cython.final
 cdef class Tick:                                # what `_t_` is bound to
     cdef State* state
     cdef Meter meter
 
+@cython.final
 cdef class Meter:
     cdef State* state
     cdef Account account                        # whose callback runs; None: nobody's
@@ -83,14 +90,20 @@ cdef class Meter:
     cdef bint timer_on
 
     cdef int tick(self) except -1                       # one gas; raises Stop
-    cdef int charge(self, long ticks) except -1         # many; raises Stop when used up. ticks >= 0
+    cpdef int charge(self, long ticks) except -1        # many; raises Stop when used up, ValueError when ticks < 0
     cdef int over(self) except -1                       # slow half of a tick: call it when state.gas < 0 or state.attention
     cdef object call0(self, Account account, object function)
     cdef object call1(self, Account account, object function, object argument)   # call() with one argument, at C level
     cdef bint memory_off(self) noexcept                 # host work that is not the script's: True if counting was on
     cdef void memory_on(self, bint was_on) noexcept     # what memory_off() gave
 
-    cdef void arm(self, Account account, long gas) noexcept
+    cdef Account arm(self, Account account, long gas)
+    cdef void disarm(self, Account account) noexcept
     cdef object finish(self, Account account, void* result)
+    cdef object finish_exceeded(self, Account account, void* result)
+    cdef object finish_foreign(self)
+    cdef void note(self) noexcept
+    cdef object place(self)
+    cdef void end_timer(self) noexcept
     cdef int look(self) except -1
-    cdef object exceeded(self)
+    cdef long long resident(self) noexcept
