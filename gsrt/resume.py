@@ -6,7 +6,8 @@ the new program inherits: the *image* tells of the sessions and their tokens, th
 that hung, the port's two sockets stay open, so that whoever connects meanwhile waits instead of being refused.
 
 `GSRT_RESUME` in the environment of the new program says which descriptor is what, for which process, and when the
-restarts of the last minute were: `pid=812,image=7,note=8,listener=5,datagrams=6,restarts=5021.4/5040.9`.
+restarts of the last minute were: `pid=812,restarts=5021.4/5040.9,image=7,note=8,listener=5,datagrams=6,wake=11`.
+`wake` is where the numbers of signals arrive: one that asks the server to end may have come while the script hung.
 
 The image is `gsrtimg1`, the length of what follows and its CRC-32 (4 bytes each, little-endian), then JSON:
 `{"quarantined": {digest: path}, "sessions": [{"id", "began", "lasting", "script", "players": [[player id, peer id,
@@ -132,13 +133,13 @@ class Image:
         self.stale = True  # keep_current() has something to do
         self._log = log
         self._lines: dict[str, str] = {}  # session id -> its JSON
-        self._changed: set[Session] = set()
+        self._changed: dict[Session, None] = {}  # in the order of their changes
         self._descriptor = _memory_file(_IMAGE_NAME) if resumed.image < 0 else resumed.image
         self.note = _memory_file(_NOTE_NAME) if resumed.note < 0 else resumed.note
 
     def changed(self, session: Session) -> None:
         """A session has begun, has ended, or someone was kicked: the image is to be written again, soon."""
-        self._changed.add(session)
+        self._changed[session] = None
         self.stale = True
 
     def keep_current(self) -> None:
@@ -159,14 +160,17 @@ class Image:
         except OSError as error:
             self._log.limited("error", "image", "a restart would lose the sessions", reason=error.strerror)
 
-    def restart_command(self, listener: int, datagrams: int) -> tuple[bytes, list[bytes], list[bytes]]:
+    def restart_command(self, sockets: dict[str, int]) -> tuple[bytes, list[bytes], list[bytes]]:
         """Path, arguments and environment ("NAME=value" each) for execve(2) to start this program anew, as it was
-        started, with the port's sockets and these files."""
-        restarts = "/".join(map(repr, self.restarts))
-        ours = (
-            f"pid={os.getpid()},image={self._descriptor},note={self.note},listener={listener},datagrams={datagrams},"
-            f"restarts={restarts}"
-        )
+        started, with these files and inheritable `sockets` (name -> descriptor)."""
+        named = {
+            "pid": os.getpid(),
+            "restarts": "/".join(map(repr, self.restarts)),
+            "image": self._descriptor,
+            "note": self.note,
+            **sockets,
+        }
+        ours = ",".join(f"{name}={value}" for name, value in named.items())
         environment = [name + b"=" + value for name, value in os.environb.items() if name != VARIABLE.encode()]
         environment.append(f"{VARIABLE}={ours}".encode())
         program = os.fsencode(sys.executable)
@@ -191,6 +195,7 @@ class Resumed:
         self.quarantined: dict[str, str] = {}  # digest -> path
         self.restarts: tuple[float, ...] = ()  # when, in the monotonic clock's seconds; those that still count
         self.hung: Hung | None = None
+        self.told_to_stop = False  # by a signal that the program before could not heed
 
     @property
     def scripts_allowed(self) -> bool:
@@ -222,6 +227,7 @@ class Resumed:
             self.sockets = _inherited_sockets(named.get("listener", ""), named.get("datagrams", ""))
         except (OSError, ValueError) as error:
             log.error("the port was not inherited", reason=str(error))
+        self.told_to_stop = _told_to_stop(named.get("wake", ""))
         try:
             self.sessions, self.quarantined = read_image(self.image)
         except (Damaged, OSError) as error:
@@ -338,6 +344,20 @@ def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, so
         inherited.setblocking(False)
         sockets.append(inherited)
     return sockets[0], sockets[1]
+
+
+def _told_to_stop(wake: str) -> bool:
+    """Whether a signal to end has come; the socket on which it would show is closed."""
+    try:
+        with socket.socket(fileno=int(wake)) as inherited:
+            if inherited.family != socket.AF_UNIX:
+                inherited.detach()
+                return False
+            inherited.setblocking(False)
+            numbers = inherited.recv(4096)
+    except (OSError, ValueError):
+        return False
+    return signal.SIGTERM in numbers or signal.SIGINT in numbers
 
 
 def _take_note(descriptor: int) -> bytes:

@@ -169,8 +169,10 @@ class Server:
         self.sessions = Sessions(house, os.urandom)
         self.image = Image(log, resumed)
         house.changed = self.image.changed
-        for saved in resumed.sessions or ():
-            self.sessions.restore(saved, self.began)
+        if resumed.sessions is not None:
+            for saved in resumed.sessions:
+                self.sessions.restore(saved, self.began)
+            log.info("sessions are back", sessions=len(resumed.sessions))
         self.image.keep_current()
         self.reception.sessions = self.sessions
         self._take_spare()
@@ -209,13 +211,16 @@ class Server:
         self._give_spare()
 
     def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:
-        """Path, arguments and environment for execve(2) to restart this server with its port and its sessions."""
-        return self.image.restart_command(self._listener.fileno(), self._datagrams.fileno())
+        """Path, arguments and environment for execve(2) to restart this server with its port and its sessions; after
+        wake_on_signals()."""
+        sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self._wake[0]}
+        return self.image.restart_command({name: each.fileno() for name, each in sockets.items()})
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
         reader, writer = socket.socketpair()
         reader.setblocking(False)
+        reader.set_inheritable(True)
         writer.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._wake = (reader, writer)
@@ -449,6 +454,8 @@ def serve(options: Options) -> int:
         log.error("cannot start", reason=str(error))
         return 1
     server.wake_on_signals()
+    if resumed.told_to_stop:
+        server.stop()
     log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
     if options.demo and resumed.sessions is None:
         session = server.sessions.create(options.demo, server.clock(), lasting=True)

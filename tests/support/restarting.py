@@ -1,6 +1,7 @@
 """`python -m tests.support.restarting serve ...`: the server, and SIGUSR2 has it restart itself as its watchdog would.
 
-What the file named by GSRT_TEST_NOTE holds is what the watchdog would write about the script that hung."""
+What the file `note` beside the control socket holds is what the watchdog would write about the script that
+hung. Where there is a file `terminate`, SIGTERM comes while it hangs."""
 
 from __future__ import annotations
 
@@ -26,9 +27,11 @@ class RestartingServer(gsrt.server.Server):
         """What the handler does, with the state of the process as it finds it."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {WATCHDOG_SIGNAL})
         os.kill(os.getpid(), WATCHDOG_SIGNAL)  # a second one on its way
-        note = Path(os.environ["GSRT_TEST_NOTE"])
+        note = Path(self.control.path).with_name("note")
         if note.exists():
             os.write(self.image.note, note.read_bytes())
+        if Path(self.control.path).with_name("terminate").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
         path, arguments, environment = self.restart_command()
         variables = dict(pair.split(b"=", 1) for pair in environment)
         os.execve(path, arguments, variables)
