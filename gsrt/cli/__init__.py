@@ -19,6 +19,9 @@ COMMANDS = {
     "session list": ("gsrt.cli.session_list", "show the open sessions and who is in"),
     "session end": ("gsrt.cli.session_end", "end a session and disconnect its players"),
     "player kick": ("gsrt.cli.player_kick", "put a player out of a session and revoke the token"),
+    "script check": ("gsrt.cli.script_check", "say whether scripts would be taken, and what to write where not"),
+    "script run": ("gsrt.cli.script_run", "feed a script a recorded session and print what it does"),
+    "logs": ("gsrt.cli.logs", "show what scripts have logged"),
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),
 }

@@ -394,6 +394,7 @@ class Recorder:
         peer id. Raises OSError where the file cannot be made."""
         self.stopped: str | None = None
         self._left = bytes_max
+        self._at = 0
         self._own = isinstance(target, str)
         self._file: IO[str] = open(target, "w", encoding="ascii") if isinstance(target, str) else target  # noqa: SIM115
         names = {str(peer): name for peer, name in players.items()}
@@ -401,20 +402,20 @@ class Recorder:
 
     def connect(self, at: float, peer: int) -> None:
         """Player PEER is ready; AT: milliseconds since the session began, as everywhere here."""
-        self._write({"at": _time(at), CONNECT: peer})
+        self._write({"at": self._time(at), CONNECT: peer})
 
     def disconnect(self, at: float, peer: int) -> None:
         """Player PEER has left."""
-        self._write({"at": _time(at), DISCONNECT: peer})
+        self._write({"at": self._time(at), DISCONNECT: peer})
 
     def packet(self, at: float, sender: int, body: bytes, reliable: bool) -> None:
         """BODY, a packet without its length prefix, has come from the player SENDER. Raises ProtocolError."""
         if self.stopped is None:
-            self._write({"at": _time(at), PACKET: packet_to_json(Packet.decode(body), sender, reliable)})
+            self._write({"at": self._time(at), PACKET: packet_to_json(Packet.decode(body), sender, reliable)})
 
     def close(self, at: float) -> None:
         """The session is over; nothing more has come until AT."""
-        self._write({"at": _time(at)})
+        self._write({"at": self._time(at)})
         try:
             self._file.flush()
             if self._own:
@@ -422,6 +423,11 @@ class Recorder:
         except OSError as error:
             self._stop(f"the recording cannot be written: {error.strerror}")
         self._stop("closed")
+
+    def _time(self, at: float) -> int:
+        """AT in whole milliseconds, as scripts see it; never before the line above."""
+        self._at = max(self._at, int(at))
+        return self._at
 
     def _stop(self, why: str) -> None:
         if self.stopped is None:
@@ -484,8 +490,3 @@ def _number_to_json(value: float) -> float | str:
     if value in (SPECIAL["inf"], SPECIAL["-inf"]):
         return "inf" if value > 0 else "-inf"
     return float(value)
-
-
-def _time(at: float) -> float:
-    """AT without a fraction of zero."""
-    return int(at) if at == int(at) else at
