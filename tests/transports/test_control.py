@@ -19,7 +19,7 @@ import pytest
 
 from gsrt.log import Log
 from gsrt.transports import control
-from gsrt.transports.control import ControlError, ControlServer, call, default_path
+from gsrt.transports.control import ControlError, ControlServer, Later, call, default_path
 
 DEADLINE_SECONDS = 10.0
 
@@ -37,11 +37,14 @@ def echo(request: dict[str, Any]) -> dict[str, Any]:
 class Loop:
     """A loop around one ControlServer, turned by the test: nothing happens on its own."""
 
-    def __init__(self, path: Path, **limits: Any) -> None:
+    def __init__(
+        self, path: Path, handle: Callable[[dict[str, Any]], dict[str, Any] | Later] = echo, **limits: Any
+    ) -> None:
         self.now = 100.0
         self.selector = selectors.DefaultSelector()
         self.output = io.StringIO()
-        self.server = ControlServer(str(path), echo, log=Log(self.output, lambda: self.now), **limits)
+        log = Log(self.output, lambda: self.now)
+        self.server = ControlServer(str(path), handle, log=log, clock=lambda: self.now, **limits)
         self.server.register(self.selector)
         self.path = str(path)
         self.clients: list[Client] = []
@@ -521,6 +524,187 @@ def test_call_names_the_file_that_is_no_socket(path: Path) -> None:
     path.touch()
     with pytest.raises(ControlError):
         call(str(path), {"do": "status"})
+
+
+class Deferring:
+    """A handler whose answers come when the test says so: {"do": "later"} waits, all else is answered at once."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Later] = []
+        self.handled: list[dict[str, Any]] = []
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any] | Later:
+        self.handled.append(request)
+        if request["do"] == "later":
+            self.waiting.append(Later())
+            return self.waiting[-1]
+        if request["do"] == "settled":
+            later = Later()
+            later.answer({"ok": True, "do": "settled"})
+            return later
+        return echo(request)
+
+
+class TestLater:
+    @pytest.fixture
+    def handler(self) -> Deferring:
+        return Deferring()
+
+    @pytest.fixture
+    def loop(self, make_loop: Callable[..., Loop], handler: Deferring) -> Loop:
+        return make_loop(handle=handler, idle_seconds=30.0, line_bytes_max=2000)
+
+    def test_the_answer_comes_when_it_is_there(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        assert client.is_open()
+        assert client.received == b""
+        assert handler.waiting[0].wanted
+        handler.waiting[0].answer({"ok": True, "value": 5})
+        assert not handler.waiting[0].wanted
+        assert client.answers(1) == [{"ok": True, "value": 5}]
+        client.ask({"do": "next"})
+        assert client.answers(1)[0]["do"] == "next"
+
+    def test_one_that_is_there_at_once_is_like_any_other(self, loop: Loop) -> None:
+        client = loop.client()
+        client.ask({"do": "settled"}, {"do": "next"})
+        assert [answer["do"] for answer in client.answers(2)] == ["settled", "next"]
+
+    def test_what_is_asked_meanwhile_waits_for_its_turn_and_others_do_not(self, loop: Loop, handler: Deferring) -> None:
+        client, other = loop.client(), loop.client()
+        client.ask({"do": "later"}, {"do": "second"}, {"do": "later"}, {"do": "fourth"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        other.ask({"do": "elsewhere"})
+        assert other.answers(1)[0]["do"] == "elsewhere"
+        assert [request["do"] for request in handler.handled] == ["later", "elsewhere"]
+        handler.waiting[0].answer({"ok": True, "do": "first"})
+        loop.until(lambda: len(handler.waiting) == 2)
+        assert [answer["do"] for answer in client.answers(2)] == ["first", "second"]
+        handler.waiting[1].answer({"ok": True, "do": "third"})
+        assert [answer["do"] for answer in client.answers(2)] == ["third", "fourth"]
+
+    def test_only_the_first_answer_counts(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        handler.waiting[0].answer({"ok": True, "value": 1})
+        handler.waiting[0].answer({"ok": True, "value": 2})
+        client.ask({"do": "next"})
+        first, second = client.answers(2)
+        assert (first["value"], second["do"]) == (1, "next")
+
+    def test_a_large_answer_arrives_whole(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"}, {"do": "next"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        handler.waiting[0].answer({"ok": True, "padding": "x" * 5_000_000})
+        first, second = client.answers(2)
+        assert (len(first["padding"]), second["do"]) == (5_000_000, "next")
+
+    def test_one_that_cannot_be_written_is_a_failure_that_ends_nothing(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"}, {"do": "next"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        handler.waiting[0].answer({"ok": True, "value": object()})
+        first, second = client.answers(2)
+        assert first["error"].startswith("the server failed at this request: TypeError")
+        assert second["do"] == "next"
+        assert loop.server.counters["control_requests_failed"] == 1
+        assert "do=later" in loop.output.getvalue()
+
+    def test_waiting_for_an_answer_is_not_doing_nothing(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        assert loop.server.next_timer() is None
+        loop.now += 1000.0
+        loop.server.expire(loop.now)
+        assert client.is_open()
+        handler.waiting[0].answer({"ok": True})
+        assert loop.server.next_timer() == loop.now + 30.0  # from now on it is
+        client.answers(1)
+        loop.now += 30.0
+        loop.server.expire(loop.now)
+        client.until_closed()
+
+    def test_an_answer_to_one_who_has_gone_is_ignored(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        client.socket.close()
+        loop.until(lambda: not handler.waiting[0].wanted)
+        assert len(loop.selector.get_map()) == 1
+        handler.waiting[0].answer({"ok": True})
+
+    def test_one_who_goes_unnoticed_is_forgotten_with_the_answer(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        client.socket.close()
+        handler.waiting[0].answer({"ok": True})  # before the loop has looked
+        loop.until(lambda: len(loop.selector.get_map()) == 1)
+
+    def test_one_who_is_done_asking_still_gets_the_answer_and_the_loop_does_not_spin(
+        self, loop: Loop, handler: Deferring
+    ) -> None:
+        client = loop.client()
+        client.ask({"do": "later"}, {"do": "second"})
+        client.socket.shutdown(socket.SHUT_WR)
+        loop.until(lambda: len(handler.waiting) == 1)
+        loop.until(lambda: loop.turn() == 0)
+        assert loop.turn() == 0
+        assert handler.waiting[0].wanted
+        handler.waiting[0].answer({"ok": True, "do": "first"})
+        assert [answer["do"] for answer in client.answers(2)] == ["first", "second"]
+        client.until_closed()
+
+    def test_one_who_asks_on_and_on_is_not_read_beyond_the_bound(self, loop: Loop, handler: Deferring) -> None:
+        client = loop.client()
+        client.ask({"do": "later"})
+        loop.until(lambda: len(handler.waiting) == 1)
+        line = json.dumps({"do": "more"}).encode() + b"\n"
+        count = 0
+        client.socket.setblocking(True)
+        client.socket.settimeout(0.05)
+        try:
+            while count < 1_000_000:
+                client.socket.sendall(line)
+                count += 1
+                loop.turn()
+        except TimeoutError:
+            pass
+        assert count < 1_000_000
+        assert loop.turn() == 0  # and it does not keep the loop busy
+        assert len(handler.handled) == 1
+
+    def test_close_forgets_the_answers_to_come(self, path: Path, handler: Deferring) -> None:
+        loop = Loop(path, handle=handler)
+        clients = [loop.client(), loop.client()]
+        for client in clients:
+            client.ask({"do": "later"})
+        clients[1].socket.shutdown(socket.SHUT_WR)
+        loop.until(lambda: len(handler.waiting) == 2)
+        loop.until(lambda: loop.turn() == 0)
+        loop.close()
+        for later in handler.waiting:
+            assert not later.wanted
+            later.answer({"ok": True})
+
+    def test_call_waits_for_it(self, path: Path, handler: Deferring) -> None:
+        loop = Loop(path, handle=handler)
+        answers: list[dict[str, Any]] = []
+        caller = threading.Thread(target=lambda: answers.append(call(str(path), {"do": "later"})))
+        caller.start()
+        try:
+            loop.until(lambda: len(handler.waiting) == 1)
+            handler.waiting[0].answer({"ok": True, "value": 7})
+            loop.until(lambda: not caller.is_alive())
+        finally:
+            caller.join(DEADLINE_SECONDS)
+            loop.close()
+        assert answers == [{"ok": True, "value": 7}]
 
 
 class TestDefaultPath:
