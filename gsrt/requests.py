@@ -5,33 +5,65 @@ from __future__ import annotations
 import os
 
 from gsrt import __version__
+from gsrt.scripts.host import HostError
 from gsrt.session import Session, SessionError
+from gsrt.transports.control import Later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gsrt.scripts.compiler import Compiled
     from gsrt.server import Server
 
 
-def handle(server: Server, request: dict[str, Any]) -> dict[str, Any]:
-    """The answer to one request: {"ok": true, ...} or {"ok": false, "error": what to do}."""
+def handle(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
+    """The answer to one request: {"ok": true, ...} or {"ok": false, "error": what to do}; or Later, where it takes
+    time."""
     work = REQUESTS.get(request["do"])
     if work is None:
         return {"ok": False, "error": f"unknown request {request['do']!r}; there are {', '.join(REQUESTS)}"}
     try:
-        return {"ok": True, **work(server, request)}
-    except SessionError as error:
+        answer = work(server, request)
+    except (SessionError, HostError) as error:
         return {"ok": False, "error": str(error)}
+    return answer if isinstance(answer, Later) else {"ok": True, **answer}
 
 
-def session_create(server: Server, request: dict[str, Any]) -> dict[str, Any]:
-    """{players: [str], host?: str}"""
+def session_create(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
+    """{players: [str], host?: str, script?: path, record?: path}. With a script, the answer comes when it is at work."""
     players = request.get("players")
     if not isinstance(players, list) or not all(isinstance(each, str) for each in players):
         raise SessionError("players: a list of player ids is expected")
     host = _text(request, "host", default=server.public_host())
+    script, record = _optional(request, "script") or server.script, _optional(request, "record")
+    if script is not None:
+        return _create_with_script(server, players, host, script, record)
+    if record is not None:
+        raise SessionError("record: only a session with a script is recorded")
     return describe_created(server, server.sessions.create(players, server.clock()), host)
+
+
+def _create_with_script(server: Server, players: list[str], host: str, script: str, record: str | None) -> Later:
+    later = Later()
+
+    def prepared(compiled: Compiled | None, error: HostError | None) -> None:
+        try:
+            if compiled is None:
+                raise error or HostError(f"{script}: it cannot be compiled")
+            session = server.sessions.create(players, server.clock())
+            try:
+                server.scripts.attach(session, script, compiled, server.clock(), record)
+            except HostError:
+                session.end("its script cannot run")
+                raise
+        except (SessionError, HostError) as refused:
+            later.answer({"ok": False, "error": str(refused)})
+        else:
+            later.answer({"ok": True, **describe_created(server, session, host)})
+
+    server.scripts.prepare(script, prepared)
+    return later
 
 
 def describe_created(server: Server, session: Session, host: str) -> dict[str, Any]:
@@ -89,11 +121,30 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         "peersConnected": server.sessions.connected,
         "connections": len(server.relay.streams),
         "counters": {**server.relay.counts(), **server.reception.counters, **server.control.counters},
-        "perSession": [
-            {"sessionId": session.session_id, "counters": session.room.counts()} for session in server.sessions
-        ],
+        "perSession": [_figures(server, session) for session in server.sessions],
         "loop": server.loop_figures(),
     }
+
+
+def _figures(server: Server, session: Session) -> dict[str, Any]:
+    found: dict[str, Any] = {"sessionId": session.session_id, "counters": session.room.counts()}
+    script = server.scripts.get(session.session_id)
+    if script is not None:
+        found["script"] = script.figures()
+    return found
+
+
+def logs(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """{after?: int, session?: str}: the lines that scripts have written since."""
+    after = request.get("after", 0)
+    if type(after) is not int or after < 0:
+        raise SessionError("after: the number of the last line seen is expected, or 0")
+    entries, last = server.scripts.journal.after(after, _optional(request, "session"))
+    return {"entries": entries, "last": last}
+
+
+def _optional(request: dict[str, Any], key: str) -> str | None:
+    return None if request.get(key) is None else _text(request, key)
 
 
 def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
@@ -109,4 +160,5 @@ REQUESTS = {
     "session.end": session_end,
     "player.kick": player_kick,
     "status": status,
+    "logs": logs,
 }

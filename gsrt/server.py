@@ -21,16 +21,20 @@ from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle
 from gsrt.resume import Image, Resumed
+from gsrt.scripts.host import HostError, Scripts, read_and_compile
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
 from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
+from gsrt.worker import Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
+    from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.sandbox import Sandbox
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
 ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
@@ -42,7 +46,7 @@ DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection
 ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no descriptor for one
 
 # What a selector key stands for.
-UDP, STREAMS, LISTENER, CERTIFICATE, WAKE = "udp", "streams", "listener", "certificate", "wake"
+UDP, STREAMS, LISTENER, CERTIFICATE, WAKE, WORK = "udp", "streams", "listener", "certificate", "wake", "work"
 ONLY_UDP = [UDP]
 
 # Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
@@ -137,6 +141,7 @@ class Server:
         self._resume_at: float | None = None
         self._options = options
         self.command = options.command
+        self.script = options.script
 
         if options.cert is not None and options.key is not None:
             check_pair(options.cert, options.key)
@@ -181,6 +186,15 @@ class Server:
         self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
         self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
         self.control.register(self._selector)
+        self.worker = Worker(lambda error: log.error("work failed", reason=f"{type(error).__name__}: {error}"))
+        self._selector.register(self.worker, selectors.EVENT_READ, WORK)
+        self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.clock, os.urandom)
+        self.scripts.quarantined = self.image.quarantined
+        self.scripts.allowed = resumed.scripts_allowed
+        self.scripts.armed = self._arm
+        for session in list(self.sessions):
+            if session.script is not None:
+                self._script_again(session, session.script)
         self._maker: CertificateMaker | None = None
 
     # Life
@@ -204,6 +218,7 @@ class Server:
         if self._maker is not None:
             self._maker.cancel()
         self.control.close()
+        self.worker.close()
         self._selector.close()
         self._listener.close()
         self._datagrams.close()
@@ -259,6 +274,7 @@ class Server:
         due = min(self._due, self.timers.earliest)
         events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
         now = self.clock()
+        self.scripts.begin_turn()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
             time.sleep(self._flushed_at + self.tick - now)
@@ -297,6 +313,8 @@ class Server:
                     self.control.on_event(key.fd, mask, now)
         if CERTIFICATE in ready:
             self._certificate_made()
+        if WORK in ready:
+            self.worker.deliver()
         if self.image.stale:  # what the operator was told of is to be known even if a due script hangs
             self.image.keep_current()
         if now >= due:
@@ -307,7 +325,7 @@ class Server:
         """When the next thing is to be done that nothing on a socket brings about. Datagrams alone change it only by
         setting timers, whose earliest is looked at besides."""
         if self.relay.paused_count and self._resume_at is None:
-            self._resume_at = self.clock() + PAUSED_SECONDS
+            self._resume_at = self.clock() + (0.0 if self.scripts.is_behind else PAUSED_SECONDS)
         times = (
             self.timers.next(),
             self.reception.next_timer(),
@@ -400,6 +418,42 @@ class Server:
             os.close(self._spare)
             self._spare = -1
 
+    # Scripts
+
+    def _arm(self, sandbox: Sandbox) -> None:
+        """There is a script: from now on its processor time is measured, and it cannot hang the server for good."""
+        sandbox.meter.start_timer()
+        if self.image.note >= 0:
+            sandbox.meter.arm_watchdog(self.profile.script_watchdog_seconds, *self.restart_command(), self.image.note)
+
+    def open_demo(self, players: list[str]) -> Session:
+        """A session that stays open, with the script of `serve` if there is one. Raises HostError."""
+        compiled = None
+        if self.script is not None:
+            compiled, _ = read_and_compile(self.script, self.profile.script_source_bytes)
+        session = self.sessions.create(players, self.clock(), lasting=True)
+        if self.script is not None and compiled is not None:
+            self.scripts.attach(session, self.script, compiled, self.clock())
+        return session
+
+    def _script_again(self, session: Session, path: str) -> None:
+        """After a restart, the session's script begins anew."""
+
+        def prepared(compiled: Compiled | None, error: HostError | None) -> None:
+            if session.ended:
+                return
+            try:
+                if compiled is None:
+                    raise error or HostError("it cannot be compiled")
+                self.scripts.attach(session, path, compiled, self.clock())
+            except HostError as refused:
+                self.log.error("session goes on without its script", session=session.session_id, reason=str(refused))
+
+        try:
+            self.scripts.prepare(path, prepared)
+        except HostError as refused:
+            prepared(None, refused)
+
     # TLS
 
     def _prepare_tls(self) -> None:
@@ -458,7 +512,13 @@ def serve(options: Options) -> int:
         server.stop()
     log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
     if options.demo and resumed.sessions is None:
-        session = server.sessions.create(options.demo, server.clock(), lasting=True)
+        try:
+            session = server.open_demo(options.demo)
+        except HostError as refused:
+            for line in str(refused).splitlines():
+                log.error("cannot start", reason=line)
+            server.close()
+            return 1
         print(_invitation(server, session), flush=True)
     try:
         server.run()

@@ -12,6 +12,7 @@ from gsrt.protocol import rt
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from gsrt._relay import Relay, Stream
     from gsrt.log import Log
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from gsrt.tokens import Tokens
 
 PLAYER_ID_CHARACTERS_MAX = 128
+
+if TYPE_CHECKING:
+
+    class Guest(Protocol):
+        """A script that runs in a session: what it is told."""
+
+        def connected(self, peer_id: int, now: float) -> None: ...
+        def disconnected(self, peer_id: int, now: float) -> None: ...
+        def ended(self) -> None: ...
+
 
 # What a player can be. Absent: the connection was lost, the others do not know yet. Kicked: for good.
 EXPECTED = "expected"
@@ -140,10 +151,12 @@ class Player:
             return
         self.state = READY
         self.member.open()
+        self._note("info", "ready", self.stream)
         if not self.announced:
             self.member.is_known = True
             self.session.tell_others(self, rt.player_connect_frame)
-        self._note("info", "ready", self.stream)
+            if self.session.guest is not None:
+                self.session.guest.connected(self.peer_id, now)
 
     def lost(self, reason: str, orderly: bool, now: float) -> None:
         """The connection is over. After an orderly close the others know at once; after a loss there is a time in
@@ -207,6 +220,8 @@ class Player:
         if self.announced:
             self.member.is_known = False
             self.session.tell_others(self, rt.player_disconnect_frame)
+            if self.session.guest is not None:
+                self.session.guest.disconnected(self.peer_id, now)
         self._note("info", "left", None, reason=reason)
         self.session.rest(now)
 
@@ -243,7 +258,19 @@ class Player:
 class Session:
     """One running match: its players and the room their packets go through."""
 
-    __slots__ = ("began", "ended", "expiry", "house", "lasting", "on_end", "players", "room", "script", "session_id")
+    __slots__ = (
+        "began",
+        "ended",
+        "expiry",
+        "guest",
+        "house",
+        "lasting",
+        "on_end",
+        "players",
+        "room",
+        "script",
+        "session_id",
+    )
 
     def __init__(self, house: House, session_id: str, now: float, on_end: Callable[[Session], None]) -> None:
         self.house = house
@@ -253,6 +280,7 @@ class Session:
         self.players: list[Player] = []
         self.lasting = False  # never ends by itself
         self.script: str | None = None  # path of the script that runs in it
+        self.guest: Guest | None = None  # the script itself
         self.ended = False
         self.on_end = on_end
         self.expiry: Timer | None = None
@@ -335,6 +363,9 @@ class Session:
             return
         self.ended = True
         self.keep()
+        if self.guest is not None:
+            self.guest.ended()
+            self.guest = None
         for each in self.players:
             each.dismiss()
         self.house.log.info("session ended", session=self.session_id, reason=reason)

@@ -14,7 +14,7 @@ DEFAULT_PORT = 8784
 class Options:
     """What a server is started with."""
 
-    __slots__ = ("cert", "command", "control", "demo", "host", "key", "port", "profile", "state_dir", "tick_ms")
+    __slots__ = ("cert", "command", "control", "demo", "host", "key", "port", "profile", "script", "state_dir", "tick_ms")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Options:
         cert: str | None = None,
         key: str | None = None,
         demo: list[str] | None = None,
+        script: str | None = None,
         command: str = "gsrt",
     ) -> None:
         self.host = host  # the address to listen at
@@ -39,6 +40,7 @@ class Options:
         self.key = key
         self.state_dir = state_dir  # directory for what has to outlive the process: the certificate the server makes
         self.demo = demo  # players of a session to open at once; None: no such session
+        self.script = script  # path of the script of sessions that name no other; None: they have none
         self.command = command  # what to type for `gsrt` on this machine
 
 
@@ -69,6 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--state", metavar="DIR", help="where to keep the self-made certificate (default: in a directory of yours)"
     )
     parser.add_argument("--demo", type=player_names, metavar="red,blue", help="open a session for these at once")
+    parser.add_argument("--script", metavar="FILE", help="what runs in every session that names no script of its own")
 
 
 def run(arguments: Namespace) -> int:
@@ -90,6 +93,7 @@ def run(arguments: Namespace) -> int:
                 key=arguments.key,
                 state_dir=arguments.state or default_state_dir(),
                 demo=arguments.demo,
+                script=None if arguments.script is None else os.path.abspath(arguments.script),
                 command=command_name(),
             )
         )

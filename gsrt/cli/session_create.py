@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli import command_name
@@ -19,6 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--players", type=player_names, required=True, metavar="red,blue", help="who will play, peer 1 first"
     )
     parser.add_argument("--host", help="the address players shall connect to (default: the server's own)")
+    parser.add_argument("--script", metavar="FILE", help="what runs in the session (default: what `serve` was given)")
+    parser.add_argument("--record", metavar="FILE", help="write down what comes to the script, for `gsrt script run`")
     add_json(parser)
     add_control(parser)
 
@@ -27,6 +30,10 @@ def run(arguments: Namespace) -> int:
     request = {"do": "session.create", "players": arguments.players}
     if arguments.host is not None:
         request["host"] = arguments.host
+    for name in ("script", "record"):
+        path = getattr(arguments, name)
+        if path is not None:
+            request[name] = os.path.abspath(path)
     answer = ask(arguments.control, request)
     if arguments.json:
         print_json(answer)

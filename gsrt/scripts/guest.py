@@ -1,0 +1,337 @@
+"""One script at work in one session: its life, its failures, and what it can bring about.
+
+A guest knows its session only through the `Surroundings` it is given, so that the same script can run in a server, on
+trial beside the one that is at work, or from a recording without any server.
+"""
+
+from __future__ import annotations
+
+from gsrt._guard import safe_text
+from gsrt._guest import Data, Handlers, QuotaError
+from gsrt._meter import Account, Exceeded
+from gsrt.scripts.api import Player, Response, Session, make_print
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FunctionType, TracebackType
+    from typing import Any, Protocol
+
+    from gsrt.profile import Profile
+    from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.sandbox import Sandbox
+
+    class Surroundings(Protocol):
+        """What a script's session is to it. Times are seconds on the caller's clock."""
+
+        def deliver(self, frame: bytes, peers: tuple[int, ...] | None, reliable: bool) -> object:
+            """Sends a whole packet (with its length) to those peers, or to all."""
+
+        def later(self, when: float, callback: Callable[[float], None]) -> Any:
+            """Has `callback(now)` called at `when`; what it gives is for cancel()."""
+
+        def cancel(self, timer: Any) -> None: ...
+        def kick(self, peer_id: int, reason: str) -> None: ...
+        def log(self, level: str, text: str, now: float) -> None:
+            """A line of the script's log; debug, info, warn or error."""
+
+        def switched_off(self, reason: str) -> None:
+            """The script does not run any more; from now on the session is a plain relay."""
+
+
+LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
+BACKEND_ABSENT = {"backend": "NOT_AVAILABLE: this server keeps no accounts, matches or leaderboards yet"}
+TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
+
+
+class ScriptError(Exception):
+    """A script that cannot go to work; the message says where and why."""
+
+
+class Timer:
+    """One of a script's timers."""
+
+    __slots__ = ("due", "function", "handle", "seconds", "timer_id")
+
+    def __init__(self, timer_id: int, function: Callable[[], object], due: float, seconds: float | None) -> None:
+        self.timer_id = timer_id
+        self.function = function
+        self.due = due
+        self.seconds = seconds  # between two runs; None: it runs once
+        self.handle: Any = None
+
+
+class Guest:
+    """A script of one session. After `load` it is told what happens by `connected`, `disconnected` and through
+    `handlers`, until `close`, or until it has struck too often: then `is_off`."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        compiled: Compiled,
+        surroundings: Surroundings,
+        *,
+        session_id: str,
+        players: dict[int, str],
+        seed: int,
+        began: float,
+        tag: bytes = b"",
+    ) -> None:
+        """`players`: who is expected, peer id to player id. `began`: when the session began. `tag` names the script to
+        whoever finds out later that it hung."""
+        self.compiled = compiled
+        self.session_id = session_id
+        self.seed = seed
+        self.strikes = 0
+        self.failures = 0
+        self.is_off = False
+        self.profile: Profile = sandbox.profile
+        self._sandbox = sandbox
+        self._surroundings = surroundings
+        self._began = began
+        self._now = began
+        self.handlers = Handlers(
+            sandbox.meter,
+            Account(tag),
+            sandbox.turn,
+            sandbox.profile,
+            self,
+            surroundings.deliver,
+            Player,
+            began,
+        )
+        for peer_id, player_id in players.items():
+            self.handlers.players[peer_id] = Player(self, peer_id, player_id)
+        self._here: dict[int, Player] = {}
+        self._connect: list[Callable[..., object]] = []
+        self._disconnect: list[Callable[..., object]] = []
+        self._timers: dict[int, Timer] = {}
+        self._timer_count = 0
+        self._requests = 0
+        self.session = Session(self)
+        self.globals: dict[str, Any] = {
+            "__builtins__": sandbox.builtins,
+            "__name__": "script",
+            "session": self.session,
+            "print": make_print(self),
+        }
+
+    # Life
+
+    def load(self, now: float, old_state: dict[str, Any] | None = None) -> None:
+        """Runs the script's top level, once, then `on_reload(old_state)` where there is an old state and such a
+        function. Raises ScriptError; the guest is then of no use."""
+        self._now = now
+        try:
+            self.handlers.run(now, exec, self.compiled.code, self.globals, gas=self.profile.script_gas * LOAD_GAS)
+            if old_state is not None and self._defines("on_reload"):
+                self.handlers.run(now, self.globals["on_reload"], old_state)
+        except Exception as error:
+            self.close()
+            raise ScriptError(self._told(error)) from None
+        for name in TOP_LEVEL:
+            if self._defines(name):
+                self._register(name, self.globals[name])
+
+    def _register(self, name: str, function: Callable[..., object]) -> None:
+        if name == "on_packet":
+            self.handlers.on_every_packet(function)
+        elif name == "on_player_connect":
+            self._connect.append(function)
+        else:
+            self._disconnect.append(function)
+
+    def _defines(self, name: str) -> bool:
+        found = self.globals.get(name)
+        return type(found) is type(_a_function) and self.is_own(found)
+
+    def close(self) -> None:
+        """Nothing of the script runs any more; what it held is given back."""
+        self.is_off = True
+        for timer in self._timers.values():
+            self._surroundings.cancel(timer.handle)
+        self._timers.clear()
+        self._connect.clear()
+        self._disconnect.clear()
+        self.globals.clear()
+
+    # What happens in the session
+
+    def here(self, peer_ids: list[int]) -> None:
+        """Who is connected when the script takes over; it is not told of each."""
+        for peer_id in peer_ids:
+            self._here[peer_id] = self.handlers.players[peer_id]
+        self.handlers.present = len(self._here)
+
+    @property
+    def here_now(self) -> list[int]:
+        """Peer ids of those that are connected."""
+        return list(self._here)
+
+    def connected(self, peer_id: int, now: float) -> None:
+        """A player is ready, and the others have been told."""
+        player = self.handlers.players[peer_id]
+        self._here[peer_id] = player
+        self.handlers.present = len(self._here)
+        for function in list(self._connect):
+            self._call(now, "on_player_connect", function, player)
+
+    def disconnected(self, peer_id: int, now: float) -> None:
+        """A player has left, and the others have been told."""
+        player = self._here.pop(peer_id, None)
+        self.handlers.present = len(self._here)
+        if player is None:
+            return
+        for function in list(self._disconnect):
+            self._call(now, "on_player_disconnect", function, player)
+
+    def _call(self, now: float, what: str, function: Callable[..., object], *arguments: object) -> None:
+        if self.is_off:
+            return
+        self._now = now
+        try:
+            self.handlers.run(now, function, *arguments)
+        except Exception as error:
+            self.failed(error, what)
+
+    # What goes wrong in it
+
+    def failed(self, error: Exception, what: object) -> None:
+        """A callback has raised, or was stopped. `what` it was: an opCode, or a name."""
+        name = f"opCode {what}" if type(what) is int else str(what)
+        if not isinstance(error, Exceeded):
+            self.failures += 1
+            self.log("error", f"{name}: {self._told(error)}")
+            return
+        self.strikes += 1
+        self.log("error", f"{name}: stopped: {error} (strike {self.strikes} of {self.profile.script_strikes})")
+        if self.strikes >= self.profile.script_strikes and not self.is_off:
+            self.close()
+            self._surroundings.switched_off(str(error))
+
+    def look_after_memory(self) -> None:
+        """Counts what the script holds, when so much has happened that it may be too much; that is a strike."""
+        account = self.handlers.account
+        if not account.recount_due or self.is_off:
+            return
+        timers = [each.function for each in self._timers.values()]
+        held = account.recount([self.globals, timers, self._connect, self._disconnect, self.handlers.functions])
+        if held > self.profile.script_memory_bytes:
+            self.failed(Exceeded("held", self.profile.script_memory_bytes, held, None), "memory")
+
+    def _told(self, error: BaseException) -> str:
+        """An error as its author has to see it: where, what. Never runs the script's own code."""
+        if isinstance(error, Exceeded):
+            return f"stopped: {error}"
+        where = self._place(error.__traceback__)
+        return f"{where}{type(error).__name__}: {safe_text(error, self.profile.script_log_characters_max)}"
+
+    def _place(self, traceback: TracebackType | None) -> str:
+        """The innermost place in the script's own file."""
+        found = ""
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            if code.co_filename == self.compiled.filename:
+                found = f"{code.co_filename} line {traceback.tb_lineno} in {code.co_name}: "
+            traceback = traceback.tb_next
+        return found
+
+    # What it can bring about: the capabilities of gsrt.scripts.api
+
+    def now_ms(self) -> int:
+        return self.handlers.now_ms
+
+    def charge(self, ticks: int) -> None:
+        self._sandbox.meter.charge(ticks)
+
+    def text(self, value: object) -> str:
+        return safe_text(value, self.profile.script_log_characters_max)
+
+    def is_own(self, function: FunctionType) -> bool:
+        return function.__globals__ is self.globals
+
+    def new_data(self) -> Data:
+        return Data()
+
+    def send(
+        self,
+        op_code: int,
+        data: Data | dict[int, object] | None,
+        payload: bytes | None,
+        peers: tuple[int, ...] | None,
+        reliable: bool,
+        sender: int,
+    ) -> None:
+        self.handlers.send(op_code, data, payload, peers, reliable, sender)
+
+    def on_packet(self, op_code: int, function: Callable[..., object]) -> None:
+        self.handlers.on_packet(op_code, function)
+
+    def on_player_connect(self, function: Callable[..., object]) -> None:
+        self._connect.append(function)
+
+    def on_player_disconnect(self, function: Callable[..., object]) -> None:
+        self._disconnect.append(function)
+
+    def set_timer(self, function: Callable[..., object], milliseconds: float, repeat: bool) -> int:
+        if len(self._timers) >= self.profile.script_timers_max:
+            raise QuotaError(f"a script may have {self.profile.script_timers_max} timers at a time")
+        seconds = max(milliseconds, self.profile.script_timer_ms_min) / 1000
+        self._timer_count += 1
+        timer = Timer(self._timer_count, function, self._moment + seconds, seconds if repeat else None)
+        self._timers[timer.timer_id] = timer
+        timer.handle = self._surroundings.later(timer.due, lambda now: self._timer_due(timer, now))
+        return timer.timer_id
+
+    @property
+    def _moment(self) -> float:
+        """The time of the callback that runs, in the loop's seconds."""
+        return self._began + self.handlers.now_ms / 1000 if self.handlers.calls else self._now
+
+    def _timer_due(self, timer: Timer, now: float) -> None:
+        if self.is_off or timer.timer_id not in self._timers:
+            return
+        if self.handlers.is_behind:  # others first; at the next turn
+            timer.handle = self._surroundings.later(now, lambda later: self._timer_due(timer, later))
+            return
+        if timer.seconds is None:
+            del self._timers[timer.timer_id]
+        else:
+            timer.due = max(timer.due + timer.seconds, now)  # runs that were missed are not made up for
+            timer.handle = self._surroundings.later(timer.due, lambda later: self._timer_due(timer, later))
+        self._call(now, "timer", timer.function)
+
+    def clear_timer(self, timer_id: int) -> None:
+        timer = self._timers.pop(timer_id, None)
+        if timer is not None:
+            self._surroundings.cancel(timer.handle)
+
+    def player(self, peer_id: int) -> Player | None:
+        return self._here.get(peer_id)
+
+    def players(self) -> list[Player]:
+        return list(self._here.values())
+
+    def kick(self, peer_id: int, reason: str) -> None:
+        self._surroundings.kick(peer_id, reason)
+
+    def log(self, level: str, text: str) -> None:
+        self._surroundings.log(level, text, self._moment)
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], callback: Callable[..., object] | None
+    ) -> None:
+        if self._requests >= self.profile.script_requests_max:
+            raise QuotaError(f"{self.profile.script_requests_max} requests may be waiting for their answer")
+        self._requests += 1
+        when = self._moment + self.profile.script_timer_ms_min / 1000
+        self._surroundings.later(when, lambda now: self._answer(name, callback, now))
+
+    def _answer(self, name: str, callback: Callable[..., object] | None, now: float) -> None:
+        self._requests -= 1
+        if callback is not None:
+            self._call(now, name, callback, Response({"error": dict(BACKEND_ABSENT)}))
+
+
+def _a_function() -> None:
+    """Its type is that of a script's functions."""

@@ -1,0 +1,506 @@
+"""All scripts of a server: reading and compiling them, putting them to work in sessions, exchanging changed ones.
+
+Files are read and compiled on the worker thread; everything else happens on the loop's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gsrt.scripts.journal import Journal, LineBudget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gsrt.log import Log
+    from gsrt.profile import Profile
+    from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.guest import Guest
+    from gsrt.scripts.recording import Recorder
+    from gsrt.scripts.reload import Nowhere
+    from gsrt.scripts.sandbox import Sandbox
+    from gsrt.session import Session
+    from gsrt.timers import Timer, Timers
+    from gsrt.worker import Worker
+
+    Stamp = tuple[int, int, int]  # of a file: modification time, size, inode
+    Prepared = tuple[Compiled, Stamp]
+
+BURST_SECONDS = 10  # so many seconds' worth of log lines at once
+SEED_BYTES = 8
+WRITE_SECONDS = 1.0  # how long a recording waits for the disk
+RECORDING_BYTES_MAX = 64 << 20
+
+
+class HostError(Exception):
+    """A script cannot be put to work; the message says why, a line for each problem."""
+
+
+def stamp_of(path: str) -> Stamp:
+    """What tells a changed file. Raises OSError."""
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def read_and_compile(path: str, source_bytes_max: int) -> Prepared:
+    """The script in a file. Raises HostError."""
+    from gsrt.scripts.compiler import Refused, compile_script
+
+    try:
+        stamp = stamp_of(path)
+        with open(path, "rb") as file:
+            source = file.read(source_bytes_max + 1)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
+    try:
+        return compile_script(source, os.path.basename(path), source_bytes_max=source_bytes_max), stamp
+    except Refused as refused:
+        raise HostError("\n".join(str(each) for each in refused.problems)) from None
+
+
+class Scripts:
+    """The server's scripts. Nothing of the sandbox is loaded before the first of them.
+
+    `quarantined` (digest -> path) are scripts that hung the server before; `armed(sandbox)` is called once, when the
+    sandbox has been made."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        log: Log,
+        timers: Timers,
+        worker: Worker,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.profile = profile
+        self.log = log
+        self.timers = timers
+        self.clock = clock
+        self.worker = worker
+        self.journal = Journal(profile.script_log_ring_lines, log, time.time, profile.script_log_characters_max)
+        self.sandbox: Sandbox | None = None
+        self.quarantined: dict[str, str] = {}
+        self.allowed = True
+        self.armed: Callable[[Sandbox], None] = lambda sandbox: None
+        self._entropy = entropy
+        self._attached: dict[str, Attached] = {}  # session id -> what runs in it
+        self._stamps: dict[str, Stamp] = {}  # path -> of the version looked at last
+        self._look: Timer | None = None
+        self._looking = False
+
+    def __len__(self) -> int:
+        return len(self._attached)
+
+    def get(self, session_id: str) -> Attached | None:
+        """What runs in that session."""
+        return self._attached.get(session_id)
+
+    def begin_turn(self) -> None:
+        """Every script has time again."""
+        if self.sandbox is not None:
+            self.sandbox.turn.begin()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a script was put off to the next turn."""
+        return self.sandbox is not None and self.sandbox.turn.is_behind
+
+    # Putting to work
+
+    def prepare(self, path: str, done: Callable[[Compiled | None, HostError | None], None]) -> None:
+        """Has `done(compiled, None)` or `done(None, error)` called when the file has been compiled. Raises HostError at
+        once when that cannot even begin."""
+        from gsrt.worker import WorkerError
+
+        if not self.allowed:
+            raise HostError("scripts are off: the server had to be restarted too often; see its log")
+        limit = self.profile.script_source_bytes
+
+        def finished(result: Prepared | None, error: BaseException | None) -> None:
+            if result is None:
+                done(None, error if isinstance(error, HostError) else HostError(f"{path}: {type(error).__name__}: {error}"))
+                return
+            compiled, stamp = result
+            if compiled.digest in self.quarantined:
+                done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
+                return
+            self._stamps[path] = stamp
+            done(compiled, None)
+
+        try:
+            self.worker.submit(lambda: read_and_compile(path, limit), finished)
+        except WorkerError as error:
+            raise HostError(str(error)) from None
+
+    def attach(self, session: Session, path: str, compiled: Compiled, now: float, record: str | None = None) -> None:
+        """Puts a script to work in a session: its top level runs. Raises HostError; the session then has none."""
+        from gsrt.scripts.guest import ScriptError
+
+        for warning in compiled.warnings:
+            self.log.warn("script", session=session.session_id, text=str(warning))
+        attached = Attached(self, session, path, int.from_bytes(self._entropy(SEED_BYTES), "little"))
+        try:
+            attached.begin(compiled, now, record)
+        except ScriptError as error:
+            raise HostError(str(error)) from None
+        except OSError as error:
+            raise HostError(f"{record}: {error.strerror}") from None
+        self._attached[session.session_id] = attached
+        session.script = path
+        session.guest = attached
+        self._look_later(now)
+
+    def detach(self, attached: Attached) -> None:
+        """The session is over."""
+        self._attached.pop(attached.session.session_id, None)
+
+    def needed_sandbox(self) -> Sandbox:
+        """The sandbox, made now if this is the first script."""
+        if self.sandbox is None:
+            from gsrt.scripts.sandbox import Sandbox
+
+            self.sandbox = Sandbox(self.profile, self.journal)
+            self.armed(self.sandbox)
+        return self.sandbox
+
+    # Changed files
+
+    def _look_later(self, now: float) -> None:
+        if self._look is None and self.profile.script_reload_seconds > 0 and self._attached:
+            self._look = self.timers.set(now + self.profile.script_reload_seconds, self._look_at_files)
+
+    def _look_at_files(self, now: float) -> None:
+        from gsrt.worker import WorkerError
+
+        self._look = None
+        paths = {each.path for each in self._attached.values()}
+        for path in set(self._stamps) - paths:
+            del self._stamps[path]
+        known = {path: self._stamps.get(path) for path in paths}
+        if not known:
+            return
+        limit = self.profile.script_source_bytes
+
+        def work() -> list[tuple[str, Stamp, Compiled | HostError]]:
+            found: list[tuple[str, Stamp, Compiled | HostError]] = []
+            for path, stamp in known.items():
+                try:
+                    now_is = stamp_of(path)
+                except OSError:
+                    continue  # being replaced, or deleted: what runs goes on
+                if now_is == stamp:
+                    continue
+                try:
+                    compiled, now_is = read_and_compile(path, limit)
+                    found.append((path, now_is, compiled))
+                except HostError as error:
+                    found.append((path, now_is, error))
+            return found
+
+        def finished(
+            found: list[tuple[str, Stamp, Compiled | HostError]] | None, error: BaseException | None
+        ) -> None:
+            for path, stamp, result in found or ():
+                self._stamps[path] = stamp
+                self._changed(path, result)
+            self._look_later(self.clock())
+
+        try:
+            self.worker.submit(work, finished)
+        except WorkerError:
+            self._look_later(now)
+
+    def _changed(self, path: str, result: Compiled | HostError) -> None:
+        for attached in list(self._attached.values()):
+            if attached.path != path:
+                continue
+            if isinstance(result, HostError):
+                attached.not_taken(str(result))
+            elif result.digest in self.quarantined:
+                attached.not_taken("it has hung the server before")
+            elif attached.guest is None or result.digest != attached.guest.compiled.digest:
+                attached.try_out(result)
+
+
+class Attached:
+    """A script's place in a session: the guest that is at work there, and its surroundings (see gsrt.scripts.guest)."""
+
+    def __init__(self, scripts: Scripts, session: Session, path: str, seed: int) -> None:
+        self.session = session
+        self.path = path
+        self.guest: Guest | None = None  # None: switched off
+        self.state = "running"  # or "off"
+        self.reloads = 0
+        self._scripts = scripts
+        self._seed = seed
+        self._trial: Timer | None = None
+        self._tape: Tape | None = None
+        profile = scripts.profile
+        self._lines = LineBudget(
+            profile.script_log_lines_per_second,
+            profile.script_log_lines_per_second * BURST_SECONDS,
+            scripts.clock(),
+        )
+
+    # Life
+
+    def begin(self, compiled: Compiled, now: float, record: str | None) -> None:
+        """Raises ScriptError, or OSError when the recording cannot be made."""
+        guest = self._make(compiled, self)
+        guest.load(now)
+        if record is not None:
+            self._tape = Tape(self, record)
+        self._take_over(guest)
+
+    def _make(self, compiled: Compiled, surroundings: Attached | Nowhere) -> Guest:
+        from gsrt.resume import script_tag
+        from gsrt.scripts.guest import Guest
+
+        session = self.session
+        return Guest(
+            self._scripts.needed_sandbox(),
+            compiled,
+            surroundings,
+            session_id=session.session_id,
+            players={each.peer_id: each.player_id for each in session.players},
+            seed=self._seed,
+            began=session.began,
+            tag=script_tag(session.session_id, compiled.digest, self.path),
+        )
+
+    def _take_over(self, guest: Guest) -> None:
+        guest.here([each.peer_id for each in self.session.players if each.announced])
+        self.guest = guest
+        self.state = "running"
+        guest.handlers.recorder = None if self._tape is None else self._tape.recorder.packet
+        self.session.room.interceptor = guest.handlers
+
+    def ended(self) -> None:
+        """The session is over."""
+        self._stop_trial()
+        if self.guest is not None:
+            self.guest.close()
+            self.guest = None
+        self.session.room.interceptor = None
+        if self._tape is not None:
+            self._tape.close()
+        self._scripts.detach(self)
+
+    def connected(self, peer_id: int, now: float) -> None:
+        """A player is ready, and the others have been told."""
+        if self._tape is not None:
+            self._tape.recorder.connect((now - self.session.began) * 1000, peer_id)
+        if self.guest is not None:
+            self.guest.connected(peer_id, now)
+
+    def disconnected(self, peer_id: int, now: float) -> None:
+        """A player has left, and the others have been told."""
+        if self._tape is not None:
+            self._tape.recorder.disconnect((now - self.session.began) * 1000, peer_id)
+        if self.guest is not None:
+            self.guest.disconnected(peer_id, now)
+
+    def figures(self) -> dict[str, Any]:
+        """For the status."""
+        found: dict[str, Any] = {"path": self.path, "state": self.state, "reloads": self.reloads}
+        guest = self.guest
+        if guest is not None:
+            handlers = guest.handlers
+            found |= {
+                "strikes": guest.strikes,
+                "failures": guest.failures,
+                "calls": handlers.calls,
+                "sent": handlers.sent,
+                "milliseconds": handlers.seconds * 1000,
+                "longestMs": handlers.longest * 1000,
+                "gasMost": handlers.account.gas_most,
+                "heldBytes": handlers.account.held_bytes,
+            }
+        return found
+
+    # The surroundings of its guest
+
+    def deliver(self, frame: bytes, peers: tuple[int, ...] | None, reliable: bool) -> int:
+        return self.session.room.deliver(frame, peers, reliable)
+
+    def later(self, when: float, callback: Callable[[float], None]) -> Timer:
+        return self._scripts.timers.set(when, callback)
+
+    def cancel(self, timer: Timer | None) -> None:
+        self._scripts.timers.cancel(timer)
+
+    def kick(self, peer_id: int, reason: str) -> None:
+        """Not at once: the callback that asks for it is looking at who is here."""
+        self._scripts.timers.set(self._scripts.clock(), lambda now: self._kick(peer_id, reason, now))
+
+    def _kick(self, peer_id: int, reason: str, now: float) -> None:
+        for player in self.session.players:
+            if player.peer_id == peer_id and not self.session.ended:
+                self._scripts.log.info(
+                    "kicked by the script", session=self.session.session_id, player=player.player_id, reason=reason
+                )
+                player.kick(now)
+
+    def log(self, level: str, text: str, now: float) -> None:
+        suppressed = self._lines.take(now)
+        if suppressed is not None:
+            name = os.path.basename(self.path)
+            self._scripts.journal.add(self.session.session_id, name, level, text, suppressed=suppressed)
+
+    def switched_off(self, reason: str) -> None:
+        """Strikes have ended it: the session goes on as a plain relay."""
+        from gsrt._core import Packet
+
+        self.guest = None
+        self.state = "off"
+        self.session.room.interceptor = None
+        self._scripts.log.error(
+            "script switched off",
+            session=self.session.session_id,
+            script=self.path,
+            reason=reason,
+            todo="mend it: the changed file is taken up by itself; until then the session is a plain relay",
+        )
+        op_code = self._scripts.profile.script_off_op_code
+        if op_code:
+            self.deliver(Packet(op_code, data={1: f"script switched off: {reason}"[:200]}).frame(), None, True)
+
+    # Another version
+
+    def try_out(self, compiled: Compiled) -> None:
+        """Begins a trial of a changed script; it takes over when it passes."""
+        from gsrt.scripts.guest import ScriptError
+        from gsrt.scripts.reload import Trial
+
+        self._stop_trial()
+        if self.guest is None:
+            self._exchange(compiled, self._scripts.clock())
+            return
+        trial = Trial(self._make, compiled, self.guest)
+
+        def step(now: float) -> None:
+            self._trial = None
+            if self.guest is None:
+                return
+            try:
+                passed = trial.step(now)
+            except ScriptError as error:
+                self.not_taken(str(error))
+                return
+            if passed:
+                self._exchange(compiled, now)
+            else:
+                self._trial = self._scripts.timers.set(now, step)
+
+        self._trial = self._scripts.timers.set(self._scripts.clock(), step)
+
+    def _exchange(self, compiled: Compiled, now: float) -> None:
+        from gsrt.scripts.guest import ScriptError
+        from gsrt.scripts.reload import state_of
+
+        old = self.guest
+        new = self._make(compiled, self)
+        state, left_out = ({}, []) if old is None else state_of(old, new.handlers.players)
+        try:
+            new.load(now, None if old is None else state)
+        except ScriptError as error:
+            self.not_taken(str(error))
+            return
+        if old is not None:
+            old.close()
+        self._take_over(new)
+        self.reloads += 1
+        self._scripts.log.info(
+            "script taken up again",
+            session=self.session.session_id,
+            script=self.path,
+            not_handed_over=",".join(left_out) or None,
+        )
+
+    def not_taken(self, reason: str) -> None:
+        """The changed file is no good; what runs goes on."""
+        for line in reason.splitlines():
+            self._scripts.log.error(
+                "changed script not taken", session=self.session.session_id, script=self.path, reason=line
+            )
+
+    def _stop_trial(self) -> None:
+        self._scripts.timers.cancel(self._trial)
+        self._trial = None
+
+
+class Tape:
+    """The recording of one session's packets: lines are gathered, and written to disk by the worker."""
+
+    def __init__(self, attached: Attached, path: str) -> None:
+        from gsrt.scripts.recording import Recorder
+
+        session = attached.session
+        self._attached = attached
+        self._scripts = attached._scripts
+        self._file = open(path, "w", encoding="ascii")  # noqa: SIM115  # it stays open as long as the session
+        self._lines: list[str] = []
+        self._timer: Timer | None = None
+        self._writing = False
+        self._closing = False
+        self.recorder: Recorder = Recorder(
+            self,
+            session_id=session.session_id,
+            seed=attached._seed,
+            players={each.peer_id: each.player_id for each in session.players},
+            bytes_max=RECORDING_BYTES_MAX,
+        )
+
+    def write(self, text: str) -> int:
+        """A line, for later."""
+        self._lines.append(text)
+        if self._timer is None:
+            self._timer = self._scripts.timers.set(self._scripts.clock() + WRITE_SECONDS, self._hand_over)
+        return len(text)
+
+    def flush(self) -> None:
+        """Not here: it could keep the loop waiting."""
+
+    def close(self) -> None:
+        self.recorder.close((self._scripts.clock() - self._attached.session.began) * 1000)
+        self._scripts.timers.cancel(self._timer)
+        self._closing = True
+        if not self._writing:
+            # The last second's lines; the worker may not be there any more when the server ends.
+            try:
+                self._write("".join(self._lines))
+            except OSError as error:
+                self._trouble(error)
+
+    def _hand_over(self, now: float) -> None:
+        from gsrt.worker import WorkerError
+
+        self._timer = None
+        text = "".join(self._lines)
+        self._lines.clear()
+        try:
+            self._scripts.worker.submit(lambda: self._write(text), self._written)
+        except WorkerError as error:
+            self._trouble(error)
+        else:
+            self._writing = True
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+        if self._closing:
+            self._file.close()
+
+    def _written(self, nothing: None, error: BaseException | None) -> None:
+        self._writing = False
+        if error is not None:
+            self._trouble(error)
+        if self._closing and not self._file.closed:
+            self._hand_over(0.0)
+
+    def _trouble(self, error: BaseException) -> None:
+        self._scripts.log.limited("error", "recording", "recording not written", reason=str(error))

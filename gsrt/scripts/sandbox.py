@@ -1,0 +1,31 @@
+"""What all scripts of a server share: the meter that bounds them, the names they find, the log they write to."""
+
+from __future__ import annotations
+
+from gsrt._guard import ScriptType, builtins, guards
+from gsrt._guest import QuotaError, Turn
+from gsrt._meter import Meter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gsrt.profile import Profile
+    from gsrt.scripts.journal import Journal
+
+
+class Sandbox:
+    """Made with the first script. `clock` gives seconds for the time of a turn (None: the monotonic clock)."""
+
+    def __init__(self, profile: Profile, journal: Journal, clock: Callable[[], float] | None = None) -> None:
+        self.profile = profile
+        self.journal = journal
+        self.meter = Meter(profile.script_gas, profile.script_cpu_ms, profile.script_memory_bytes)
+        self.meter.script_type = ScriptType
+        self.turn = Turn(profile.script_turn_ms, profile.script_turn_all_ms, clock)
+        # One dictionary for all scripts: they can neither name it nor change what is in it.
+        self.builtins: dict[str, object] = {
+            **builtins(self.meter),
+            **guards(self.meter),
+            "QuotaError": QuotaError,
+        }
