@@ -547,7 +547,7 @@ cdef class Account:
         return self.ledger.large_bytes
 
     def recount(self, list roots not None):
-        """Bytes of everything reachable from the roots, as sys.getsizeof has them; also kept as `held_bytes`.
+        """Bytes of everything reachable from the roots; also kept as `held_bytes`.
 
         Entered are containers, functions (closure, defaults; their globals only as a root), cells, bound methods,
         exceptions, script classes and their instances, and frames over the roots' globals; not modules, code, other
@@ -633,6 +633,8 @@ cdef class Meter:
         script is running already. `account` pays for it; None: nobody does.
         """
         cdef long given = self.gas if gas is None else gas
+        if given < 0:
+            raise ValueError("a call is given no gas below 0")
         if state.running:
             raise RuntimeError(NESTED)
         account = self.arm(account, given)
@@ -948,6 +950,11 @@ cdef object innermost(object traceback):
 
 # ---- What is held.
 
+cdef enum:
+    WORD = sizeof(void*)
+    MANAGED_WEAKREF = 1 << 3        # in tp_flags: the two pointers before an instance (CPython 3.11 to 3.13)
+    MANAGED_DICT = 1 << 4           # and its attributes' values in a block of their own
+
 cdef struct Walk:
     PyObject** waiting              # borrowed: nothing is freed while the walk is under way
     size_t depth
@@ -1042,7 +1049,7 @@ cdef long long reachable(list roots, object script_type, long long most) except 
             visit(<PyObject*>root, &walk)
         while walk.depth and not walk.failed and (most < 0 or total <= most):
             walk.depth -= 1
-            total += weigh(&walk, <object>walk.waiting[walk.depth], script_type, spaces)
+            total += (weigh(&walk, <object>walk.waiting[walk.depth], script_type, spaces) + WORD - 1) & -WORD
         if walk.failed:
             raise MemoryError
     finally:
@@ -1075,10 +1082,13 @@ cdef long long weigh(Walk* walk, object item, object script_type, set spaces) ex
         if script_type is None or type(klass) is not script_type:
             return 0                # the host's
         enter(walk, pointer)
-        # By hand, for getsizeof knows nothing of the attributes' values as long as there is no dict for them: the object
-        # with its garbage collection head, the two words before that, the values (but the class) and their head.
-        size = kind.tp_basicsize + 4 * <long long>sizeof(void*)
-        return size + (<long long>walk.children + 1) * <long long>sizeof(void*)
+        # By hand, for getsizeof knows nothing of the attributes' values as long as there is no dict for them.
+        size = kind.tp_basicsize + 2 * WORD                 # with the head for garbage collection
+        if kind.tp_flags & (MANAGED_WEAKREF | MANAGED_DICT):
+            size += 2 * WORD                                # pointers before that
+        if kind.tp_flags & MANAGED_DICT:
+            size += (<long long>walk.children + 1) * WORD   # the values and their head; the class is a child and no value
+        return size
     if klass is FUNCTION:
         for part in (item.__closure__, item.__defaults__, item.__kwdefaults__):
             visit(<PyObject*>part, walk)
@@ -1098,7 +1108,7 @@ cdef long long weigh(Walk* walk, object item, object script_type, set spaces) ex
 
 
 cdef object getsizeof = sys.getsizeof
-cdef object FUNCTION = type(lambda: None)
+cdef object FUNCTION = type(os.path.join)
 cdef object FRAME = type(sys._getframe())
 
 
