@@ -43,8 +43,10 @@ RESTARTS_MAX = 5
 RESTARTS_SECONDS = 60.0
 
 IMAGE_BYTES_MAX = 64 * 1024 * 1024  # read back at most; 65,535 players take 10 MB
-NOTE_BYTES_MAX = 16384  # read back at most; a path has 4 KB, and a handler that failed may have written before
+NOTE_BYTES_MAX = 8192  # read back at most; a path has 4 KB
 QUARANTINED_MAX = 256  # scripts remembered; the oldest is forgotten first
+
+DESCRIPTOR_MAX = 2**31 - 1  # a C int
 
 _MAGIC = b"gsrtimg1"
 _HEAD_BYTES = len(_MAGIC) + 4 + 4
@@ -107,7 +109,7 @@ class SavedSession:
 
 def script_tag(session_id: str, digest: str, path: str) -> bytes:
     """What the watchdog writes into the note about the script it gives up: whose it was, what it was, where it lies."""
-    return f"{session_id} {digest} {path}\0".encode("utf-8", "surrogateescape")
+    return f"{session_id} {digest} {path}".encode("utf-8", "surrogateescape")
 
 
 class Hung:
@@ -117,10 +119,7 @@ class Hung:
 
     def __init__(self, note: bytes) -> None:
         """From the note; raises ValueError where it holds no tag."""
-        tags = [each for each in note.split(b"\0") if each]
-        if not tags:
-            raise ValueError("the note is empty")
-        self.session_id, self.digest, self.path = tags[-1].decode("utf-8", "surrogateescape").split(" ", 2)
+        self.session_id, self.digest, self.path = note.decode("utf-8", "surrogateescape").split(" ", 2)
 
 
 class Image:
@@ -214,7 +213,6 @@ class Resumed:
         if named.get("pid") != str(os.getpid()):
             log.warn("variable ignored: it is meant for another process", name=VARIABLE)
             return resumed
-        _let_signals_in()
         _bury_children()
         resumed._take(named, now, log)
         return resumed
@@ -324,20 +322,29 @@ def _memory_file(name: str) -> int:
     return -1
 
 
+def _descriptor(number: str) -> int:
+    """Raises ValueError for what is no number of a descriptor."""
+    descriptor = int(number)
+    if not 0 <= descriptor <= DESCRIPTOR_MAX:
+        raise ValueError(f"{number} is no descriptor")
+    return descriptor
+
+
 def _inherited_file(number: str, name: str) -> int:
     """The descriptor, if it is a memory file of that name; -1 else: nobody else's file may be written to."""
     try:
-        found = os.readlink(f"/proc/self/fd/{int(number)}")
+        descriptor = _descriptor(number)
+        found = os.readlink(f"/proc/self/fd/{descriptor}")
     except (OSError, ValueError):
         return -1
-    return int(number) if found.startswith(f"/memfd:{name} ") else -1
+    return descriptor if found.startswith(f"/memfd:{name} ") else -1
 
 
 def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, socket.socket]:
     """The two sockets of the port; raises OSError, ValueError."""
     sockets = []
     for number, kind in ((listener, socket.SOCK_STREAM), (datagrams, socket.SOCK_DGRAM)):
-        inherited = socket.socket(fileno=int(number))
+        inherited = socket.socket(fileno=_descriptor(number))
         if inherited.type != kind or inherited.family not in (socket.AF_INET, socket.AF_INET6):
             inherited.detach()
             raise ValueError(f"descriptor {number} is another socket")
@@ -349,7 +356,7 @@ def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, so
 def _told_to_stop(wake: str) -> bool:
     """Whether a signal to end has come; the socket on which it would show is closed."""
     try:
-        with socket.socket(fileno=int(wake)) as inherited:
+        with socket.socket(fileno=_descriptor(wake)) as inherited:
             if inherited.family != socket.AF_UNIX:
                 inherited.detach()
                 return False
@@ -377,15 +384,6 @@ def _recent(restarts: str, now: float) -> tuple[float, ...]:
         except ValueError:
             continue
     return (*(each for each in times[-RESTARTS_MAX:] if now - RESTARTS_SECONDS < each <= now), now)
-
-
-def _let_signals_in() -> None:
-    """A program started within a signal handler inherits that signal blocked, and maybe waiting: it is for nobody."""
-    numbers = set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-    for number in numbers & set(signal.sigpending()):
-        signal.signal(number, signal.SIG_IGN)
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def _bury_children() -> None:

@@ -1,7 +1,8 @@
-"""`python -m tests.support.restarting serve ...`: the server, and SIGUSR2 has it restart itself as its watchdog would.
+"""`python -m tests.support.restarting serve ...`: a server that hangs at SIGUSR2, as a script can make it hang, so that
+its watchdog restarts it.
 
-What the file `note` beside the control socket holds is what the watchdog would write about the script that
-hung. Where there is a file `terminate`, SIGTERM comes while it hangs."""
+The file `tag` beside the control socket names the script. Where there is a file `terminate`, SIGTERM comes just before
+the hang."""
 
 from __future__ import annotations
 
@@ -11,32 +12,30 @@ import sys
 from pathlib import Path
 
 import gsrt.server
+from gsrt._meter import Account, Meter
 from gsrt.cli import main
 
-WATCHDOG_SIGNAL = signal.SIGRTMIN + 4  # any real-time signal: the watchdog's handler starts the new program
+WATCHDOG_SECONDS = 0.03
 
 
-class RestartingServer(gsrt.server.Server):
-    """A server that can be told to restart itself."""
+class HangingServer(gsrt.server.Server):
+    """A server that can be told to hang."""
 
     def wake_on_signals(self) -> None:
         super().wake_on_signals()
-        signal.signal(signal.SIGUSR2, lambda *_: self.restart())
+        signal.signal(signal.SIGUSR2, lambda *_: self.timers.set(self.clock(), lambda now: self.hang()))
 
-    def restart(self) -> None:
-        """What the handler does, with the state of the process as it finds it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {WATCHDOG_SIGNAL})
-        os.kill(os.getpid(), WATCHDOG_SIGNAL)  # a second one on its way
-        note = Path(self.control.path).with_name("note")
-        if note.exists():
-            os.write(self.image.note, note.read_bytes())
-        if Path(self.control.path).with_name("terminate").exists():
+    def hang(self) -> None:
+        """Counts to a trillion in one call that never comes back to Python."""
+        beside = Path(self.control.path)
+        if beside.with_name("terminate").exists():
             os.kill(os.getpid(), signal.SIGTERM)
-        path, arguments, environment = self.restart_command()
-        variables = dict(pair.split(b"=", 1) for pair in environment)
-        os.execve(path, arguments, variables)
+        meter = Meter()
+        meter.start_timer()
+        meter.arm_watchdog(WATCHDOG_SECONDS, *self.restart_command(), self.image.note)
+        meter.call(Account(beside.with_name("tag").read_bytes()), sum, range(10**12))
 
 
 if __name__ == "__main__":
-    gsrt.server.Server = RestartingServer  # type: ignore[misc]
+    gsrt.server.Server = HangingServer  # type: ignore[misc]
     sys.exit(main())
