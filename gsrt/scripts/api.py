@@ -79,6 +79,7 @@ OP_CODE_MAX = 2**31 - 1
 PEERS_MAX = 255
 TIMER_MS_MAX = 24 * 60 * 60 * 1000
 REASON_CHARACTERS_MAX = 200
+PLAYER_ID_CHARACTERS_MAX = 128  # as sessions have it
 PAYLOAD_BYTES_MAX = 16_300  # the largest a profile can allow; what this server allows is judged when it is sent
 REAL_MAX = 1e300  # so that the difference of two is still a number
 RANDOM_INT_MAX = 2**63 - 1
@@ -186,7 +187,7 @@ class Session:
         return self._capabilities.player(_whole("peer_id", peer_id, 1, PEERS_MAX))
 
     def get_players(self) -> list[Player]:
-        """The players connected now, in the order of their peer ids."""
+        """The players connected now, in the order in which they came."""
         return self._capabilities.players()
 
     def get_session_id(self) -> str:
@@ -623,7 +624,7 @@ class Request:
     def set_player_id(self, player_id: str | None) -> Request:
         """On whose behalf it is sent: a player's id, such as player.player_id. Raises TypeError, ValueError."""
         if player_id is not None:
-            _text("player_id", player_id, REASON_CHARACTERS_MAX)
+            _text("player_id", player_id, PLAYER_ID_CHARACTERS_MAX)
         self._player_id = player_id
         return self
 
@@ -786,8 +787,13 @@ def peer_ids(value: Any) -> tuple[int, ...]:
         raise _refusal(TypeError, "peers", "a peer id, a Player, a list or tuple of them, or None", value)
     if len(value) > PEERS_MAX:
         raise ValueError(f"peers: at most {PEERS_MAX}, not {len(value)}")
-    ids = [each._peer_id if type(each) is Player else _whole("peers", each, 1, PEERS_MAX) for each in value]
+    # The test of _whole is here once more because a call for each peer would be most of what sending costs.
+    ids = [each if type(each) is int and 0 < each <= PEERS_MAX else _peer_id(each) for each in value]
     return tuple(dict.fromkeys(ids))
+
+
+def _peer_id(value: Any) -> int:
+    return value._peer_id if type(value) is Player else _whole("peers", value, 1, PEERS_MAX)
 
 
 def _text(name: str, value: Any, characters_max: int) -> str:

@@ -865,9 +865,9 @@ class TestRequests:
         assert host.calls == [("request", "LogEventRequest", None, {}, None)]
         for wrong in (5, Odd(), OddText("anna"), host.present[1]):
             assert refusal(TypeError, request_to_fill.set_player_id, wrong).startswith(
-                "player_id: a text of at most 200"
+                "player_id: a text of at most 128"
             )
-        refusal(ValueError, request_to_fill.set_player_id, "x" * 201)
+        refusal(ValueError, request_to_fill.set_player_id, "x" * 129)
 
 
 class OddTextKey(str):
