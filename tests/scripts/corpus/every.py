@@ -1,0 +1,35 @@
+"""All cases of the corpus."""
+
+from __future__ import annotations
+
+from tests.scripts.corpus import (
+    api,
+    builtins,
+    climb,
+    cpu,
+    crash,
+    exceptions,
+    formatting,
+    isolation,
+    memory,
+    operators,
+    order,
+    shapes,
+    source,
+)
+from tests.scripts.corpus.case import OUTCOMES, Case
+
+
+def _gathered() -> dict[str, Case]:
+    modules = (climb, formatting, builtins, exceptions, api, cpu, memory, crash, shapes, operators, source, isolation, order)
+    found: dict[str, Case] = {}
+    for module in modules:
+        for case in module.CASES:
+            if case.key in found or not set(case.expected.split("|")) <= set(OUTCOMES):
+                raise ValueError(f"{case.key}: there already, or an outcome that is none")
+            found[case.key] = case
+    return found
+
+
+CASES: dict[str, Case] = _gathered()
+"""Key ("group/name") -> case."""
