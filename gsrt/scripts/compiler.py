@@ -1,7 +1,7 @@
-"""From the source of a script to its code: read, judged, rewritten, compiled; or refused, with all that is wrong at once.
+"""From the source of a script to its code: read, judged, rewritten, compiled; or refused, with all that is wrong.
 
-Meant for the worker thread. Nothing of the script runs here, and what takes memory (`ast`, RestrictedPython) is loaded by
-the first call. No source, whatever it is, makes this raise anything but Refused.
+Meant for the worker thread. Nothing of the script runs here, and what takes memory (`ast`, RestrictedPython) is loaded
+by the first call. No source, whatever it is, makes this raise anything but Refused.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Compilation:
         for number, line_text in enumerate(text.split("\n", 2)[:2], 1):
             coding = _coding(line_text)
             if coding not in ("", "utf-8", "utf8", "utf-8-sig"):
-                raise self._refused(number, 1, f"the file says to be in {coding}", "Save it as UTF-8 and drop this line")
+                raise self._refused(number, 1, f"the file says to be in {coding}", "Save it as UTF-8")
         return text.encode()
 
     # Judging
@@ -178,7 +178,7 @@ class _Compilation:
             what, instead = f"this is nested more than {DEPTH_MAX} levels deep", "Split it, or use a loop or a dict"
         elif functions[0] > FUNCTIONS_DEEP_MAX:
             place = functions[1]
-            what, instead = f"more than {FUNCTIONS_DEEP_MAX} functions are within each other", "Define them side by side"
+            what, instead = f"more than {FUNCTIONS_DEEP_MAX} functions in each other", "Define them side by side"
         elif _copies(tree) > COPIES_MAX:
             place = next(node for node in ast.walk(tree) if isinstance(node, ast.Try) and node.finalbody)
             what, instead = "there is too much in `finally`", "Put it into a function and call that"
@@ -240,8 +240,9 @@ def _coding(line: str) -> str:
 def _copies(tree: ast.AST) -> int:
     """How many statements the compiler writes beyond those of the source.
 
-    It writes a `finally` body once for each way out of its `try`: at the end, by an exception, and by each return, break and
-    continue inside, so that bodies within bodies double at every level."""
+    It writes a `finally` body once for each way out of its `try`: at the end, by an exception, and by each return,
+    break and continue inside; so bodies within bodies double at every level.
+    """
     import ast
 
     def size(node: ast.AST) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """What a script may name: the tables that its source is judged by when it is loaded.
 
-Attributes of built-in types fall into four groups, and `tests/scripts/test_names.py` holds every public attribute of the
-running Python against them: FORBIDDEN_ATTRIBUTES are refused, GUARDED_METHODS and ARGUMENT_GUARDED become guarded calls,
-HARMLESS are plain. A name in none of them is the script's own or the server's, and plain.
+Attributes of built-in types fall into four groups, and `tests/scripts/test_names.py` holds every public attribute of
+the running Python against them: FORBIDDEN_ATTRIBUTES are refused, GUARDED_METHODS and ARGUMENT_GUARDED become guarded
+calls, HARMLESS are plain. A name in none of them is the script's own or the server's, and plain.
 """
 
 from __future__ import annotations
 
-_FORMAT = "Write an f-string: f\"{name}: {points}\""
+_FORMAT = 'Write an f-string: f"{name}: {points}"'
 _OWN_NAME = "Choose another name"
 
 FORBIDDEN_ATTRIBUTES: dict[str, str] = {
@@ -19,10 +19,10 @@ FORBIDDEN_ATTRIBUTES: dict[str, str] = {
     "popitem": "Write `key = list(d)[-1]`, then `d.pop(key)`",
     "to_bytes": "Send the number in a Data: `session.new_data().set_number(1, n)`",
     "from_bytes": "Send the number in a Data and read it with `get_number`",
-    "fromhex": "Keep bytes in a literal, b\"...\"",
+    "fromhex": 'Keep bytes in a literal, b"..."',
     "from_number": "Write `float(n)`",
     "with_traceback": "Write only `raise` with an exception",
-    "add_note": "Put the words into the exception: raise ValueError(\"words\")",
+    "add_note": 'Put the words into the exception: raise ValueError("words")',
     "args": "In a handler `except E as e`, `e` is the text; elsewhere choose another name, such as `arguments`",
     "obj": "Choose another name, such as `thing`",
     "mro": _OWN_NAME,
@@ -52,7 +52,7 @@ GUARDED_METHODS = frozenset(
         *("symmetric_difference", "symmetric_difference_update"),
     )
 )
-"""`x.NAME(...)` becomes `_m_NAME(x, ...)`: these may take longer than linear time, make what is unbounded, or insert keys."""
+"""`x.NAME(...)` becomes `_m_NAME(x, ...)`: these take more than linear time, make more than memory, or insert keys."""
 
 GUARDED_WITH_ARGUMENTS = frozenset(("strip", "lstrip", "rstrip"))
 """Those of GUARDED_METHODS that are plain when called without arguments."""
@@ -67,9 +67,9 @@ HARMLESS = frozenset(
         *("numerator", "real"),
         # text and bytes
         *("capitalize", "casefold", "center", "endswith", "expandtabs", "find", "isalnum", "isalpha", "isascii"),
-        *("isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper"),
-        *("join", "ljust", "lower", "partition", "removeprefix", "removesuffix", "replace", "rjust", "startswith"),
-        *("swapcase", "title", "upper", "zfill"),
+        *("isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle"),
+        *("isupper", "join", "ljust", "lower", "partition", "removeprefix", "removesuffix", "replace", "rjust"),
+        *("startswith", "swapcase", "title", "upper", "zfill"),
         # lists, dicts, sets
         *("append", "clear", "copy", "extend", "insert", "pop", "reverse", "get", "difference", "difference_update"),
         *("discard", "intersection", "intersection_update", "isdisjoint", "issubset", "issuperset"),
@@ -144,8 +144,8 @@ UNKNOWN_NAMES: dict[str, str] = {
     "bytearray": "Collect numbers in a list, then write `bytes(numbers)`",
     "memoryview": "Write `data[start:stop]`",
     "complex": "Keep two numbers",
-    "bin": "Write an f-string: f\"{n:b}\"",
-    "oct": "Write an f-string: f\"{n:o}\"",
+    "bin": 'Write an f-string: f"{n:b}"',
+    "oct": 'Write an f-string: f"{n:o}"',
     "ascii": "Write `repr(value)`",
     "slice": "Write `values[start:stop]`",
     "property": "Write a method and call it",

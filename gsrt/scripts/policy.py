@@ -1,9 +1,9 @@
 """The script policy: which Python a script may be written in, and which guards its compiled form contains.
 
-`Policy` rewrites the syntax tree of a script on the base of RestrictedPython's transformer. What cannot do harm stays as it
-is; around the rest it puts guards, `_k_ @ key` and the like, whose names no script can write, for names that begin with an
-underscore are refused, and so is `@`. `gsrt._guard` says what each guard does. Every judgement here is about syntax alone:
-the same source gets the same verdict on every machine.
+`Policy` rewrites the syntax tree of a script on the base of RestrictedPython's transformer. What cannot do harm stays
+as it is; around the rest it puts guards, `_k_ @ key` and the like, whose names no script can write, for names that
+begin with an underscore are refused, and so is `@`. `gsrt._guard` says what each guard does. Every judgement here is
+about syntax alone: the same source gets the same verdict on every machine.
 
 Loading this module loads `ast` and RestrictedPython: only the worker thread does, when the first script is there.
 """
@@ -42,21 +42,23 @@ CLASS_OPERATIONS = 8  # what making a class counts for
 MEMBERS_MAX = 64  # constants in `x in (1, 2, 3)` that are compared without a guard
 
 KNOWN_NODES = frozenset(
-    """
-    Module Expr Assign AugAssign AnnAssign Delete Pass Break Continue If For While Try Raise Assert Return Global Nonlocal
-    FunctionDef ClassDef Lambda arguments arg keyword Starred ExceptHandler
-    Name Load Store Del Constant JoinedStr FormattedValue Attribute Subscript Slice Call NamedExpr IfExp
-    List Tuple Set Dict ListComp SetComp DictComp GeneratorExp comprehension
-    BoolOp And Or UnaryOp Not USub UAdd Invert BinOp Add Sub Mult Div FloorDiv Mod Pow LShift RShift BitOr BitXor BitAnd
-    Compare Eq NotEq Lt LtE Gt GtE Is IsNot In NotIn
-    """.split()
+    (
+        *("Module", "Expr", "Assign", "AugAssign", "AnnAssign", "Delete", "Pass", "Break", "Continue", "If"),
+        *("For", "While", "Try", "Raise", "Assert", "Return", "Global", "Nonlocal", "FunctionDef", "ClassDef"),
+        *("Lambda", "arguments", "arg", "keyword", "Starred", "ExceptHandler", "Name", "Load", "Store", "Del"),
+        *("Constant", "JoinedStr", "FormattedValue", "Attribute", "Subscript", "Slice", "Call", "NamedExpr"),
+        *("IfExp", "List", "Tuple", "Set", "Dict", "ListComp", "SetComp", "DictComp", "GeneratorExp"),
+        *("comprehension", "BoolOp", "And", "Or", "UnaryOp", "Not", "USub", "UAdd", "Invert", "BinOp", "Add"),
+        *("Sub", "Mult", "Div", "FloorDiv", "Mod", "Pow", "LShift", "RShift", "BitOr", "BitXor", "BitAnd"),
+        *("Compare", "Eq", "NotEq", "Lt", "LtE", "Gt", "GtE", "Is", "IsNot", "In", "NotIn"),
+    )
 )
 """Kinds of nodes that are judged here; any other, of whatever later Python, is refused."""
 
 REFUSED_NODES: dict[str, tuple[str, str]] = {
     "Import": ("import is not available", "Write: `math` and `session` are already there"),
     "ImportFrom": ("import is not available", "Write: `math` and `session` are already there"),
-    "With": ("`with` is not available", "Write the steps one after the other, with `try`/`finally` where one must come last"),
+    "With": ("`with` is not available", "Write the steps one after the other; `try`/`finally` for the last"),
     "AsyncFunctionDef": ("`async` is not available", "Write `def`, and `session.set_timeout(function, ms)` for later"),
     "AsyncFor": ("`async` is not available", "Write `for`"),
     "AsyncWith": ("`async` is not available", "Write the steps one after the other"),
@@ -157,7 +159,7 @@ def header(statement: ast.stmt) -> Iterator[ast.AST]:
 class Policy(RestrictingNodeTransformer):
     """Rewrites the tree of one script, and reports through `refuse` all that is not allowed in it.
 
-    `refuse(line, column, what, instead)`: line from 1, column in bytes from 0. Nothing is to be compiled once it was called.
+    `refuse(line, column, what, instead)`: line from 1, column in bytes from 0. What it was called for must not be run.
     """
 
     def __init__(self, refuse: Report) -> None:
@@ -166,7 +168,7 @@ class Policy(RestrictingNodeTransformer):
         self._scope = "module"  # or "class", "function"
         self._pending = 0  # operations since the last tick
         self._hidden = 0  # names given so far
-        self._no_walrus = False  # where Python allows none: the iterables of comprehensions, comprehensions in class bodies
+        self._no_walrus = False  # in iterables of comprehensions and comprehensions of class bodies
         self._bound: set[str] = set()
         self._loaded: dict[str, ast.Name] = {}
 
@@ -201,7 +203,7 @@ class Policy(RestrictingNodeTransformer):
         if name.startswith("_") and not (allow_magic_methods and self._scope == "class" and name in DUNDER_METHODS):
             stripped = name.strip("_")
             if name.startswith("__") and name.endswith("__"):
-                instead = "Names with two underscores belong to Python; in a class, methods such as `__init__` are allowed"
+                instead = "Such names are Python's own; in a class, methods like `__init__` are allowed"
             else:
                 instead = f"Write `{stripped}_`" if stripped else "Write `_` or a word"
             self.refuse(node, f"the name `{name}` begins with an underscore", instead)
@@ -244,7 +246,9 @@ class Policy(RestrictingNodeTransformer):
     def visit(self, node: ast.AST) -> ast.AST | list[ast.AST] | None:
         kind = type(node).__name__
         if kind in KNOWN_NODES:
-            return getattr(self, "visit_" + kind, self.generic_visit)(node)  # type: ignore[no-any-return]
+            visitor: Callable[[ast.AST], ast.AST | list[ast.AST] | None]
+            visitor = getattr(self, "visit_" + kind, self.generic_visit)
+            return visitor(node)
         what, instead = REFUSED_NODES.get(kind, (f"`{kind}` is not available", "Write it another way"))
         if isinstance(node, ast.Import):
             what, instead = self._refused_import([alias.name for alias in node.names])
@@ -285,16 +289,19 @@ class Policy(RestrictingNodeTransformer):
         return [self.expression(node) for node in nodes]
 
     def transient(self, node: ast.expr) -> ast.expr:
-        """An expression whose value, if it is a tuple display, no name and no object keeps: it needs no guard itself."""
+        """An expression whose value nothing can keep: if it is a tuple display, it needs no guard itself."""
         if isinstance(node, ast.Tuple):
             node.elts = self.expressions(node.elts)
             return node
         return self.expression(node)
 
-    def block(self, statements: Sequence[ast.stmt], tick_at: ast.stmt | ast.ExceptHandler | None = None) -> list[ast.stmt]:
+    def block(
+        self, statements: Sequence[ast.stmt], tick_at: ast.stmt | ast.ExceptHandler | None = None
+    ) -> list[ast.stmt]:
         """Statements that run one after the other, with ticks between them; never empty.
 
-        tick_at: where the tick says to be that comes first, if one must."""
+        tick_at: whose line the tick names that comes first, if one must.
+        """
         done: list[ast.stmt] = []
         if tick_at is not None:
             done.append(_tick(tick_at))
@@ -321,8 +328,12 @@ class Policy(RestrictingNodeTransformer):
         self._hidden += 1
         return f"_{self._hidden}_"
 
+    @staticmethod
+    def _store(name: str, where: ast.expr | ast.stmt) -> ast.Name:
+        return ast.copy_location(ast.Name(name, ast.Store()), where)
+
     def _assign(self, name: str, value: ast.expr, where: ast.stmt) -> ast.stmt:
-        return ast.copy_location(ast.Assign([_at(ast.Name(name, ast.Store()), where)], value), where)
+        return ast.copy_location(ast.Assign([self._store(name, where)], value), where)
 
     def _forget(self, names: list[str], where: ast.stmt) -> list[ast.stmt]:
         """Outside of functions a hidden name would stay: as a global of the script, or an attribute of its class."""
@@ -438,7 +449,7 @@ class Policy(RestrictingNodeTransformer):
     def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
         for part in node.elts:
             if isinstance(part, ast.Slice):
-                self.refuse(part, "a slice stands beside another index", "Write one index after the other: rows[a:b][c]")
+                self.refuse(part, "a slice stands beside another index", "Write one after the other: rows[a:b][c]")
         needless = not isinstance(node.ctx, ast.Load) or _constant_tuple(node)
         node.elts = self.expressions(node.elts)
         return node if needless else _guard("_T_", node)
@@ -571,9 +582,9 @@ class Policy(RestrictingNodeTransformer):
             right, again = operand, operand
             if original is not operands[-1] and not isinstance(original, (ast.Name, ast.Constant)):
                 if self._no_walrus:
-                    self.refuse(original, "a chain of comparisons is too long here", "Assign the middle value to a name first")
+                    self.refuse(original, "this chain of comparisons is too long", "Assign the middle value to a name")
                 name = self.hide()
-                right = _at(ast.NamedExpr(_at(ast.Name(name, ast.Store()), operand), operand), operand)
+                right = _at(ast.NamedExpr(self._store(name, operand), operand), operand)
                 again = _at(ast.Name(name, ast.Load()), operand)
             elif isinstance(original, ast.Name):
                 again = _at(ast.Name(original.id, ast.Load()), operand)
@@ -682,7 +693,8 @@ class Policy(RestrictingNodeTransformer):
     def _stable_target(self, node: ast.AugAssign) -> tuple[list[ast.stmt], list[str], ast.expr, ast.expr]:
         """The target of an augmented assignment for reading and for writing, so that its parts are evaluated once.
 
-        Returns statements to come first, the hidden names they bind, the target read and the target written (guarded)."""
+        Returns statements to come first, the hidden names they bind, the target read and the target written.
+        """
         before: list[ast.stmt] = []
         names: list[str] = []
 
@@ -732,7 +744,7 @@ class Policy(RestrictingNodeTransformer):
         name = self.hide()
         value = self.expression(node.value)
         change = ast.AugAssign(
-            _at(ast.Name(name, ast.Store()), node.target),
+            self._store(name, node.target),
             node.op,
             value if _scalar(node.value) else _guard("_n_", value),
         )
@@ -745,7 +757,10 @@ class Policy(RestrictingNodeTransformer):
         ]
 
     def _unite_in_place(self, node: ast.AugAssign) -> list[ast.AST]:
-        """`x |= y` as `h = x; i = y; h | i; h |= i; x = h`: `|` refuses what only `|=` takes, a dict and pairs unchecked."""
+        """`x |= y` as `h = x; i = y; h | i; h |= i; x = h`.
+
+        For `dict |= pairs` would insert keys that nothing checks; `dict | pairs` is a TypeError.
+        """
         before, names, read, write = self._stable_target(node)
         left, right = self.hide(), self.hide()
 
@@ -753,7 +768,7 @@ class Policy(RestrictingNodeTransformer):
             return _at(ast.Name(name, ast.Load()), node)
 
         trial = _at(ast.BinOp(name_of(left), ast.BitOr(), name_of(right)), node)
-        change = ast.AugAssign(_at(ast.Name(left, ast.Store()), node), node.op, name_of(right))
+        change = ast.AugAssign(self._store(left, node), node.op, name_of(right))
         return [
             *before,
             self._assign(left, read, node),
@@ -803,7 +818,7 @@ class Policy(RestrictingNodeTransformer):
         if node.type is None:
             self.refuse(node, "`except:` catches everything", "Write `except Exception:`, or name what you expect")
         elif not all(isinstance(kind, ast.Name) for kind in kinds):
-            self.refuse(node.type, "`except` takes names only", "Write `except ValueError:` or `except (KeyError, ValueError):`")
+            self.refuse(node.type, "`except` takes names only", "Write `except (KeyError, ValueError):`")
         node.type = None if node.type is None else self.transient(node.type)
         self.bind(node, node.name)
         name, node.name = node.name, None
@@ -828,7 +843,6 @@ class Policy(RestrictingNodeTransformer):
     def _refuse_type_parameters(self, node: ast.FunctionDef | ast.ClassDef) -> None:
         if getattr(node, "type_params", None):
             self.refuse(node, "type parameters are not available", "Leave them out: annotations are not looked at")
-            node.type_params = []  # type: ignore[attr-defined,unused-ignore]
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.bind(node, node.name, allow_magic_methods=True)
@@ -861,7 +875,7 @@ class Policy(RestrictingNodeTransformer):
         self.bind(node, node.name)
         self._refuse_type_parameters(node)
         if node.decorator_list:
-            self.refuse(node.decorator_list[0], "a decorator on a class is not available", "Call the function with the class")
+            self.refuse(node.decorator_list[0], "a class has a decorator", "Call the function with the class")
             node.decorator_list = []
         if node.keywords:
             self.refuse(node.keywords[0].value, "keywords of a class are not available", "Write `class Name(Base):`")
