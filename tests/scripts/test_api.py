@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import types
 from collections.abc import Callable
@@ -938,6 +939,33 @@ class TestWhatAScriptCanReach:
             for name in dir(type(each)):
                 if not name.startswith("_"):
                     assert getattr(type(each), name).__doc__, (each, name)
+
+    def test_every_call_takes_a_wrong_argument_for_wrong_and_asks_it_nothing(
+        self, session: Session, host: Host, handler: Any
+    ) -> None:
+        right: dict[str, Any] = {"op_code": 5, "function": handler, "ms": 5, "sequence": [1], "elements": [1, 2]}
+        right |= {"a": 1, "b": 2, "mu": 1, "sigma": 1, "count": 1, "name": "x", "peer_id": 1}
+        takes_anything = {"default", "value"}  # of Response.get and of the logger
+        wrong = [Odd(), Odd, OddInt(1), OddText("x"), OddList([1]), OddDict({1: 1}), object(), 1j, 1 << 5000, math.nan]
+        tried = 0
+        for each in self.objects(session, host):
+            for name in dir(each):
+                call = getattr(each, name)
+                if name.startswith("_") or type(call) is not types.MethodType:
+                    continue
+                parameters = inspect.signature(call).parameters.values()
+                needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+                for parameter in parameters:
+                    if parameter.name in takes_anything:
+                        continue
+                    others = {other: right[other] for other in needed if other != parameter.name}
+                    for value in wrong:
+                        with pytest.raises((TypeError, ValueError)) as caught:
+                            call(**others, **{parameter.name: value})
+                        assert len(str(caught.value)) < BOUND
+                        tried += 1
+        assert tried > 300
+        assert host.calls == []
 
     def test_what_the_host_hands_out_has_no_dict(self, session: Session, host: Host) -> None:
         for each in self.objects(session, host):
