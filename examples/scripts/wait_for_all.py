@@ -38,8 +38,9 @@ def on_player_disconnect(player):
 
 
 def start():
-    global start_ms
+    global start_ms, patience
     session.clear_timeout(patience)
+    patience = None
     start_ms = session.now_ms + COUNTDOWN_MS
     session.send(START, {1: start_ms}, reliable=True)
     names = ", ".join(player.player_id for player in session.get_players())
@@ -53,3 +54,11 @@ def give_up():
         start()
     else:
         session.send(NOBODY_CAME, reliable=True)
+
+
+def on_reload(old_state):
+    """This file has changed while the game goes on. The timers of the old script are gone with it."""
+    global start_ms, patience
+    start_ms = old_state.get("start_ms")
+    if old_state.get("patience") is not None:
+        patience = session.set_timeout(give_up, PATIENCE_MS)

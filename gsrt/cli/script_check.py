@@ -59,7 +59,7 @@ class Checked:
     """One file, compiled exactly as the server does: `compiled`, or None and what is wrong with it."""
 
     def __init__(self, file: str, bytes_max: int) -> None:
-        from gsrt.scripts.compiler import Refused, compile_script
+        from gsrt.scripts.compiler import Refused
 
         self.file = file
         self.unreadable: str | None = None
@@ -73,7 +73,7 @@ class Checked:
             self.unreadable = f"cannot be read: {error.strerror}"
             return
         try:
-            self.compiled = compile_script(self._source, os.path.basename(file), source_bytes_max=bytes_max)
+            self.compiled = _compile(self._source, os.path.basename(file), bytes_max)
         except Refused as refused:
             self.problems = refused.problems
 
@@ -95,17 +95,42 @@ class Checked:
         return found
 
     def _show(self, problem: Problem, kind: str) -> str:
-        advice = f" Write: {problem.instead}" if problem.instead else ""
-        what = problem.what if problem.what.endswith((".", "!", "?")) or not advice else problem.what + "."
-        text = f"{printable(self.file)}:{problem.line}:{problem.column}: {kind}{printable(what + advice)}"
-        lines = self._source.decode("utf-8", "replace").splitlines()
-        if not 0 < problem.line <= len(lines):
+        what = f"{kind}{problem.what}. {problem.instead}."
+        text = f"{printable(self.file)}:{problem.line}:{problem.column}: {printable(what)}"
+        lines = self._source.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if problem.line > len(lines):
             return text
         # Tabs and what has no width of one would put the caret beside its place.
         line = "".join(letter if letter.isprintable() else " " for letter in lines[problem.line - 1])
-        at = min(max(problem.column - 1, 0), len(line))
+        at = min(problem.column - 1, len(line))
         first = max(0, at - SHOWN_COLUMNS // 2)
         return f"{text}\n    {line[first : first + SHOWN_COLUMNS].rstrip()}\n    {' ' * (at - first)}^"
+
+
+def _compile(source: bytes, filename: str, bytes_max: int) -> Compiled:
+    """What the server does, with as much stack as its thread for this has. Raises Refused."""
+    import threading
+
+    from gsrt.scripts.compiler import Refused, compile_script
+    from gsrt.worker import STACK_BYTES
+
+    results: list[Compiled | Refused] = []
+
+    def work() -> None:
+        try:
+            results.append(compile_script(source, filename, source_bytes_max=bytes_max))
+        except Refused as refused:
+            results.append(refused)
+
+    usual = threading.stack_size(STACK_BYTES)
+    thread = threading.Thread(target=work)
+    thread.start()
+    threading.stack_size(usual)
+    thread.join()
+    (result,) = results
+    if isinstance(result, Refused):
+        raise result
+    return result
 
 
 def _plain(problem: Problem) -> dict[str, Any]:
