@@ -170,7 +170,7 @@ class Image:
             **sockets,
         }
         ours = ",".join(f"{name}={value}" for name, value in named.items())
-        environment = [name + b"=" + value for name, value in os.environb.items() if name != VARIABLE.encode()]
+        environment = [name + b"=" + value for name, value in os.environb.items()]
         environment.append(f"{VARIABLE}={ours}".encode())
         program = os.fsencode(sys.executable)
         return program, [program, *map(os.fsencode, sys.orig_argv[1:])], environment
