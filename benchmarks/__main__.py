@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, footprint, relay, relay_ws
+from benchmarks import codec, footprint, relay, relay_ws, script
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -24,6 +24,10 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "relay_tick": relay.measure_tick,
     "relay_growth": relay.measure_growth,
     "relay_ws": relay_ws.measure,
+    "script_handler": script.measure_handler,
+    "script_upcall": script.measure_upcall,
+    "script_relay": script.measure_relay,
+    "script_memory": script.measure_memory,
     "footprint_idle": footprint.measure_idle,
     "footprint_listen": footprint.measure_listen,
     "footprint_udp64": footprint.measure_udp64,

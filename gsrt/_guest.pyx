@@ -33,6 +33,8 @@ cdef enum:
     NESTING_MAX = 31            # levels of data; the codec allows 32
     VECTOR_MAX = 1024           # floats in one array
     TEXT_BYTES_MAX = 16384      # of one string; no packet carries more
+    PAYLOAD_BYTES_MAX = 16384   # of one payload; likewise
+    FUNCTIONS_MAX = 256         # that one script can have called for packets
     SEND_GAS = 16               # what sending costs a script, besides its own code
     TRIAL_BYTES = 504           # larger packets are not kept for trying a changed script on
 
@@ -56,7 +58,7 @@ cdef str named(object value):
         return text
     if kind is str:
         return repr(value if len(value) <= 40 else value[:40] + "...")
-    return f"a {kind.__name__}"
+    return f"a {kind.__name__[:40]}"
 
 
 cdef int index_of(object index) except -1:
@@ -420,6 +422,8 @@ cdef class Packet:
         """Other bytes, or None, in place of those that came; gives the packet."""
         if payload is not None and type(payload) is not bytes:
             raise TypeError(f"payload: bytes or None, not {named(payload)}")
+        if payload is not None and len(<bytes>payload) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"payload: at most {PAYLOAD_BYTES_MAX} bytes, not {len(<bytes>payload)}")
         self.load = payload
         self.load_set = True
         self.changed = True
@@ -509,6 +513,7 @@ cdef class Handlers(Interceptor):
     cdef object owner, deliver, player_type
     cdef double began
     cdef dict by_op_code                # opCode -> list of functions, in the order in which they came
+    cdef int function_count
     cdef object last                    # the function for every packet, after these; None
     cdef list outbox                    # (frame, peers, reliable) of the callback that runs
     cdef int sends_max, sends_left
@@ -536,7 +541,11 @@ cdef class Handlers(Interceptor):
         PyMem_Free(self.kept)
 
     def on_packet(self, int32_t op_code, function):
-        """`function(packet)` is called for packets of that opCode, after those that came before it."""
+        """`function(packet)` is called for packets of that opCode, after those that came before it. Raises
+        QuotaError."""
+        if self.function_count >= FUNCTIONS_MAX:
+            raise QuotaError(f"a script may have {FUNCTIONS_MAX} functions called for packets")
+        self.function_count += 1
         self.by_op_code.setdefault(op_code, []).append(function)
         self.want(op_code)
 
@@ -664,15 +673,15 @@ cdef class Handlers(Interceptor):
             self.recorder(<int64_t>((now - self.began) * 1000), sender, made.body, reliable)
         started = self.begin(now)
         functions = self.by_op_code.get(header.op_code)
+        if functions is None:
+            function = self.last
+        elif self.last is None and len(<list>functions) == 1:
+            function = (<list>functions)[0]
+        else:
+            function = self.call_each       # all of them within one budget
         try:
-            if functions is not None:
-                for function in functions:
-                    if self.meter.call1(self.account, function, made) is False:
-                        verdict = CANCELLED
-                        break
-            if verdict == PASSES and self.last is not None:
-                if self.meter.call1(self.account, self.last, made) is False:
-                    verdict = CANCELLED
+            if self.meter.call1(self.account, function, made) is False:
+                verdict = CANCELLED
             if verdict == PASSES and (made.changed or made.values is not None and made.values.changed):
                 self.replacement = made.rewritten()
                 verdict = REPLACED
@@ -683,6 +692,13 @@ cdef class Handlers(Interceptor):
             made.own()          # the script has kept it; the relay's bytes are about to go
         self.end(started)
         return verdict
+
+    def call_each(self, Packet packet):
+        """Calls the functions for a packet in their order, up to the first that gives False: False then."""
+        for function in self.by_op_code.get(packet.code, ()):
+            if function(packet) is False:
+                return False
+        return self.last is None or self.last(packet) is not False
 
     def feed(self, double now, int sender, bytes body, bint reliable):
         """One packet (no length prefix), as if it had just come from that peer: None where no handler wants it, False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Job = tuple[Callable[[], Any], Done]
 
 JOBS_MAX = 64  # waiting or not delivered yet
+SWITCH_SECONDS = 0.001  # the longest that the loop, waking up, waits for the thread to let go of the interpreter
 STACK_BYTES = 64 * 1024 * 1024  # addresses, not memory: deeply nested source takes deep recursion to judge
 
 
@@ -97,9 +98,11 @@ class Worker:
         self._done = []
 
     def _start(self) -> SimpleQueue[Job | None]:
+        import sys
         import threading  # as late as this, for most servers never have such work
         from queue import SimpleQueue
 
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._lock = threading.Lock()
         jobs: SimpleQueue[Job | None] = SimpleQueue()
         thread = threading.Thread(target=self._run, args=(jobs, self._lock), name="worker", daemon=True)

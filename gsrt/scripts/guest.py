@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
+FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
 BACKEND_ABSENT = {"backend": "NOT_AVAILABLE: this server keeps no accounts, matches or leaderboards yet"}
 TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
 
@@ -143,7 +144,7 @@ class Guest:
 
     def _defines(self, name: str) -> bool:
         found = self.globals.get(name)
-        return type(found) is type(_a_function) and self.is_own(found)
+        return type(found) is type(_each) and self.is_own(found)
 
     def close(self) -> None:
         """Nothing of the script runs any more; what it held is given back."""
@@ -173,8 +174,8 @@ class Guest:
         player = self.handlers.players[peer_id]
         self._here[peer_id] = player
         self.handlers.present = len(self._here)
-        for function in list(self._connect):
-            self._call(now, "on_player_connect", function, player)
+        if self._connect:
+            self._call(now, "on_player_connect", _each, self._connect, player)
 
     def disconnected(self, peer_id: int, now: float) -> None:
         """A player has left, and the others have been told."""
@@ -182,8 +183,8 @@ class Guest:
         self.handlers.present = len(self._here)
         if player is None:
             return
-        for function in list(self._disconnect):
-            self._call(now, "on_player_disconnect", function, player)
+        if self._disconnect:
+            self._call(now, "on_player_disconnect", _each, self._disconnect, player)
 
     def _call(self, now: float, what: str, function: Callable[..., object], *arguments: object) -> None:
         if self.is_off:
@@ -268,10 +269,10 @@ class Guest:
         self.handlers.on_packet(op_code, function)
 
     def on_player_connect(self, function: Callable[..., object]) -> None:
-        self._connect.append(function)
+        _add(self._connect, function)
 
     def on_player_disconnect(self, function: Callable[..., object]) -> None:
-        self._disconnect.append(function)
+        _add(self._disconnect, function)
 
     def set_timer(self, function: Callable[..., object], milliseconds: float, repeat: bool) -> int:
         if len(self._timers) >= self.profile.script_timers_max:
@@ -333,5 +334,13 @@ class Guest:
             self._call(now, name, callback, Response({"error": dict(BACKEND_ABSENT)}))
 
 
-def _a_function() -> None:
-    """Its type is that of a script's functions."""
+def _each(functions: list[Callable[..., object]], player: Player) -> None:
+    """Calls all of them, within one budget."""
+    for function in list(functions):
+        function(player)
+
+
+def _add(functions: list[Callable[..., object]], function: Callable[..., object]) -> None:
+    if len(functions) >= FUNCTIONS_MAX:
+        raise QuotaError(f"a script may have {FUNCTIONS_MAX} functions called when players come or go")
+    functions.append(function)

@@ -1,0 +1,3 @@
+@session.on_packet(100)
+def ignore(packet):
+    pass
