@@ -250,12 +250,12 @@ def _copies(tree: ast.AST) -> int:
         statements = int(isinstance(node, ast.stmt))
         jumps = int(isinstance(node, (ast.Return, ast.Break, ast.Continue)))
         final = 0
-        last: list[ast.AST] = list(node.finalbody) if isinstance(node, (ast.Try, ast.TryStar)) else []
+        last = set(map(id, node.finalbody)) if isinstance(node, (ast.Try, ast.TryStar)) else set()
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 continue
             inner, ways = size(child)
-            if child in last:
+            if id(child) in last:
                 final += inner
             else:
                 statements += inner

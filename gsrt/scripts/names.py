@@ -48,14 +48,18 @@ FORBIDDEN_PREFIXES = ("gi_", "cr_", "ag_", "co_", "tb_", "func_", "im_")
 GUARDED_METHODS = frozenset(
     (
         *("index", "count", "remove", "sort", "split", "rsplit", "splitlines", "rfind", "rindex", "rpartition"),
-        *("strip", "lstrip", "rstrip", "encode", "decode", "items", "keys", "values", "update", "union"),
-        *("symmetric_difference", "symmetric_difference_update"),
+        *("strip", "lstrip", "rstrip", "startswith", "endswith", "encode", "decode", "items", "keys", "values"),
+        *("update", "union", "intersection", "difference", "symmetric_difference", "intersection_update"),
+        *("difference_update", "symmetric_difference_update", "isdisjoint", "issubset", "issuperset"),
     )
 )
 """`x.NAME(...)` becomes `_m_NAME(x, ...)`: these take more than linear time, make more than memory, or insert keys."""
 
-GUARDED_WITH_ARGUMENTS = frozenset(("strip", "lstrip", "rstrip"))
+PLAIN_WITHOUT_ARGUMENTS = frozenset(("strip", "lstrip", "rstrip"))
 """Those of GUARDED_METHODS that are plain when called without arguments."""
+
+PLAIN_WITH_CONSTANTS = frozenset(("startswith", "endswith"))
+"""Those of GUARDED_METHODS that are plain when called with constant scalars."""
 
 ARGUMENT_GUARDED = frozenset(("add", "setdefault"))
 """`x.NAME(key, ...)` becomes `x.NAME(_k_ @ key, ...)`."""
@@ -66,13 +70,13 @@ HARMLESS = frozenset(
         *("as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator", "hex", "imag", "is_integer"),
         *("numerator", "real"),
         # text and bytes
-        *("capitalize", "casefold", "center", "endswith", "expandtabs", "find", "isalnum", "isalpha", "isascii"),
+        *("capitalize", "casefold", "center", "expandtabs", "find", "isalnum", "isalpha", "isascii"),
         *("isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle"),
         *("isupper", "join", "ljust", "lower", "partition", "removeprefix", "removesuffix", "replace", "rjust"),
-        *("startswith", "swapcase", "title", "upper", "zfill"),
+        *("swapcase", "title", "upper", "zfill"),
         # lists, dicts, sets
-        *("append", "clear", "copy", "extend", "insert", "pop", "reverse", "get", "difference", "difference_update"),
-        *("discard", "intersection", "intersection_update", "isdisjoint", "issubset", "issuperset"),
+        *("append", "clear", "copy", "extend", "insert", "pop", "reverse", "get"),
+        *("discard"),
         # ranges and slices
         *("start", "stop", "step", "indices"),
         # exceptions: what the raiser gave, or the name that was missing
@@ -95,7 +99,7 @@ EXCEPTIONS = frozenset(
     (
         *("Exception", "ValueError", "TypeError", "KeyError", "IndexError", "LookupError", "ArithmeticError"),
         *("ZeroDivisionError", "OverflowError", "AttributeError", "NameError", "RuntimeError", "RecursionError"),
-        *("NotImplementedError", "AssertionError", "StopIteration", "MemoryError"),
+        *("NotImplementedError", "AssertionError", "StopIteration", "MemoryError", "QuotaError"),
     )
 )
 """Exception types that a script can name."""

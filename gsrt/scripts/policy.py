@@ -22,8 +22,9 @@ from gsrt.scripts.names import (
     FORBIDDEN_NAMES,
     FORBIDDEN_PREFIXES,
     GUARDED_METHODS,
-    GUARDED_WITH_ARGUMENTS,
     IMPORTS,
+    PLAIN_WITH_CONSTANTS,
+    PLAIN_WITHOUT_ARGUMENTS,
     UNKNOWN_NAMES,
 )
 
@@ -102,7 +103,10 @@ def _literal(node: ast.expr) -> bool:
 
 
 def _constant_tuple(node: ast.expr) -> bool:
-    return _scalar(node) or (isinstance(node, ast.Tuple) and all(map(_constant_tuple, node.elts)))
+    """A scalar, or a visited tuple of such: a tuple within one is constant, or it would have a guard around it."""
+    return _scalar(node) or (
+        isinstance(node, ast.Tuple) and all(isinstance(part, ast.Tuple) or _scalar(part) for part in node.elts)
+    )
 
 
 def _no_operand_of_concern(node: ast.expr) -> bool:
@@ -421,11 +425,13 @@ class Policy(RestrictingNodeTransformer):
 
     def key(self, node: ast.expr) -> ast.expr:
         """A key under which something is put."""
-        for part in ast.walk(node) if _constant_tuple(node) else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, int) and abs(part.value) >= KEY_MAX:
-                self.refuse(part, "a key is an integer of 2**60 or more", "Write str(number), or a smaller number")
         done = self.expression(node)
-        return done if _constant_tuple(node) else _guard("_k_", done)
+        if not _constant_tuple(done):
+            return _guard("_k_", done)
+        for part in ast.walk(done):
+            if isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value >= KEY_MAX:
+                self.refuse(part, "a key is an integer of 2**60 or more", "Write str(number), or a smaller number")
+        return done
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         node.value = self.expression(node.value)
@@ -450,9 +456,8 @@ class Policy(RestrictingNodeTransformer):
         for part in node.elts:
             if isinstance(part, ast.Slice):
                 self.refuse(part, "a slice stands beside another index", "Write one after the other: rows[a:b][c]")
-        needless = not isinstance(node.ctx, ast.Load) or _constant_tuple(node)
         node.elts = self.expressions(node.elts)
-        return node if needless else _guard("_T_", node)
+        return _guard("_T_", node) if isinstance(node.ctx, ast.Load) and not _constant_tuple(node) else node
 
     def visit_Set(self, node: ast.Set) -> ast.AST:
         for place, part in enumerate(node.elts):
@@ -581,7 +586,7 @@ class Policy(RestrictingNodeTransformer):
         for operator, guard, operand, original in zip(node.ops, guards, done[1:], operands[1:], strict=True):
             right, again = operand, operand
             if original is not operands[-1] and not isinstance(original, (ast.Name, ast.Constant)):
-                if self._no_walrus:
+                if self._no_walrus or self._scope == "class":
                     self.refuse(original, "this chain of comparisons is too long", "Assign the middle value to a name")
                 name = self.hide()
                 right = _at(ast.NamedExpr(self._store(name, operand), operand), operand)
@@ -618,6 +623,8 @@ class Policy(RestrictingNodeTransformer):
         method = node.func
         name = method.attr if isinstance(method, ast.Attribute) else ""
         arguments = list(node.args)
+        plain = not arguments and not node.keywords and name in PLAIN_WITHOUT_ARGUMENTS
+        plain |= all(map(_scalar, arguments)) and not node.keywords and name in PLAIN_WITH_CONSTANTS
         if name in ARGUMENT_GUARDED and arguments:
             if isinstance(arguments[0], ast.Starred):
                 self.refuse(arguments[0], f"`*` is not available in `.{name}(...)`", "Write the arguments one by one")
@@ -632,7 +639,7 @@ class Policy(RestrictingNodeTransformer):
             keyword.value = self.expression(keyword.value)
         if not isinstance(method, ast.Attribute):
             node.func = self.expression(method)
-        elif name in GUARDED_METHODS and (name not in GUARDED_WITH_ARGUMENTS or arguments or node.keywords):
+        elif name in GUARDED_METHODS and not plain:
             node.func = _at(ast.Name("_m_" + name, ast.Load()), method)
             arguments.insert(0, self.receiver(method))
         else:
@@ -757,9 +764,9 @@ class Policy(RestrictingNodeTransformer):
         ]
 
     def _unite_in_place(self, node: ast.AugAssign) -> list[ast.AST]:
-        """`x |= y` as `h = x; i = y; h | i; h |= i; x = h`.
+        """`x |= y` as `h = x; i = y; h | (_o_ @ i); h |= i; x = h`.
 
-        For `dict |= pairs` would insert keys that nothing checks; `dict | pairs` is a TypeError.
+        For `dict |= pairs` would insert keys that nothing checks, be they in a set; `dict | pairs` is a TypeError.
         """
         before, names, read, write = self._stable_target(node)
         left, right = self.hide(), self.hide()
@@ -767,7 +774,7 @@ class Policy(RestrictingNodeTransformer):
         def name_of(name: str) -> ast.expr:
             return _at(ast.Name(name, ast.Load()), node)
 
-        trial = _at(ast.BinOp(name_of(left), ast.BitOr(), name_of(right)), node)
+        trial = _at(ast.BinOp(name_of(left), ast.BitOr(), _guard("_o_", name_of(right))), node)
         change = ast.AugAssign(self._store(left, node), node.op, name_of(right))
         return [
             *before,
