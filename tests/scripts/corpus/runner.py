@@ -1,0 +1,197 @@
+"""Runs cases of the corpus: `python -m tests.scripts.corpus.runner < keys > results`.
+
+A key per line comes in, a JSON object per line goes out: {"key", "outcome", "faults": [..], "beyond_ms", "grown_kb",
+"seconds"}. Each case has a process of its own, forked from one that has loaded everything, so that nothing a case does
+reaches another. A fault is one word and what about it:
+
+    ESCAPE   the script handed something to the probe that no script must have
+    STALL    a call used more than 100 ms of CPU beyond its deadline, or the process had to be killed
+    CRASH    the process died
+    HOSTEXC  something else than the script's own failure came out of the host's calls
+    GROWTH   the resident size went more than the memory budget (8 MB) and 8 MB over what it was before the script
+    POISON   a benign script was answered differently afterwards, or what scripts share had changed
+    OUTCOME  none of the outcomes that are expected
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from gsrt.scripts.compiler import Compiled, Refused, compile_script
+from gsrt.scripts.sandbox import Sandbox
+
+from tests.scripts.corpus.benign import SOURCE as BENIGN
+from tests.scripts.corpus.case import REJECT, Case
+from tests.scripts.corpus.every import CASES
+from tests.scripts.corpus.stage import Stage, make_sandbox
+
+STALL_MS = 100  # beyond the deadline
+GROWTH_KB = 8 * 1024 + 8 * 1024
+KILLED_AFTER = 20.0  # seconds of wall time: many times what the slowest case takes
+FILE_NAME = "corpus.py"
+
+
+def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
+    """All of one case, in this process."""
+    sandbox = make_sandbox()
+    sandbox.meter.start_timer()
+    before = _answers(sandbox, benign)
+    shared = _shared(sandbox)
+    started = _resident_kb("VmRSS")
+    outcomes: list[str] = []
+    faults: list[str] = []
+    beyond, longest = 0.0, ""
+    for _ in range(case.sessions):
+        try:
+            compiled = compile_script(case.source, FILE_NAME)
+        except Refused as refused:
+            outcomes.append(REJECT)
+            if not refused.problems or any(problem.line < 1 or problem.column < 1 for problem in refused.problems):
+                faults.append("HOSTEXC refused without saying where")
+            continue
+        _forget_peak()
+        started = _resident_kb("VmRSS")
+        stage = Stage(sandbox, compiled)
+        try:
+            stage.play()
+        except BaseException as error:
+            faults.append(f"HOSTEXC {type(error).__name__}: {str(error)[:200]}")
+        outcomes.append(stage.outcome)
+        faults += [f"ESCAPE {found}" for found in stage.probe.found]
+        if stage.beyond > beyond:
+            beyond, longest = stage.beyond, stage.longest
+        grown = _resident_kb("VmHWM") - started
+        if grown > GROWTH_KB:
+            faults.append(f"GROWTH {grown} KB")
+        stage.close()
+        del stage
+    if beyond > STALL_MS:
+        faults.append(f"STALL {beyond:.0f} ms beyond the deadline in {longest}")
+    grown = _resident_kb("VmHWM") - started if outcomes[-1] != REJECT else 0
+    gc.collect()
+    if _answers(sandbox, benign) != before:
+        faults.append("POISON a benign script was answered differently")
+    if _shared(sandbox) != shared:
+        faults.append("POISON what scripts share has changed")
+    if not set(outcomes) <= set(case.expected.split("|")):
+        faults.append(f"OUTCOME {', '.join(dict.fromkeys(outcomes))} instead of {case.expected}")
+    return {"outcome": outcomes[-1], "faults": faults, "beyond_ms": round(beyond, 1), "grown_kb": grown}
+
+
+def _answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:
+    """What a benign script is answered in a session of its own."""
+    stage = Stage(sandbox, benign, "benign")
+    stage.play()
+    events = [*stage.events, ("outcome", stage.outcome, *stage.probe.found)]
+    stage.close()
+    return events
+
+
+def _shared(sandbox: Sandbox) -> list[object]:
+    """What all scripts use, as far as a script could reach for it: names and identities."""
+    from gsrt import _guard, _guest, _meter
+    from gsrt.scripts import api, guest
+
+    spaces: list[object] = [{name: id(value) for name, value in sandbox.builtins.items()}]
+    for value in sandbox.builtins.values():
+        if isinstance(value, type):
+            spaces.append(sorted(vars(value)))
+    for name in ("math",):
+        namespace = sandbox.builtins[name]
+        spaces.append({each: id(getattr(namespace, each)) for each in dir(namespace) if not each.startswith("_")})
+    for module in (_guard, _guest, _meter, api, guest):
+        spaces.append({name: id(value) for name, value in vars(module).items()})
+        spaces += [sorted(vars(value)) for value in vars(module).values() if isinstance(value, type)]
+    spaces += [sys.getrecursionlimit(), gc.isenabled(), gc.get_threshold(), os.getcwd(), sorted(os.environ)]
+    return spaces
+
+
+def _resident_kb(what: str) -> int:
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(what.encode()):
+                return int(line.split()[1])
+    raise OSError(f"the system does not tell {what}")
+
+
+def _forget_peak() -> None:
+    """The peak of the resident size is what it is now."""
+    gc.collect()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _in_child(case: Case, benign: Compiled, writer: int) -> None:
+    """Runs the case and never returns."""
+    status = 1
+    try:
+        signal.alarm(int(KILLED_AFTER) + 5)
+        try:
+            found = run_case(case, benign)
+        except BaseException as error:
+            found = {"outcome": "none", "faults": [f"HOSTEXC {type(error).__name__}: {str(error)[:300]}"]}
+        with os.fdopen(writer, "w") as pipe:
+            json.dump(found, pipe)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def run_forked(case: Case, benign: Compiled) -> dict[str, Any]:
+    """The same in a process of its own."""
+    began = time.monotonic()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _in_child(case, benign, writer)
+    os.close(writer)
+    answer = b""
+    killed = False
+    while True:
+        left = began + KILLED_AFTER - time.monotonic()
+        ready, _, _ = select.select([reader], [], [], max(0.0, left))
+        if not ready:
+            killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            break
+        part = os.read(reader, 65536)
+        if not part:
+            break
+        answer += part
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    found: dict[str, Any] = {"outcome": "none", "faults": []}
+    if killed:
+        found["faults"] = [f"STALL killed after {KILLED_AFTER:.0f} s"]
+    elif os.WIFSIGNALED(status):
+        found["faults"] = [f"CRASH by signal {os.WTERMSIG(status)}"]
+    elif status:
+        found["faults"] = [f"CRASH with exit status {os.WEXITSTATUS(status)}"]
+    else:
+        found = json.loads(answer)
+    return {"key": case.key, **found, "seconds": round(time.monotonic() - began, 3)}
+
+
+def main() -> int:
+    benign = compile_script(BENIGN, "benign.py")
+    warm = make_sandbox()
+    Stage(warm, benign).play()
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        print(json.dumps(run_forked(CASES[line.strip()], benign)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
