@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LIMITED_SECONDS = 5.0  # a flood of one kind of trouble is one line in this time
 KINDS_MAX = 256  # kinds remembered; they are names in the code, so this only stops a mistake from growing without end
 VALUE_CHARACTERS_MAX = 200  # what one value may fill of a line: some of them come from strangers
-TEXT_CHARACTERS_MAX = 2000  # the same for what a script has written; a pipe that is ready takes 4 KB
+TEXT_CHARACTERS_MAX = 600  # the same for what a script has written; quoted, it still fits the 4 KB of a pipe that is ready
 
 # A value made of these stands as it is; any other is quoted, so that one event is one line that a program can cut up.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:,;/@+%#*()[]<>!?|~^&$")
