@@ -242,15 +242,20 @@ cdef bint make_room() noexcept nogil:
     return True
 
 
+cdef void let_go(Ledger* ledger) noexcept nogil:
+    """One block less on it; it goes with the last one when its account is gone."""
+    ledger.blocks -= 1
+    if ledger.orphan and not ledger.blocks:
+        free(ledger)
+
+
 cdef void pay_back(Py_ssize_t slot) noexcept nogil:
     """The block in this slot is gone, or is about to be entered anew."""
     cdef Ledger* ledger = table.blocks[slot].ledger
     cdef size_t hole = <size_t>slot
     cdef size_t other = hole
     ledger.large_bytes -= <long long>table.blocks[slot].size
-    ledger.blocks -= 1
-    if ledger.orphan and not ledger.blocks:
-        free(ledger)
+    let_go(ledger)
     table.count -= 1
     while True:                     # move up what would not be found over a hole
         other = (other + 1) & table.mask
@@ -371,10 +376,14 @@ cdef void* hook_realloc(void* context, void* block, size_t size) noexcept nogil:
     moved = before.realloc(before.ctx, block, size)
     if moved == NULL:
         return NULL
+    if payer == NULL:
+        return moved
+    payer.blocks += 1                   # keeps it while there is no block on it
     if slot >= 0:
         pay_back(slot)
-    if payer != NULL and size > LARGE_BYTES:
+    if size > LARGE_BYTES:
         pay(payer, moved, size)
+    let_go(payer)
     return moved
 
 
