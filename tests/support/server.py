@@ -208,9 +208,10 @@ class ServerProcess:
             raise ControlRefused(decoded["error"])
         return decoded
 
-    def create(self, count: int) -> Table:
-        """A session of `count` players p1, p2, ..."""
-        answer = self.control({"do": "session.create", "players": [f"p{index + 1}" for index in range(count)]})
+    def create(self, count: int, **fields: str) -> Table:
+        """A session of `count` players p1, p2, ...; `fields` are further ones of the request."""
+        players = [f"p{index + 1}" for index in range(count)]
+        answer = self.control({"do": "session.create", "players": players, **fields})
         seats = tuple(Seat(one["playerId"], one["peerId"], one["accessToken"]) for one in answer["players"])
         return Table(answer["sessionId"], answer["host"], answer["port"], seats)
 
