@@ -23,6 +23,8 @@ from tests.support.server import ControlRefused, Seat, ServerProcess
 
 DEADLINE = 20.0  # seconds a test waits at most for what it waits for
 
+LIMITS = {"grace_seconds": 10, "script_watchdog_seconds": 0.1}
+
 STARTED = "info listening "
 HUNG = "error restarted after a script hung "
 UNKNOWN = "error restarted: the server did not answer "
@@ -32,7 +34,7 @@ class HangingServer(ServerProcess):
     """A server that hangs at SIGUSR2."""
 
     def __init__(self, *, certificate: tuple[str, str] | None = None, arguments: tuple[str, ...] = ()) -> None:
-        super().__init__(certificate=certificate, arguments=arguments, overrides={"grace_seconds": 10})
+        super().__init__(certificate=certificate, arguments=arguments, overrides=LIMITS)
         self.command[self.command.index("gsrt")] = "tests.support.restarting"
         self.allowed_errors = ("error script.watchdog ", HUNG, UNKNOWN)
         self.tag = self.directory / "tag"
@@ -244,6 +246,13 @@ def test_the_port_is_never_closed(server: HangingServer) -> None:
     assert server.lines("error the port was not inherited") == 0
 
 
+def test_a_port_that_was_picked_stays(certificate: tuple[str, str]) -> None:
+    with HangingServer(certificate=certificate, arguments=("--port", "0")) as server:
+        port = server.control({"do": "status"})["port"]
+        server.restart()
+        assert server.control({"do": "status"})["port"] == port
+
+
 def test_descriptors_do_not_accumulate(server: HangingServer, driver: Driver) -> None:
     match = Match(server, driver, 2)
     match.logged_in(1)
@@ -270,6 +279,47 @@ def test_the_script_that_hung_is_named(server: HangingServer, driver: Driver) ->
     assert server.lines(UNKNOWN) == 1
     server.restart(script_tag(match.table.session_id, "d2" * 32, "/games/other.py"))
     assert server.lines(HUNG) == 2
+
+
+SCRIPT = """\
+def on_packet(packet):
+    if packet.get_op_code() == 666:
+        hang()
+    session.send(200, {1: packet.get_op_code()}, reliable=True)
+"""
+
+
+def test_a_script_that_hangs_is_left_out_until_it_is_mended(server: HangingServer, join: Join) -> None:
+    script = server.directory / "ships.py"
+    script.write_text(SCRIPT)
+    table, plain = server.create(2, script=str(script)), server.create(2)
+    players = [join(seat, server) for seat in table.seats]
+    others = [join(seat, server) for seat in plain.seats]
+    for player in (*players, *others):
+        player.expect_ready()
+    assert players[0].session.send(100, peers=[0])
+    for player in players:
+        packet = player.packets.get(timeout=DEADLINE)
+        assert (packet.op_code, packet.sender) == (200, 0)
+    starts = server.lines(STARTED)
+    assert players[0].session.send(666)
+    until(lambda: server.lines(STARTED) > starts, server.log)
+    for player in (*players, *others):
+        player.expect_loss_and_return()
+    (line,) = [line for line in server.log().splitlines() if line.startswith(HUNG)]
+    assert f"session={table.session_id} script={script} todo=" in line
+    server.allowed_errors += ("error session goes on without its script ",)
+    until(lambda: server.lines("error session goes on without its script ") == 1)
+    exchange(players, 101)  # and nothing else comes
+    exchange(others, 102)
+    with pytest.raises(ControlRefused, match="has hung"):
+        server.create(2, script=str(script))
+    script.write_text(SCRIPT.replace("666", "0"))
+    mended = [join(seat, server) for seat in server.create(2, script=str(script)).seats]
+    for player in mended:
+        player.expect_ready()
+    assert mended[0].session.send(666, peers=[0])
+    assert mended[1].packets.get(timeout=DEADLINE).op_code == 200
 
 
 def test_too_many_restarts_turn_scripts_off(server: HangingServer) -> None:

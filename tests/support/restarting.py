@@ -2,7 +2,7 @@
 its watchdog restarts it.
 
 The file `tag` beside the control socket names the script. Where there is a file `terminate`, SIGTERM comes just before
-the hang."""
+the hang. Real scripts find a function that the sandbox never gives them: `hang()`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+import gsrt.scripts.sandbox
 import gsrt.server
 from gsrt._meter import Account, Meter
 from gsrt.cli import main
@@ -26,16 +28,30 @@ class HangingServer(gsrt.server.Server):
         signal.signal(signal.SIGUSR2, lambda *_: self.timers.set(self.clock(), lambda now: self.hang()))
 
     def hang(self) -> None:
-        """Counts to a trillion in one call that never comes back to Python."""
+        """As a script would."""
         beside = Path(self.control.path)
         if beside.with_name("terminate").exists():
             os.kill(os.getpid(), signal.SIGTERM)
         meter = Meter()
         meter.start_timer()
         meter.arm_watchdog(WATCHDOG_SECONDS, *self.restart_command(), self.image.note)
-        meter.call(Account(beside.with_name("tag").read_bytes()), sum, range(10**12))
+        meter.call(Account(beside.with_name("tag").read_bytes()), hang)
+
+
+class LeakySandbox(gsrt.scripts.sandbox.Sandbox):
+    """A sandbox with a hole in it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.builtins["hang"] = hang
+
+
+def hang() -> None:
+    """Counts to a trillion in one call that nothing can interrupt."""
+    sum(range(10**12))
 
 
 if __name__ == "__main__":
     gsrt.server.Server = HangingServer  # type: ignore[misc]
+    gsrt.scripts.sandbox.Sandbox = LeakySandbox  # type: ignore[misc]
     sys.exit(main())
