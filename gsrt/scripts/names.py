@@ -76,7 +76,7 @@ HARMLESS = frozenset(
         *("swapcase", "title", "upper", "zfill"),
         # lists, dicts, sets
         *("append", "clear", "copy", "extend", "insert", "pop", "reverse", "get"),
-        *("discard"),
+        "discard",
         # ranges and slices
         *("start", "stop", "step", "indices"),
         # exceptions: what the raiser gave, or the name that was missing
