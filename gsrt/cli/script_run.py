@@ -225,7 +225,7 @@ class Replay:
         self._step(level, text)
 
     def switched_off(self, reason: str) -> None:
-        self._step("off", f"the script is switched off: {reason}")
+        self._step("off", f"after {self._guest.strikes} strikes: {reason}")
 
 
 def _no_journal() -> Journal:
