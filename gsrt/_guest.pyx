@@ -82,7 +82,10 @@ cdef double finite(object value) except? -1:
     cdef double number
     if type(value) is not float and type(value) is not int and type(value) is not Float32:
         raise TypeError(f"expected a number, not {named(value)}")
-    number = value
+    try:
+        number = value
+    except OverflowError:
+        raise ValueError(f"expected a finite number, not {named(value)}") from None
     if not isfinite(number):
         raise ValueError(f"expected a finite number, not {named(value)}")
     return number
@@ -174,60 +177,73 @@ cdef class Data:
 
     def get_number(self, index):
         """The whole number at `index` (1 to 127), or None."""
-        return None if self.inner is None else self.inner.get_long(index_of(index))
+        cdef int slot = index_of(index)
+        return None if self.inner is None else self.inner.get_long(slot)
 
     def get_float(self, index):
         """The 32-bit float at `index`, or None."""
-        value = None if self.inner is None else self.inner.get_float(index_of(index))
+        cdef int slot = index_of(index)
+        value = None if self.inner is None else self.inner.get_float(slot)
         return None if value is None else float(value)
 
     def get_double(self, index):
         """The 64-bit float at `index`, or None."""
-        return None if self.inner is None else self.inner.get_double(index_of(index))
+        cdef int slot = index_of(index)
+        return None if self.inner is None else self.inner.get_double(slot)
 
     def get_string(self, index):
         """The string at `index`, or None."""
-        return None if self.inner is None else self.inner.get_string(index_of(index))
+        cdef int slot = index_of(index)
+        return None if self.inner is None else self.inner.get_string(slot)
 
     def get_float_array(self, index):
         """The floats of the array at `index`, as a list, or None."""
-        value = None if self.inner is None else self.inner.get_vector(index_of(index))
+        cdef int slot = index_of(index)
+        value = None if self.inner is None else self.inner.get_vector(slot)
         return None if value is None else [float(each) for each in value]
 
     def get_data(self, index):
         """The data at `index`, or None. It can be read, not changed."""
-        value = None if self.inner is None else self.inner.get_data(index_of(index))
+        cdef int slot = index_of(index)
+        value = None if self.inner is None else self.inner.get_data(slot)
         return None if value is None else inside(value)
 
     def has_number(self, index):
         """Whether there is a whole number at `index`."""
-        return self.inner is not None and self.inner.has_long(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_long(slot)
 
     def has_float(self, index):
         """Whether there is a 32-bit float at `index`."""
-        return self.inner is not None and self.inner.has_float(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_float(slot)
 
     def has_double(self, index):
         """Whether there is a 64-bit float at `index`."""
-        return self.inner is not None and self.inner.has_double(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_double(slot)
 
     def has_string(self, index):
         """Whether there is a string at `index`."""
-        return self.inner is not None and self.inner.has_string(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_string(slot)
 
     def has_float_array(self, index):
         """Whether there is a float array at `index`."""
-        return self.inner is not None and self.inner.has_vector(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_vector(slot)
 
     def has_data(self, index):
         """Whether there is data at `index`."""
-        return self.inner is not None and self.inner.has_data(index_of(index))
+        cdef int slot = index_of(index)
+        return self.inner is not None and self.inner.has_data(slot)
 
     def get(self, index, default=None):
         """Whatever is at `index`, or `default`."""
-        if self.inner is None or index_of(index) not in self.inner:
+        cdef int slot = index_of(index)
+        if self.inner is None or slot not in self.inner:
             return default
-        return plain(self.inner[index])
+        return plain(self.inner[slot])
 
     def keys(self):
         """The indices that hold something, ascending, as a list."""
@@ -267,20 +283,20 @@ cdef class Data:
         return self
 
     def __getitem__(self, index):
-        if self.inner is None or index_of(index) not in self.inner:
-            index_of(index)
-            raise KeyError(index)
-        return plain(self.inner[index])
+        cdef int slot = index_of(index)
+        if self.inner is None or slot not in self.inner:
+            raise KeyError(slot)
+        return plain(self.inner[slot])
 
     def __setitem__(self, index, value):
         cdef int values_left = VALUES_MAX
         put(self.writable(), index_of(index), value, &values_left, 1)
 
     def __delitem__(self, index):
-        if self.inner is None or index_of(index) not in self.inner:
-            index_of(index)
-            raise KeyError(index)
-        del self.writable()[index]
+        cdef int slot = index_of(index)
+        if self.inner is None or slot not in self.inner:
+            raise KeyError(slot)
+        del self.writable()[slot]
 
     def __contains__(self, index):
         return self.inner is not None and type(index) is int and 1 <= index <= 127 and index in self.inner
@@ -413,6 +429,8 @@ cdef class Packet:
         """Other data (Data, a dict from indices to values, or None) in place of what came; gives the packet."""
         cdef Data made = Data.__new__(Data)
         made.inner = data_of(data)
+        if type(data) is Data:
+            made.inner = CoreData(made.inner)       # what the script does to its own afterwards is another matter
         self.has_data = made.inner is not None
         self.values = made
         self.changed = True
@@ -442,7 +460,7 @@ cdef class Packet:
         """The packet as the handlers have left it."""
         data = self.look()
         return CorePacket(
-            self.code, data=data.inner if self.has_data or len(data) else None, payload=self.get_payload(),
+            self.code, data=data.inner if self.has_data or len(data) else None, payload=self.get_payload() or None,
             targets=self.get_target_players(), sender=self.sender,
         ).encode()
 
@@ -518,6 +536,7 @@ cdef class Handlers(Interceptor):
     cdef list outbox                    # (frame, peers, reliable) of the callback that runs
     cdef int sends_max, sends_left
     cdef int64_t send_bytes_max, send_bytes_left
+    cdef int packet_bytes_max
     cdef Kept* kept
     cdef int kept_max
     cdef uint64_t kept_count
@@ -535,6 +554,7 @@ cdef class Handlers(Interceptor):
         self.outbox = []
         self.sends_max = profile.script_sends_max
         self.send_bytes_max = profile.script_send_bytes_max
+        self.packet_bytes_max = profile.packet_bytes_max
         self.kept_max = profile.script_trial_packets
 
     def __dealloc__(self):
@@ -546,7 +566,8 @@ cdef class Handlers(Interceptor):
         if self.function_count >= FUNCTIONS_MAX:
             raise QuotaError(f"a script may have {FUNCTIONS_MAX} functions called for packets")
         self.function_count += 1
-        self.by_op_code.setdefault(op_code, []).append(function)
+        # Another list each time: one that packets are going through stays as it is.
+        self.by_op_code[op_code] = [*self.by_op_code.get(op_code, ()), function]
         self.want(op_code)
 
     def on_every_packet(self, function):
@@ -576,9 +597,11 @@ cdef class Handlers(Interceptor):
             raise QuotaError(f"one callback may send {self.sends_max} packets")
         self.meter.charge(SEND_GAS)
         try:
-            frame = CorePacket(op_code, data=data_of(data), payload=payload, sender=sender).frame()
+            frame = CorePacket(op_code, data=data_of(data), payload=payload or None, sender=sender).frame()
         except ProtocolError as error:
             raise ValueError(str(error)) from None
+        if PyBytes_GET_SIZE(frame) > self.packet_bytes_max:
+            raise ValueError(f"a packet has at most {self.packet_bytes_max} bytes, not {PyBytes_GET_SIZE(frame)}")
         cost = PyBytes_GET_SIZE(frame) * max(self.present if peers is None else len(peers), 1)
         if cost > self.send_bytes_left:
             raise QuotaError(f"one callback may send {self.send_bytes_max} bytes, counted for each receiver")

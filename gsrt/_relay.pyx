@@ -893,6 +893,7 @@ cdef class Relay:
         cdef uint32_t head_size, body_size, i
         cdef uint8_t prefix_size, peer_id
         cdef bytes rewritten
+        cdef Interceptor interceptor
         cdef Header second
         cdef int delivered = 0, verdict
         self.count(room, PACKETS_IN, 1)
@@ -917,13 +918,14 @@ cdef class Relay:
                 return 0
             sender.has_sequence = True
             sender.last_sequence = header.sequence
-        if room.interceptor is not None and room.interceptor.wants(header.op_code):
-            verdict = room.interceptor.packet(sender.peer_id, header, packet, size, not unreliable, self.now)
+        interceptor = room.interceptor          # the room may have another one, or none, afterwards
+        if interceptor is not None and interceptor.wants(header.op_code):
+            verdict = interceptor.packet(sender.peer_id, header, packet, size, not unreliable, self.now)
             if verdict == CANCELLED:
                 self.count(room, DROPPED_BY_SCRIPT, 1)
                 return 0
             if verdict == REPLACED:
-                rewritten = room.interceptor.replacement
+                rewritten = interceptor.replacement
                 packet = <const uint8_t*>PyBytes_AS_STRING(rewritten)
                 scan_packet(packet, <uint32_t>PyBytes_GET_SIZE(rewritten), &second)
                 header = &second
