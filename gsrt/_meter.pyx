@@ -466,9 +466,12 @@ cdef void slices_passed "gsrt_slices_passed"(long slices) noexcept nogil:
 
 
 cdef char** copied(list texts) except NULL:
-    cdef char** copy = <char**>calloc(len(texts) + 1, sizeof(char*))
-    cdef bytes text
+    cdef char** copy
     cdef Py_ssize_t i
+    for text in texts:
+        if type(text) is not bytes:
+            raise TypeError(f"bytes are wanted, not {type(text).__name__}")
+    copy = <char**>calloc(<size_t>len(texts) + 1, sizeof(char*))
     if copy == NULL:
         raise MemoryError
     for i, text in enumerate(texts):
@@ -910,6 +913,14 @@ cdef class Meter:
     cdef void memory_on(self, bint was_on) noexcept:
         global counting
         counting = was_on
+
+    def uncounted(self, function, *arguments):
+        """function(*arguments), of the host: what it allocates is neither counted as the running script's nor refused."""
+        cdef bint was_on = self.memory_off()
+        try:
+            return function(*arguments)
+        finally:
+            self.memory_on(was_on)
 
     cdef int look(self) except -1:
         """So much was allocated in small blocks: has the process grown by more than the budget since the first look?"""
