@@ -112,6 +112,7 @@ cdef enum:
     COMPARE_DEPTH = 100
     TEXT_NODES = 10000
     TEXT_DEPTH = 100
+    TEXT_BITS = 14000           # of an int that is shown: Python writes at most 4,300 digits
     TEXT_CHARACTERS = 100000    # of str(), repr() and an f-string's value
     ERROR_CHARACTERS = 1000     # of the text of an exception
     ELEMENTS = 100000           # of an iterable that a built-in takes, of a range
@@ -212,11 +213,6 @@ cdef inline int operand(object number) except -1:
     return 0
 
 
-cdef str class_name(object value):
-    """Of the class of a value, as a script may see it."""
-    return (<object>type(value)).__name__ if type(type(value)) is not type else str(type(value).__name__)
-
-
 # ---------------------------------------------------------------------------------------------------------------- text
 
 
@@ -227,6 +223,11 @@ cdef bint repr_is_own(object value) noexcept:
 
 cdef bint str_is_own(object value) noexcept:
     return kind_of(value).tp_str == method_str
+
+
+cdef inline bint is_function(object value) noexcept:
+    return (type(value) is Builtin or PyFunction_Check(value) or PyMethod_Check(value)
+            or type(value) is BuiltinFunctionType or type(value) is Method)
 
 
 cdef str without_addresses(str text):
@@ -287,7 +288,7 @@ cdef class Writer:
             else:
                 self.put(<str>value if plain else repr(value))
         elif PyLong_CheckExact(value):
-            if guard_bits(value) > 2 * RESULT_BITS - RESULT_BITS // 2:
+            if guard_bits(value) > TEXT_BITS:
                 self.put("<int>")
             else:
                 self.put(str(value))
@@ -372,9 +373,7 @@ cdef class Writer:
     cdef int write_object(self, object value, bint plain, int depth) except -1:
         """Anything that is not a plain value: named by its class, never by its address."""
         cdef object kind = type(value)
-        if isinstance(value, (Builtin, Method)):
-            return self.put(f"<function {value.__name__}>")
-        if PyFunction_Check(value) or type(value) is BuiltinFunctionType or PyMethod_Check(value):
+        if is_function(value):
             return self.put(f"<function {value.__name__}>")
         if PyType_Check(value):
             return self.put(f"<class {value.__name__}>")
@@ -404,11 +403,13 @@ cdef class Writer:
 
     cdef int write_exception(self, object error, bint plain, int depth) except -1:
         cdef object arguments = guard_exception_arguments(error)
+        if depth >= TEXT_DEPTH:
+            return self.put("...")
         if plain:
             if len(arguments) == 0:
                 return 0
             if len(arguments) == 1:
-                return self.write(arguments[0], type(error) is not KeyError, depth + 1)
+                return self.write(arguments[0], not isinstance(error, KeyError), depth + 1)
             if isinstance(error, UnicodeError) and type(type(error)) is not ScriptType:
                 return self.put(str(error))
             return self.write(arguments, False, depth)
@@ -550,9 +551,6 @@ class ScriptType(type):
             (<Kind*><PyObject*>made).tp_str = show_str
         return made
 
-    def __init__(self, name, bases, body):
-        type.__init__(self, name, bases, body)
-
     def __or__(self, other):
         raise TypeError("unsupported operand type(s) for |: a class. Write: (A, B)")
 
@@ -640,7 +638,7 @@ cdef class Kit:
 
     cdef int other_key(self, object key) except -1:
         if PyRange_Check(key) or type(key) is frozenset:
-            raise TypeError(f"a {class_name(key)} cannot be a key: use a tuple")
+            raise TypeError(f"a {kind_name(key)} cannot be a key: use a tuple")
         return 0
 
     cdef uint64_t other_hash(self, object key) except? 0:
@@ -957,8 +955,24 @@ cdef class Kit:
             if not is_whole(value):
                 self.charge(len(container) >> 4)
             return value in container
-        for item in self.gather(container, ELEMENTS):
-            if self.ordered(item, value, Py_EQ) or item is value:
+        iterator = iter(container)
+        while (item := next(iterator, MISSING)) is not MISSING:
+            self.meter.tick()
+            if item is value or self.ordered(item, value, Py_EQ):
+                return True
+        return False
+
+    cdef bint any(self, object iterable, bint wanted) except -1:
+        """Whether the truth of one element is as wanted."""
+        if is_container(iterable):
+            for item in self.gather(iterable, ELEMENTS):
+                if (True if item else False) == wanted:
+                    return True
+            return False
+        iterator = iter(iterable)
+        while (item := next(iterator, MISSING)) is not MISSING:
+            self.meter.tick()
+            if (True if item else False) == wanted:
                 return True
         return False
 
@@ -1070,6 +1084,22 @@ cdef class Kit:
             if self.ordered(keys[i], keys[best], operation):
                 best = i
         return items[best]
+
+    # -- arithmetic
+
+    cdef object power(self, object left, object right):
+        """`left ** right`, refused beforehand where it has more than 8,192 bits."""
+        cdef long long bits
+        if is_whole(left) and is_whole(right):
+            if right > 1 and (left > 1 or left < -1):
+                bits = guard_bits(left)
+                if guard_bits(right) > 14 or (bits - 1) * <long long>right >= RESULT_BITS:
+                    raise OverflowError("the result of ** has more than 8,192 bits")
+                self.charge(bits * <long long>right >> 9)
+        elif is_number(left) and is_number(right) and left < 0 and left - left == 0:
+            if not right.is_integer() and right - right == 0:       # else the result is a complex number
+                raise ValueError("a negative number cannot have a fractional power")
+        return left ** right
 
     # -- tuples
 
@@ -1620,7 +1650,7 @@ cdef str kind_text(object value):
     """'a list', 'a function', 'a Ship', for messages."""
     if PyType_Check(value):
         return f"the class {value.__name__}"
-    if PyFunction_Check(value) or PyMethod_Check(value) or isinstance(value, (Builtin, Method)):
+    if is_function(value):
         return "a function"
     if value is None:
         return "None"
@@ -1634,29 +1664,15 @@ cdef class Calls:
     cdef Kit kit
 
     def power(self, left, right):
-        """`left ** right`, refused beforehand where it has more than 8,192 bits."""
-        cdef long long bits
-        if is_whole(left) and is_whole(right):
-            if right > 1 and (left > 1 or left < -1):
-                bits = guard_bits(left)
-                if guard_bits(right) > 14 or (bits - 1) * <long long>right >= RESULT_BITS:
-                    raise OverflowError("the result of ** has more than 8,192 bits")
-                self.kit.charge(bits * <long long>right >> 9)
-            elif guard_bits(right) > RESULT_BITS:
-                raise OverflowError("the exponent of ** is too large")
-        elif is_number(left) and is_number(right):
-            if left < 0 and PyFloat_CheckExact(right) and not right.is_integer() and right - right == 0 and left - left == 0:
-                raise ValueError("a negative number cannot have a fractional power")
-        return unjoined(left) ** unjoined(right)
+        """`left ** right`."""
+        return self.kit.power(left, right)
 
     def shift(self, left, right):
         """`left << right`, refused beforehand where it has more than 8,192 bits."""
-        if is_whole(left) and is_whole(right):
-            if right > 0 and left and (guard_bits(right) > 14 or guard_bits(left) + <long long>right > RESULT_BITS):
+        if is_whole(left) and is_whole(right) and left and right > 0:
+            if guard_bits(right) > 14 or guard_bits(left) + <long long>right > RESULT_BITS:
                 raise OverflowError("the result of << has more than 8,192 bits")
-            if right > 0 and not left:
-                return 0
-        return unjoined(left) << unjoined(right)
+        return left << right
 
     def handled(self):
         """The text of the exception being handled."""
@@ -1668,13 +1684,19 @@ cdef class Calls:
         arguments = guard_exception_arguments(error)
         if len(arguments) == 1:
             first = arguments[0]
-            if type(first) is str and type(error) is not KeyError and not str_is_own(error):
+            if type(first) is str and not isinstance(error, KeyError) and not is_script_object(error):
                 return without_addresses((<str>first)[:ERROR_CHARACTERS])
-        # Without a meter: no code of the script runs in an except clause that did not ask for it.
+        if str_is_own(error) or repr_is_own(error):
+            try:
+                made = writer(self.kit.meter, ERROR_CHARACTERS)
+                made.write(error, True, 0)
+                return made.text()
+            except Exception:
+                pass                    # then its arguments, which cannot fail
         made = writer(None, ERROR_CHARACTERS)
         made.write_exception(error, True, 0)
         self.kit.charge(made.nodes >> 2)
-        return without_addresses(made.text()[:ERROR_CHARACTERS])
+        return without_addresses(made.text())
 
     def build_class(self, function, name, *bases):
         self.kit.meter.tick()
@@ -1733,7 +1755,7 @@ cdef class Method:
 
 
 cdef PyObject* call_method(PyObject* self, arguments_t arguments, size_t count, PyObject* names) noexcept:
-    if PyVectorcall_NARGS(count) and is_container(<object>(<PyObject**>arguments)[0]):
+    if PyVectorcall_NARGS(count) == 0 or is_container(<object>(<PyObject**>arguments)[0]):
         return raw_call(<PyObject*>(<Method>self).inner, arguments, count, names)
     return raw_call_method(<PyObject*>(<Method>self).__name__, arguments, count, names)
 
@@ -1788,7 +1810,7 @@ cdef class Methods:
     cdef int linear(self, object text) except -1:
         return self.kit.charge(len(text) >> 8)
 
-    def index(self, x, value, *limits):
+    def index(self, x, value, /, *limits):
         cdef Py_ssize_t start, stop, found
         if PyUnicode_CheckExact(x) or PyBytes_CheckExact(x):
             self.linear(x)
@@ -1812,7 +1834,7 @@ cdef class Methods:
             raise ValueError(f"{kind_name(x)}.index(x): x not in {kind_name(x)}")
         return found
 
-    def count(self, x, value, *limits):
+    def count(self, x, value, /, *limits):
         if PyUnicode_CheckExact(x) or PyBytes_CheckExact(x):
             self.linear(x)
             return x.count(value, *limits)
@@ -1826,7 +1848,7 @@ cdef class Methods:
             raise TypeError(f"{kind_name(x)}.count() takes exactly one argument ({len(limits) + 1} given)")
         return self.kit.occurrences(x, value)
 
-    def remove(self, x, value):
+    def remove(self, x, value, /):
         cdef Py_ssize_t found
         if not PyList_CheckExact(x):
             return x.remove(value)
@@ -1836,7 +1858,7 @@ cdef class Methods:
         (<list>x)[found:found + 1] = []
         return None
 
-    def sort(self, x, *, key=None, reverse=False):
+    def sort(self, x, /, *, key=None, reverse=False):
         cdef list items
         if not PyList_CheckExact(x):
             return x.sort(key=key, reverse=reverse)
@@ -1870,17 +1892,17 @@ cdef class Methods:
             raise TypeError(f"maxsplit has to be an int, not {kind_text(maxsplit)}")
         return PIECES if maxsplit < 0 or maxsplit > PIECES else maxsplit
 
-    def split(self, x, sep=None, maxsplit=-1):
+    def split(self, x, /, sep=None, maxsplit=-1):
         self.linear(x)
         return self.pieces(x.split(sep, self.most(maxsplit)))
 
-    def rsplit(self, x, sep=None, maxsplit=-1):
+    def rsplit(self, x, /, sep=None, maxsplit=-1):
         self.linear(x)
         if sep is not None:
             self.product(x, sep)
         return self.pieces(x.rsplit(sep, self.most(maxsplit)))
 
-    def splitlines(self, x, keepends=False):
+    def splitlines(self, x, /, keepends=False):
         cdef Py_ssize_t lines = 0
         self.linear(x)
         if len(x) > PIECES:
@@ -1934,12 +1956,12 @@ cdef class Methods:
         self.affixes(x, suffix)
         return x.endswith(suffix, *limits)
 
-    def encode(self, x, encoding="utf-8", errors="strict"):
+    def encode(self, x, /, encoding="utf-8", errors="strict"):
         check_codec(encoding, errors)
         self.linear(x)
         return x.encode(encoding, errors)
 
-    def decode(self, x, encoding="utf-8", errors="strict"):
+    def decode(self, x, /, encoding="utf-8", errors="strict"):
         check_codec(encoding, errors)
         self.linear(x)
         return x.decode(encoding, errors)
@@ -1970,7 +1992,7 @@ cdef class Methods:
         self.kit.charge((len(<dict>x) + 8) >> 4)
         return list((<dict>x).values())
 
-    def update(self, x, *others, **named):
+    def update(self, x, /, *others, **named):
         if PyDict_CheckExact(x):
             if len(others) > 1:
                 raise TypeError(f"update expected at most 1 argument, got {len(others)}")
@@ -2044,7 +2066,7 @@ cdef object type_of(object value):
     """What isinstance() means by a name."""
     if type(value) is Builtin and (<Builtin>value).kind is not None:
         return (<Builtin>value).kind
-    if type(value) is ScriptType or PyType_Check(value) and value in EXCEPTIONS:
+    if type(value) is ScriptType or PyType_Check(value) and is_subtype(<Kind*><PyObject*>value, <Kind*><PyObject*>Exception):
         return value
     raise TypeError("isinstance() takes a class, a type such as int, or a tuple of these")
 
@@ -2058,16 +2080,10 @@ cdef class Functions:
         return abs(x)
 
     def all(self, iterable):
-        for item in self.kit.gather(iterable, ELEMENTS):
-            if not item:
-                return False
-        return True
+        return not self.kit.any(iterable, False)
 
     def any(self, iterable):
-        for item in self.kit.gather(iterable, ELEMENTS):
-            if item:
-                return True
-        return False
+        return self.kit.any(iterable, True)
 
     def bool(self, x=False):
         return True if x else False
@@ -2096,7 +2112,7 @@ cdef class Functions:
     def chr(self, x):
         return chr(x)
 
-    def dict(self, source=MISSING, **named):
+    def dict(self, source=MISSING, /, **named):
         cdef dict result
         if source is MISSING:
             result = named
@@ -2142,7 +2158,7 @@ cdef class Functions:
     def hex(self, x):
         return hex(x)
 
-    def int(self, x=0, base=MISSING):
+    def int(self, x=0, /, base=MISSING):
         if PyUnicode_CheckExact(x) or PyBytes_CheckExact(x):
             if len(x) > NUMBER_CHARACTERS:
                 raise ValueError("a number has at most 1,300 characters")
@@ -2195,7 +2211,7 @@ cdef class Functions:
 
     def pow(self, base, exp, mod=None):
         if mod is None:
-            return (<Calls>self.calls()).power(base, exp)
+            return self.kit.power(base, exp)
         if not (is_whole(base) and is_whole(exp) and is_whole(mod)):
             raise TypeError("pow() with 3 arguments takes ints")
         operand(base)
@@ -2204,13 +2220,10 @@ cdef class Functions:
         self.kit.charge((guard_bits(exp) + 8) * guard_digits(mod) * guard_digits(mod) >> 6)
         return pow(base, exp, mod)
 
-    cdef Calls calls(self):
-        cdef Calls made = Calls.__new__(Calls)
-        made.kit = self.kit
-        return made
-
     def range(self, start, stop=MISSING, step=1):
         if stop is MISSING:
+            if PyLong_CheckExact(start) and guard_digits(start) <= 1 and start <= ELEMENTS:
+                return range(start)
             start, stop = 0, start
         for bound in (start, stop, step):
             if not is_whole(bound):
@@ -2227,7 +2240,18 @@ cdef class Functions:
 
     def reversed(self, sequence):
         cdef list result
-        if PySet_CheckExact(sequence) or not (is_container(sequence) or hasattr(type(sequence), "__getitem__")):
+        cdef Py_ssize_t i
+        if is_script_object(sequence) and hasattr(type(sequence), "__getitem__"):
+            i = len(sequence)
+            if i > ELEMENTS:
+                raise ValueError("more than 100,000 elements")
+            result = []
+            while i > 0:
+                i -= 1
+                self.kit.meter.tick()
+                result.append(sequence[i])
+            return result
+        if not is_container(sequence) or PySet_CheckExact(sequence):
             raise TypeError(f"{kind_text(sequence)} cannot be reversed")
         result = self.kit.gather(sequence, ELEMENTS)
         result.reverse()
@@ -2247,10 +2271,10 @@ cdef class Functions:
     def set(self, iterable=()):
         return set(self.kit.keys(iterable))
 
-    def sorted(self, iterable, *, key=None, reverse=False):
+    def sorted(self, iterable, /, *, key=None, reverse=False):
         return self.kit.sorted(self.kit.gather(iterable, SORTED), key, bool(reverse))
 
-    def str(self, x="", encoding=MISSING, errors="strict"):
+    def str(self, x="", /, encoding=MISSING, errors="strict"):
         if PyUnicode_CheckExact(x):
             if encoding is not MISSING:
                 raise TypeError("decoding str is not supported")
@@ -2264,9 +2288,9 @@ cdef class Functions:
             return str(x)
         return self.kit.text(x, True)
 
-    def sum(self, iterable, start=0):
+    def sum(self, iterable, /, start=0):
         cdef list items = self.kit.gather(iterable, ELEMENTS)
-        cdef Py_ssize_t elements = 0
+        cdef Py_ssize_t elements = len(start) if PyList_CheckExact(start) or PyTuple_CheckExact(start) else 0
         cdef bint plain = is_number(start)
         if PyUnicode_CheckExact(start) or PyBytes_CheckExact(start):
             raise TypeError("sum() adds numbers. Write: ''.join(texts)")
@@ -2334,6 +2358,16 @@ cdef class Functions:
         return result
 
 
+cdef object native_ceil = native_math.ceil
+cdef object native_dist = native_math.dist
+cdef object native_floor = native_math.floor
+cdef object native_fsum = native_math.fsum
+cdef object native_gcd = native_math.gcd
+cdef object native_hypot = native_math.hypot
+cdef object native_isqrt = native_math.isqrt
+cdef object native_trunc = native_math.trunc
+
+
 @cython.final
 cdef class Sums:
     """Functions of the `math` namespace that take as many values as they are given."""
@@ -2349,13 +2383,17 @@ cdef class Sums:
         return items
 
     def dist(self, p, q):
-        return native_math.dist(self.numbers(p), self.numbers(q))
+        return native_dist(self.numbers(p), self.numbers(q))
 
     def fsum(self, values):
-        return native_math.fsum(self.numbers(values))
+        return native_fsum(self.numbers(values))
 
     def hypot(self, *values):
-        return native_math.hypot(*self.numbers(values))
+        for item in values:
+            if not PyFloat_CheckExact(item):
+                return native_hypot(*self.numbers(values))
+        self.kit.charge(len(values) >> 4)
+        return native_hypot(*values)
 
     def gcd(self, *values):
         for item in values:
@@ -2363,25 +2401,25 @@ cdef class Sums:
                 operand(item)
                 self.kit.charge(guard_digits(item) >> 2)
         self.kit.charge(len(values) >> 4)
-        return native_math.gcd(*values)
+        return native_gcd(*values)
 
     def floor(self, x):
-        return native_math.floor(plain_number(x))
+        return native_floor(plain_number(x))
 
     def ceil(self, x):
-        return native_math.ceil(plain_number(x))
+        return native_ceil(plain_number(x))
 
     def trunc(self, x):
-        return native_math.trunc(plain_number(x))
+        return native_trunc(plain_number(x))
 
     def isqrt(self, n):
         if not is_whole(n):
             raise TypeError("isqrt() takes an int")
         self.kit.charge(guard_digits(n) >> 2)
-        return native_math.isqrt(n)
+        return native_isqrt(n)
 
 
-cdef object plain_number(object value):
+cdef inline object plain_number(object value):
     if not is_number(value):
         raise TypeError(f"must be a number, not {kind_text(value)}")
     return value
