@@ -13,14 +13,14 @@ PYTEST_ARGUMENTS ?=
 SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
 	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
 # The tests that reach compiled code: what a sanitizer should see. SANITIZE_TESTS=tests runs them all, in some minutes.
-SANITIZE_TESTS = $(wildcard tests/core tests/relay tests/protocol tests/sessions)
-TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
+SANITIZE_TESTS = $(wildcard tests/core tests/relay tests/protocol tests/scripts tests/sessions)
+TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
 
 # setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.
 INSTALL = -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS = import sys, tomllib; \
 	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
-	print(*project["build-system"]["requires"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
+	print(*project["build-system"]["requires"], *project["project"]["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 
 .PHONY: help build run test lint bench sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
