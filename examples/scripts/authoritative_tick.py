@@ -1,9 +1,9 @@
 """The server decides who is where: ten times a second, and no faster than anybody may fly.
 
 A client says where it wants to be: opCode 120, float array 1 = [x, y], as often as it likes. Nobody else sees that
-packet. Ten times a second each ship goes to where its player wants it, at most as far as SPEED allows, and stays in the
-field. Then all are told where all ships are: opCode 121, unreliable, float array N = [x, y] of player N. A player who has
-asked for too much gets opCode 122, reliable, with the true place as float array 1, to put its own ship back there.
+packet. Ten times a second each ship goes to where its player wants it, at most as far as SPEED allows, and stays in
+the field. Then all are told where all ships are: opCode 121, unreliable, float array N = [x, y] of player N. A player
+who has asked for too much gets opCode 122, reliable, with the true place as float array 1, to put its own ship there.
 """
 
 MOVE = 120

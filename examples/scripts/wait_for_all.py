@@ -1,9 +1,9 @@
 """Waits until everybody has joined, then starts the game for all at the same time.
 
-Who joins is told to all as opCode 110: number 1 says how many are here, number 2 how many are expected. When the last one
-has come, opCode 111 starts the game: number 1 is the session's time, in milliseconds, at which it begins. If somebody
-does not come, the game starts without after PATIENCE_MS, or, if only one is there, opCode 112 tells that nothing will
-come of it. Whoever joins later gets opCode 111 too, with the time at which the game began.
+Who joins is told to all as opCode 110: number 1 says how many are here, number 2 how many are expected. When the last
+one has come, opCode 111 starts the game: number 1 is the session's time, in milliseconds, at which it begins. If
+somebody does not come, the game starts without after PATIENCE_MS, or, if only one is there, opCode 112 tells that
+nothing will come of it. Whoever joins later gets opCode 111 too, with the time at which the game began.
 """
 
 WAITING = 110

@@ -13,8 +13,8 @@ from gsrt import _guest
 from tests.docs.markdown import PROJECT
 
 DOCUMENT = PROJECT / "docs" / "SCRIPTS.md"
-BEGIN = "<!-- reference: begin -->\n"
-END = "<!-- reference: end -->\n"
+BEGIN = "<!-- begin of the reference -->\n"
+END = "<!-- end of the reference -->\n"
 WIDTH = 120
 
 # What scripts see, in the order of the document: class -> what an object of it is called there.
