@@ -1369,6 +1369,8 @@ cdef class Relay:
         return self.pause(stream)
 
     cdef bint pause(self, Stream stream) except? -1:
+        if stream.paused:
+            return True
         stream.paused = True
         self.watch(stream, EPOLL_CTL_MOD)
         self.paused.append(stream)
@@ -1407,7 +1409,7 @@ cdef class Relay:
         cdef uint32_t limit
         cdef Frame frame
         cdef int state
-        while stream.fd >= 0 and stream.mode == WEBSOCKET:
+        while stream.fd >= 0 and stream.mode == WEBSOCKET and not stream.paused:
             limit = <uint32_t>MESSAGE_BYTES if stream.member is not None else self.login_bytes_max + PREFIX_MAX
             state = scan_frame(at, end, limit - min(limit, stream.message_size), &frame)
             if state == FRAME_MORE or self.over_rate(stream, now):
