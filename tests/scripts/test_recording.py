@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import queue
 from io import StringIO
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt._core import Data, Float32, Packet
+from gsrt.cli.script_run import Replay, Step
+from gsrt.client import Intent, Session
+from gsrt.profile import Profile
 from gsrt.scripts import recording
+from gsrt.scripts.compiler import compile_script
 from gsrt.scripts.recording import Recorder, Recording, RecordingError, parse_recording, read_recording
 from tests.core.strategies import INT32, MODELS, bits, build, read
+from tests.support.server import ServerProcess
 
 PLAYERS = {1: "anna", 2: "ben", 7: "Zoë 木"}
 PEERS = st.sampled_from(list(PLAYERS))
@@ -332,3 +338,51 @@ def test_files_that_are_no_recordings(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     monkeypatch.setattr(recording, "LINE_BYTES_MAX", 10)
     assert problems(b'{"connect": 1}') == [(1, "14 bytes in a line; expected at most 10")]
+
+
+# Of a real session
+
+
+ECHO = """
+def on_player_connect(player):
+    session.send(1, {1: player.player_id, 2: session.now_ms, 3: session.random.randint(1, 10**9)}, reliable=True)
+
+def on_player_disconnect(player):
+    print("bye", player.player_id, session.now_ms)
+
+@session.on_packet(5)
+def echo(packet):
+    packet.data[9] = session.random.random()
+    session.send(6, packet.data, reliable=True)
+    return packet.is_reliable()
+"""
+
+
+def test_a_real_session_can_be_replayed_to_the_last_value(tmp_path: Path) -> None:
+    script, record = tmp_path / "echo.py", tmp_path / "match.jsonl"
+    script.write_text(ECHO)
+    sent = {1: 5, 2: Float32(0.1), 3: 0.1, 4: "text", 5: (1.5, 0.1), 6: {7: "inner"}}
+    packets: queue.Queue[Packet] = queue.Queue()
+    came: list[Packet] = []
+    with ServerProcess() as server:
+        words = {"do": "session.create", "players": ["anna", "ben"], "script": str(script), "record": str(record)}
+        made = server.control(words)
+        client = Session("127.0.0.1", server.port, made["players"][0]["accessToken"], on_data=packets.put)
+        client.start_background()
+        came.append(packets.get(timeout=10))
+        for intent in (Intent.RELIABLE, Intent.UNRELIABLE, Intent.RELIABLE):
+            client.send(5, intent, sent, b"\0\xff")
+            came.append(packets.get(timeout=10))
+        client.stop()
+        server.control({"do": "session.end", "sessionId": made["sessionId"]})
+    back = read_recording(str(record))
+    assert (back.session_id, back.players) == (made["sessionId"], {1: "anna", 2: "ben"})
+    assert [event.kind for event in back.events][:4] == ["connect", "packet", "packet", "packet"]
+    steps: list[Step] = []
+    replay = Replay(compile_script(ECHO, "echo.py"), back, Profile.load("generic"), steps.append)
+    replay.run()
+    assert replay.ok
+    sends = [step.details["packet"] for step in steps if step.what == "send"]
+    assert [each["opCode"] for each in sends] == [1, 6, 6, 6]
+    assert [each["data"] for each in sends] == [recording.data_to_json(each.data) for each in came if each.data]
+    assert [step.what for step in steps if step.what in ("cancel", "change")] == ["change", "cancel", "change"]
