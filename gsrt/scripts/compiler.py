@@ -69,9 +69,8 @@ class _Compilation:
         self._filename = filename
         self._lines: list[str] = []
         self._problems: list[Problem] = []
-        self._bytes = self._text = b""
-        self._bytes = self._read(source, source_bytes_max)
-        self._lines = self._bytes.decode().splitlines()
+        self._text = self._read(source, source_bytes_max)
+        self._lines = self._text.split("\n")
 
     def compile(self) -> Compiled:
         import ast
@@ -83,7 +82,7 @@ class _Compilation:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                tree = ast.parse(self._bytes, self._filename)
+                tree = ast.parse(self._text, self._filename)
                 self._check_brackets()
                 self._check_shape(tree)
                 policy = Policy(self._refuse)
@@ -102,13 +101,13 @@ class _Compilation:
             for one in caught
             if issubclass(one.category, (SyntaxWarning, DeprecationWarning))
         ]
-        digest = source_hash(self._bytes).hex()
+        digest = source_hash(self._text.encode()).hex()
         return Compiled(code, self._filename, digest, self._lines, _sorted(hints))
 
     # Reading
 
-    def _read(self, source: str | bytes, most: int) -> bytes:
-        """The source as UTF-8 without a byte order mark, with line feeds only."""
+    def _read(self, source: str | bytes, most: int) -> str:
+        """The text of the source without a byte order mark, with line feeds only."""
         if isinstance(source, str):
             try:
                 source = source.encode()
@@ -130,18 +129,18 @@ class _Compilation:
             coding = _coding(line_text)
             if coding not in ("", "utf-8", "utf8", "utf-8-sig"):
                 raise self._refused(number, 1, f"the file says to be in {coding}", "Save it as UTF-8")
-        return text.encode()
+        return text
 
     # Judging
 
     def _check_brackets(self) -> None:
         """Brackets leave no trace in the tree; those in texts and comments do not count."""
         deepest = depth = 0
-        for character in self._bytes:
-            if character in b"([{":
+        for character in self._text:
+            if character in "([{":
                 depth += 1
                 deepest = max(deepest, depth)
-            elif character in b")]}":
+            elif character in ")]}":
                 depth -= 1
         if deepest <= BRACKETS_MAX:
             return
