@@ -74,4 +74,6 @@ def correct(peer_id):
 
 def on_reload(old_state):
     """This file has changed while the game goes on: everybody stays where they are."""
+    for player in session.get_players():
+        on_player_connect(player)
     places.update(old_state.get("places", {}))

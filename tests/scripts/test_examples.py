@@ -226,8 +226,7 @@ def exchanged(script: str, sandbox: Sandbox, *connected: int) -> tuple[Guest, Wa
     for peer in connected:
         old.connected(peer, 0.0)
     new, wall = guest_of(script, sandbox)
-    new.load(1.0, state_of(old, new.handlers.players)[0])
-    new.here(list(connected))
+    new.load(1.0, list(connected), state_of(old, new.handlers.players)[0])
     assert (new.failures, new.strikes, wall.errors) == (0, 0, [])
     return new, wall
 
