@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Run, ServerDouble
+from tests.support.server import PROJECT, ServerProcess
 
 
 def entry(number: int, text: str = "hello", level: str = "info", suppressed: int = 0) -> dict[str, Any]:
@@ -123,3 +130,54 @@ def test_ctrl_c_while_not_following_is_an_interruption(gsrt: Run, monkeypatch: p
 
     monkeypatch.setattr("gsrt.cli.asking.call", interrupted)
     assert gsrt("logs").status == 130
+
+
+# Against a real server
+
+
+def follow(server: ServerProcess, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "gsrt", "logs", "-f", "--control", server.control_path, *words]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def test_a_real_server_is_followed_until_ctrl_c_or_its_end(
+    gsrt: Run, tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    script = tmp_path / "talker.py"
+    script.write_text("print('hello', session.get_session_id())\nsession.get_logger().warn('careful')\n")
+    with ServerProcess(certificate=certificate) as server:
+        words = {"do": "session.create", "players": ["anna"], "script": str(script)}
+        first, second = (server.control(words)["sessionId"] for _ in range(2))
+        shown = gsrt("logs", "--control", server.control_path).out.splitlines()
+        assert [line.split(" ", 2)[2] for line in shown] == [
+            f"{first} talker.py info hello {first}",
+            f"{first} talker.py warn careful",
+            f"{second} talker.py info hello {second}",
+            f"{second} talker.py warn careful",
+        ]
+        shown = gsrt("logs", "--control", server.control_path, "--session", second, "-n", "1").out.splitlines()
+        assert [line.split(" ", 2)[2] for line in shown] == [f"{second} talker.py warn careful"]
+
+        interrupted = follow(server, "--session", first)
+        left_behind = follow(server, "-n", "0")
+        try:
+            assert interrupted.stdout is not None and left_behind.stdout is not None
+            assert [interrupted.stdout.readline().split()[-1] for _ in range(2)] == [first, "careful"]
+            interrupted.send_signal(signal.SIGINT)
+            assert (*interrupted.communicate(timeout=20), interrupted.returncode) == ("", "", 0)
+            third = ""
+            while not select.select([left_behind.stdout], [], [], 0.2)[0]:  # until it has begun to follow
+                third = server.control(words)["sessionId"]
+            assert left_behind.stdout.readline().endswith("\n")
+            assert third
+            server.stop()
+            _, errors = left_behind.communicate(timeout=20)
+            assert left_behind.returncode == 1
+            assert errors.startswith("gsrt: the server has gone: no gsrt server listens at ")
+        finally:
+            for process in (interrupted, left_behind):
+                process.kill()
+                process.communicate()
