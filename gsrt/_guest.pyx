@@ -31,7 +31,7 @@ cdef extern from "time.h" nogil:
 cdef enum:
     VALUES_MAX = 2000           # of one data object, nested ones included
     NESTING_MAX = 31            # levels of data; the codec allows 32
-    VECTOR_MAX = 1024           # floats in one array
+    VECTOR_MAX = 4              # floats in one array, which is x to w on the wire
     TEXT_BYTES_MAX = 16384      # of one string; no packet carries more
     PAYLOAD_BYTES_MAX = 16384   # of one payload; likewise
     FUNCTIONS_MAX = 256         # that one script can have called for packets
@@ -106,8 +106,8 @@ cdef str text_of(object value):
 cdef tuple vector_of(object value):
     if type(value) is not list and type(value) is not tuple:
         raise TypeError(f"expected a list of numbers, not {named(value)}")
-    if len(value) > VECTOR_MAX:
-        raise ValueError(f"a float array has at most {VECTOR_MAX} numbers, not {len(value)}")
+    if not 1 <= len(value) <= VECTOR_MAX:
+        raise ValueError(f"a float array has 1 to {VECTOR_MAX} numbers, not {len(value)}")
     return tuple([finite(each) for each in value])
 
 
@@ -272,7 +272,7 @@ cdef class Data:
         return self
 
     def set_float_array(self, index, value):
-        """Puts a list of finite numbers at `index`, as 32-bit floats."""
+        """Puts a list of 1 to 4 finite numbers at `index`, as 32-bit floats."""
         self.writable().set_vector(index_of(index), vector_of(value))
         return self
 
