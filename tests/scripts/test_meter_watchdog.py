@@ -17,9 +17,10 @@ from gsrt._meter import Account, Meter
 meter = Meter(cpu_ms=20)
 meter.start_timer()
 note = os.open({note!r}, os.O_WRONLY | os.O_CREAT)
+inherited = [name + b"=" + value for name, value in os.environb.items()]
 prepare = {prepare!r}
 exec(prepare)
-meter.arm_watchdog(0.1, {program!r}, [b"python", b"-c", {following!r}, b"an argument"], [b"PLACE=here", {path!r}], note)
+meter.arm_watchdog(0.1, {program!r}, [b"python", b"-c", {following!r}, b"an argument"], [b"PLACE=here", *inherited], note)
 print(os.getpid(), flush=True)
 meter.call(Account(b"session 7 ships.py"), lambda: {work})
 """
@@ -53,7 +54,6 @@ def run(
         prepare=prepare,
         program=os.fsencode(program),
         following=FOLLOWING,
-        path=b"PYTHONPATH=" + os.fsencode(os.pathsep.join(sys.path)),
         work=work,
     )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
@@ -77,7 +77,6 @@ def test_a_call_that_does_not_come_back(tmp_path: Path) -> None:
 
 def test_a_log_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
     prepare = """
-import fcntl
 reading, writing = os.pipe()
 os.dup2(writing, 2)
 os.set_blocking(2, False)
