@@ -339,7 +339,8 @@ CASES = [
             "requests": """
                 def on_packet(packet):
                     for n in range(100000):
-                        session.new_request().create_account_details_request().set_player_id('a').send(print)
+                        session.new_request().create_account_details_request().set_player_id('a').send(answered)
+                def answered(response): pass
             """,
         },
     ),

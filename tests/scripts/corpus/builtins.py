@@ -168,8 +168,10 @@ CASES = [
                 class Endless:
                     def __iter__(self): return self
                     def __next__(self): return 1
-                x = sum(Endless())
-                while True: x = any(Endless())
+                def on_packet(packet):
+                    try: x = sum(Endless())
+                    except ValueError: pass
+                    while any([Endless()]): x = all(Endless())
             """,
             "sequence protocol that never ends": """
                 class Endless:
@@ -235,20 +237,29 @@ CASES = [
                 class Endless:
                     def __iter__(self): return self
                     def __next__(self): return 1
-                x = set([1]).intersection(Endless())
+                def on_packet(packet):
+                    while True:
+                        try: x = set([1]).intersection(Endless())
+                        except ValueError: pass
             """,
             "disjoint test that never ends": """
                 class Endless:
                     def __iter__(self): return self
                     def __next__(self): return 1
-                x = {5}.isdisjoint(Endless())
+                def on_packet(packet):
+                    while True:
+                        try: x = {5}.isdisjoint(Endless())
+                        except ValueError: pass
             """,
             "difference that never ends": """
                 class Endless:
                     def __iter__(self): return self
                     def __next__(self): return 1
-                x = {5}
-                x.difference_update(Endless())
+                def on_packet(packet):
+                    x = {5}
+                    while True:
+                        try: x.difference_update(Endless())
+                        except ValueError: pass
             """,
             "length that lies to a list": """
                 class Liar:

@@ -49,6 +49,11 @@ CASES = [
             "coroutine attributes": "leak(session.cr_frame)",
             "async generator attributes": "leak(session.ag_frame)",
             "wide letters spell an underscore name": "leak(().＿＿class＿＿)",
+            "wide letters inside an underscore name": "leak(().__ｃlass__)",
+            "wide low line inside a hazard": "leak((n for n in [1]).gi＿frame)",
+            "wide low line at the end of a guard": "x = _k＿",
+            "wide low line in a keyword": "dict(_k＿=1)",
+            "wide letters spell a forbidden name": "ｅｖａｌ('1')",
             "wide letters spell a plain hazard": "leak('x'.ｆｏｒｍａｔ)",
             "mathematical letters spell mro": """
                 class Ship: pass
@@ -105,7 +110,6 @@ CASES = [
                 run(_k_=1)
             """,
             "guard in a nested format": "x = f'{1:{_n_}}'",
-            "guard in an annotation": "x: _k_ = 1",
             "guard in a default": "def run(x=_w_): return x",
             "guard in a decorator": """
                 @_w_
@@ -456,8 +460,10 @@ CASES = [
         HARMLESS,
         {
             "annotations are not evaluated": """
+                w: _k_ = 1
                 class Ship:
                     x: leak(print.nothing) = 1
+                    v: __import__('os') = 2
                     y: 1 / 0
                 def run(a: 1 / 0 = 2) -> nothing.at.all: return a
                 z: 1 / 0 = run()

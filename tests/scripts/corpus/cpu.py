@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.scripts.corpus.case import HARMLESS, RAISE, STOP, cases
 
+_QUESTIONS = ("isalpha", "isalnum", "isidentifier", "islower", "isprintable", "istitle", "isupper")
+
 CASES = [
     *cases(
         "cpu",
@@ -228,7 +230,7 @@ CASES = [
             "splitting a long text": """
                 x = 'a ' * 40000
                 def on_packet(packet):
-                    while True: x.split(); x.split(' '); x.splitlines(); x.partition('b')
+                    while True: x.split(None, 9); x.split('aa'); x.splitlines(); x.partition('b')
             """,
             "representation of a long list": """
                 x = [12345.678] * 40000
@@ -236,7 +238,7 @@ CASES = [
                     while True: str(x); repr(x); f'{x}'
             """,
             "numbers that are read and written": """
-                x = '7' * 2000
+                x = '7' * 1200
                 def on_packet(packet):
                     while True: str(int(x))
             """,
@@ -310,6 +312,21 @@ CASES = [
                     text = b''
                     while True: text += b'x'
             """,
+            **{
+                f"{what} of a very long text": (
+                    f"x = {text} * 3999000\ny = {text} * 1000 + 'b' + {text} * 1000\ndef on_packet(packet):\n    while True: "
+                    + "; ".join([f"x.{call}"] * 8)
+                    + "\n"
+                )
+                for text in ("'\\xe9'",)
+                for what, call in {
+                    **{f"{name}()": f"{name}()" for name in _QUESTIONS},
+                    "search": "find(y)",
+                    "replacement": "replace(y, 'c')",
+                    "partition": "partition(y)",
+                    "tail": "endswith(y)",
+                }.items()
+            },
             "straight line of heavy calls": (
                 "x = '\\xdf' * 1000000\ndef on_packet(packet):\n"
                 + "".join(f"    a{n} = x.upper().lower().title().swapcase()\n" for n in range(200))
@@ -477,8 +494,7 @@ CASES = [
             """,
             "square by a sum of itself": """
                 n = 1
-                for i in range(20): n = sum([n] * 90000)
-                for i in range(2000): n = sum([n] * 90000)
+                for i in range(1300): n = sum([n] * 10)
             """,
             "doubling without end": """
                 n = 1

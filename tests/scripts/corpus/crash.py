@@ -84,9 +84,14 @@ CASES = [
                 b = []
                 a.append(b)
                 b.append(a)
-                c = [b]
-                c == a
-                a != c
+                a == b
+            """,
+            "comparison of rings of two steps": """
+                a = [[]]
+                b = [[]]
+                a[0].append(a)
+                b[0].append(b)
+                a != b
             """,
             "comparison of dictionary rings": """
                 a = {}
@@ -112,13 +117,6 @@ CASES = [
                 b = []
                 for n in range(30000): a = [a]; b = [b]
                 max([a, b])
-            """,
-            "text of a deep list": """
-                a = []
-                for n in range(100000): a = [a]
-                b = str(a)
-                c = f'{a}'
-                d = '%s' % [a]
             """,
             "text of a deep dictionary": """
                 a = {}
@@ -230,6 +228,14 @@ CASES = [
         "crash",
         HARMLESS,
         {
+            "text of a deep list": """
+                a = []
+                for n in range(30000): a = [a]
+                b = str(a)
+                c = f'{a}'
+                d = '%s' % [a]
+                print(a)
+            """,
             "list emptied by equality while it is searched": """
                 class Trap:
                     def __eq__(self, other):
@@ -388,7 +394,7 @@ CASES = [
                 try: bag.sort(key=key)
                 except ValueError: pass
                 bag = [3, 1, 2]
-                try: bag.sort(key=lambda n: bag.sort())
+                try: bag.sort(key=lambda n: bag.sort() or n)
                 except ValueError: pass
             """,
             "dictionary changed by equality of its keys": """
@@ -436,6 +442,7 @@ CASES = [
             """,
             "set changed by hashes of its members": """
                 class Key:
+                    def __eq__(self, other): return False
                     def __hash__(self):
                         bag.clear()
                         bag.update(range(100))
@@ -465,7 +472,7 @@ CASES = [
             "slices of lists that change": """
                 bag = list(range(100))
                 for n in range(100):
-                    bag[n:n + 5] = bag[50:]
+                    bag[n:n + 5] = bag[90:]
                     bag[::2] = bag[::2]
                     del bag[::3]
                     bag.extend(bag[:10])
@@ -565,7 +572,6 @@ CASES = [
         REJECT,
         {
             "too many nested blocks": "".join(f"{' ' * n}for a{n} in [1]:\n" for n in range(40)) + " " * 40 + "pass\n",
-            "too many nested comprehension loops": "x = [1 " + " ".join(f"for a{n} in [1]" for n in range(300)) + "]",
             "number with too many digits": "x = " + "7" * 6000,
             "hexadecimal number with too many digits": "x = 0x" + "f" * 6000,
             "imaginary number": "x = 5j",

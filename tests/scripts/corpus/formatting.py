@@ -20,6 +20,7 @@ CASES = [
             "format handed to map": "leak(map('{0.__class__}'.format, [1]))",
             "format in a default": "def run(f='{0.__class__}'.format): leak(f(1))",
             "template of an f-string": "t = t'{1}'",
+            "conversion to plain letters": "leak(f'{session!a}')",
             "maketrans and translate": "leak('abc'.translate({97: 'x' * 10}))",
             "hazard inside a format spec": "leak(f'{1:{().__class__.__name__}}')",
         },
@@ -79,8 +80,7 @@ CASES = [
             """,
             "no address in a conversion to plain letters": """
                 def helper(): return 1
-                for text in [f'{helper!a}', '%a' % helper, f'{[helper]!a:>4}']:
-                    leak(text)
+                for text in ['%a' % helper, '%a' % [helper], '%a' % {1: session}, '%a' % (print,)]: leak(text)
             """,
             "no address in the text of an exception": """
                 class Ship: pass

@@ -96,19 +96,6 @@ CASES = [
                 x = '\\t' * 1000
                 y = x.expandtabs(10 ** 7)
             """,
-            "splitting into many": """
-                x = 'a,' * 1000000
-                y = x.split(',')
-            """,
-            "representation that multiplies": """
-                x = ['\\U0010ffff' * 100000] * 50
-                y = repr(x)
-            """,
-            "text of a long nest": """
-                x = ['a' * 500]
-                for n in range(30): x = [x, x]
-                y = str(x)
-            """,
             "printing a long nest": """
                 x = ['a' * 500]
                 for n in range(30): x = [x, x]
@@ -234,7 +221,7 @@ CASES = [
             "small lists in nested comprehensions": "x = [[[] for a in range(400)] for b in range(400)]",
             "dictionary in a comprehension": "x = {n: [n] for n in range(99000)}",
             "words split": """
-                x = 'ab ' * 30000
+                x = 'ab ' * 15000
                 kept = []
                 def on_packet(packet):
                     while True: kept.append(x.split())
@@ -331,7 +318,10 @@ CASES = [
                 for n in range(60): x += x
             """,
             "bytes of a long list": "x = bytes([0] * 4000000)",
-            "text of a long list of numbers": "x = str([1 << 4000] * 4000)",
+            "splitting into many": """
+                x = 'a,' * 1000000
+                y = x.split(',')
+            """,
         },
     ),
     *cases(
@@ -343,6 +333,13 @@ CASES = [
                     for n in range(20):
                         x = 'x' * 1000000
                         y = [0] * 100000
+            """,
+            "text of much is cut": """
+                x = ['a' * 500]
+                for n in range(30): x = [x, x]
+                y = ['\\U0010ffff' * 100000] * 50
+                for text in [str(x), repr(y), f'{y}', '%s' % [x], str([1 << 4000] * 4000)]:
+                    if len(text) > 110000: leak('ESCAPE: %d' % len(text))
             """,
             "a table of fair size": """
                 table = {}

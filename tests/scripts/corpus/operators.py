@@ -251,11 +251,10 @@ CASES = [
                     box[value] = value
                     box[value] += 1
                     del box[value]
-                    box[value, 1] = 2
+                    if not isinstance(value, (list, dict, set)): box[value, 1] = 2
                     box(value, *[value])
                 box[1:2]
                 box[1:2] = 5
-                box[:, 1]
                 box[...]
             """,
             "wrappers do not come out of expressions": """

@@ -1,14 +1,15 @@
 """Runs cases of the corpus: `python -m tests.scripts.corpus.runner < keys > results`.
 
-A key per line comes in, a JSON object per line goes out: {"key", "outcome", "faults": [..], "beyond_ms", "grown_kb",
-"seconds"}. Each case has a process of its own, forked from one that has loaded everything, so that nothing a case does
+A key per line comes in, a JSON object per line goes out: {"key", "outcome", "faults": [..], "said": [..], "beyond_ms",
+"grown_kb", "seconds"}. Each case has a process of its own, forked from one that has loaded everything, so that nothing a case does
 reaches another. A fault is one word and what about it:
 
     ESCAPE   the script handed something to the probe that no script must have
     STALL    a call used more than 100 ms of CPU beyond its deadline, or the process had to be killed
     CRASH    the process died
     HOSTEXC  something else than the script's own failure came out of the host's calls
-    GROWTH   the resident size went more than the memory budget (8 MB) and 8 MB over what it was before the script
+    GROWTH   the resident size went more than 24 MB over what it was before the script: 8 MB that it may hold, 8 MB
+             more that one call may take, and 8 MB for what is not known to the byte
     POISON   a benign script was answered differently afterwards, or what scripts share had changed
     OUTCOME  none of the outcomes that are expected
 """
@@ -34,7 +35,7 @@ from tests.scripts.corpus.every import CASES
 from tests.scripts.corpus.stage import Stage, make_sandbox
 
 STALL_MS = 100  # beyond the deadline
-GROWTH_KB = 8 * 1024 + 8 * 1024
+GROWTH_KB = 8 * 1024 + 8 * 1024 + 8 * 1024  # what is held between calls, what one call takes, slack
 KILLED_AFTER = 20.0  # seconds of wall time: many times what the slowest case takes
 FILE_NAME = "corpus.py"
 
@@ -48,12 +49,14 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
     started = _resident_kb("VmRSS")
     outcomes: list[str] = []
     faults: list[str] = []
+    said: list[str] = []
     beyond, longest = 0.0, ""
     for _ in range(case.sessions):
         try:
             compiled = compile_script(case.source, FILE_NAME)
         except Refused as refused:
             outcomes.append(REJECT)
+            said += [str(problem) for problem in refused.problems]
             if not refused.problems or any(problem.line < 1 or problem.column < 1 for problem in refused.problems):
                 faults.append("HOSTEXC refused without saying where")
             continue
@@ -65,6 +68,7 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
         except BaseException as error:
             faults.append(f"HOSTEXC {type(error).__name__}: {str(error)[:200]}")
         outcomes.append(stage.outcome)
+        said += stage.said
         faults += [f"ESCAPE {found}" for found in stage.probe.found]
         if stage.beyond > beyond:
             beyond, longest = stage.beyond, stage.longest
@@ -83,7 +87,13 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
         faults.append("POISON what scripts share has changed")
     if not set(outcomes) <= set(case.expected.split("|")):
         faults.append(f"OUTCOME {', '.join(dict.fromkeys(outcomes))} instead of {case.expected}")
-    return {"outcome": outcomes[-1], "faults": faults, "beyond_ms": round(beyond, 1), "grown_kb": grown}
+    return {
+        "outcome": outcomes[-1],
+        "faults": faults,
+        "said": [text[:200] for text in dict.fromkeys(said)][:5],
+        "beyond_ms": round(beyond, 1),
+        "grown_kb": grown,
+    }
 
 
 def _answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:

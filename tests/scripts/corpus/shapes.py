@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scripts.corpus.case import HARMLESS, RAISE, STOP, Case, cases
+from tests.scripts.corpus.case import HARMLESS, RAISE, REJECT, STOP, Case, cases
 
 LISTS = "a = [1]\nb = [1]\nfor n in range(50):\n    a = [a, a]\n    b = [b, b]\n"
 TUPLES = "a = (1,)\nb = (1,)\nfor n in range(50):\n    a = (a, a)\n    b = (b, b)\n"
@@ -42,8 +42,19 @@ one = heavy()
 two = heavy()
 """
 
+# Equal tuples with as many values as a key may have; two of them share nothing.
+KEYS = """
+def inner(): return tuple([n * 1.5 for n in range(95)])
+one = inner()
+two = inner()
+first = set()
+second = set()
+state = [0]
+"""
+
 CONSTANT_HASH = """
 class Key:
+    def __eq__(self, other): return False
     def __hash__(self): return 5
 """
 
@@ -285,19 +296,9 @@ CASES = [
                 x = set()
                 x.add(1 << 62)
             """,
-            "keys too long by a starred add": """
-                x = set()
-                x.add(*[1 << 62])
-                leak('ESCAPE: let through')
-            """,
             "keys too long by setdefault": """
                 x = {}
                 x.setdefault(1 << 62, 1)
-            """,
-            "keys too long by a starred setdefault": """
-                x = {}
-                x.setdefault(*[1 << 62, 1])
-                leak('ESCAPE: let through')
             """,
             "keys too long by update": """
                 x = {}
@@ -456,8 +457,8 @@ CASES = [
         "colliding tuples that are known to collide",
         RAISE,
         """
-            found = pairs(1, 300)
-            if len(found) < 12: leak('ESCAPE: the case is broken')
+            found = pairs(1, 3000)
+            if len(found) < 100: leak('ESCAPE: the case is broken')
             table = {found[n]: 1 for n in range(len(found))}
         """,
     ),
@@ -489,6 +490,67 @@ CASES = [
             "in an intersection of a list": "first.intersection([(n, two) for n in range(250)])",
             "in a difference update": "first.copy().difference_update(second)",
         }.items()
+    ),
+    *(
+        _over(
+            KEYS,
+            f"equal wide keys {name}",
+            STOP,
+            f"""
+                def on_packet(packet):
+                    for n in range(state[0], state[0] + 6000):
+                        first.add((n, one))
+                        second.add((n, two))
+                    state[0] += 6000
+                    while True: {", ".join([use] * 8)}
+            """,
+        )
+        for name, use in {
+            "in the intersection": "first & second",
+            "in the difference": "first - second",
+            "in the union": "first | second",
+            "in the symmetric difference": "first ^ second",
+            "in a subset": "first <= second",
+            "in an equality": "first == second",
+        }.items()
+    ),
+    *(
+        _over(
+            KEYS,
+            f"equal wide keys {name}",
+            STOP,
+            f"""
+                def on_packet(packet):
+                    for n in range(state[0], state[0] + 6000):
+                        first.add((n, one))
+                        second.add((n, two))
+                    state[0] += 6000
+                    third = first.copy()
+                    while True:
+                        {"; ".join([use] * 8)}
+            """,
+        )
+        for name, use in {
+            "in an intersection in place": "third &= second",
+            "in a difference in place": "third -= second",
+            "in a union in place": "third |= second",
+            "in a symmetric difference in place": "third ^= second",
+        }.items()
+    ),
+    _over(
+        KEYS,
+        "equal wide keys of dictionaries",
+        STOP,
+        """
+            table = {}
+            other = {}
+            def on_packet(packet):
+                for n in range(state[0], state[0] + 6000):
+                    table[n, one] = n
+                    other[n, two] = n
+                state[0] += 6000
+                while True: table | other, table | other, {**table, **other}, {**table, **other}, table == other
+        """,
     ),
     _over(
         HEAVY,
@@ -588,6 +650,38 @@ CASES = [
         "shapes",
         STOP,
         {
+            "sort of tuples of equal long numbers": """
+                def row(last): return tuple([(1 << 4000) * (1 << 4000) + 1 for n in range(7)] + [last])
+                rows = [row(n * 7 % 13) for n in range(13)]
+                many = [rows[n * n % 13] for n in range(19000)]
+                def on_packet(packet):
+                    while True: sorted(many)
+            """,
+            "slices as keys that collide": """
+                class Box:
+                    def __getitem__(self, index): return index
+                box = Box()
+                M = (1 << 61) - 1
+                a = {}
+                b = {}
+                state = [1]
+                def on_packet(packet):
+                    try:
+                        for n in range(state[0], state[0] + 700):
+                            a[box[n * M:]] = 1
+                            b[box[(n + 100000) * M:]] = 1
+                    except (TypeError, ValueError): pass
+                    state[0] += 700
+                    while True: a | b, a | b, a | b, a | b
+            """,
+            "slices as keys of a small range that collide": """
+                a = {}
+                def on_packet(packet):
+                    try:
+                        for n in range(90000): a[n:-n - 5:n] = 1
+                    except (TypeError, ValueError): pass
+                    while True: a | a
+            """,
             "equal long texts in lists": """
                 one = 'a' * 1000000
                 two = 'a' * 1000000
@@ -642,11 +736,11 @@ CASES = [
                     while True: max(a); min(a)
             """,
             "equal long texts as keys of sets": """
-                one = 'a' * 1000000
-                two = 'a' * 1000000
+                one = 'a' * 6000
+                two = 'a' * 6000
                 a = set()
                 b = set()
-                for n in range(400):
+                for n in range(9000):
                     a.add((n, one))
                     b.add((n, two))
                 def on_packet(packet):
@@ -686,7 +780,24 @@ CASES = [
             "set walked around a hole": """
                 def on_packet(packet):
                     bag = set(range(90000))
-                    while True: bag.pop(); bag.discard(5)
+                    while True:
+                        bag.pop()
+                        bag.discard(5)
+                        if len(bag) < 9: bag.update(range(90000))
+            """,
+        },
+    ),
+    *cases(
+        "shapes",
+        REJECT,
+        {
+            "keys by a starred add": """
+                x = set()
+                x.add(*[1 << 62])
+            """,
+            "keys by a starred setdefault": """
+                x = {}
+                x.setdefault(*[1 << 62, 1])
             """,
         },
     ),

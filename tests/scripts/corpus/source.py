@@ -61,8 +61,6 @@ CASES = [
             "control character": "x = 1\x1b\n",
             "letters that look alike": "lеn = 1 + \u200b2\n",
             "line separator as a line": "x = 1\u2028import os\n",
-            "number run into a word": "x = 0x1for y in [1]\n",
-            "annotation that imports": "x: __import__('os') = 1\n",
             "all problems at once": "import os\nexec('1')\nx = ().__class__\nwith x: pass\n_t_ = 1\n",
         },
     ),
@@ -102,6 +100,8 @@ CASES = [
         "source",
         f"{HARMLESS}|{REJECT}",
         {
+            "comprehension of many loops": "x = [1 " + " ".join(f"for a{n} in [1]" for n in range(2500)) + "]\n",
+            "number run into a word": "y = 5\nx = 0x1for y in [1]\n",
             "folded constants": "x = lambda: (1 << 4000) ** 1\ny = lambda: 'a' * 10 ** 9\nz = lambda: (0,) * 10 ** 9\n",
             "folded powers": "x = lambda: 9 ** 9 ** 9\n",
             "folded shifts": "x = lambda: 1 << 10 ** 10\n",

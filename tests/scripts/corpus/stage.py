@@ -55,6 +55,7 @@ class _Watched(Guest):
     """A guest whose failures can be told apart afterwards."""
 
     outcomes: list[str]
+    said: list[str]
 
     def failed(self, error: Exception, what: object) -> None:
         self.note(error)
@@ -63,7 +64,9 @@ class _Watched(Guest):
     def _told(self, error: BaseException) -> str:
         if error.__traceback__ is not None or not isinstance(error, Exceeded):
             self.note(error)
-        return super()._told(error)
+        text = super()._told(error)
+        self.said.append(text)
+        return text
 
     def note(self, error: BaseException) -> None:
         self.outcomes.append(STOP if isinstance(error, Exceeded) else QUOTA if isinstance(error, QuotaError) else RAISE)
@@ -77,6 +80,7 @@ class Stage:
         self.outcomes: list[str] = []
         self.beyond: float = 0.0  # milliseconds of CPU beyond the deadline, of the longest call
         self.longest = ""
+        self.said: list[str] = []
         self.switched: str | None = None
         self._sandbox = sandbox
         self._name = name
@@ -89,6 +93,7 @@ class Stage:
             sandbox, compiled, self, session_id=name, players=PLAYERS, seed=7, began=self._now, tag=name.encode()
         )
         self._guest.outcomes = self.outcomes
+        self._guest.said = self.said
         self.probe = Probe(ScriptType, sandbox.builtins, self._guest.globals)
         self._guest.globals["leak"] = self.probe
 
