@@ -48,8 +48,7 @@ def new_guest(name: str) -> Guest:
     sandbox = Sandbox(profile, journal)
     compiled = compile_script(source_of(name), name)
     guest = Guest(sandbox, compiled, Nowhere(), session_id="bench", players=PLAYERS, seed=1, began=0.0)
-    guest.load(0.0)
-    guest.here(list(PLAYERS))
+    guest.load(0.0, list(PLAYERS))
     return guest
 
 

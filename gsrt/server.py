@@ -427,12 +427,18 @@ class Server:
             sandbox.meter.arm_watchdog(self.profile.script_watchdog_seconds, *self.restart_command(), self.image.note)
 
     def open_demo(self, players: list[str]) -> Session:
-        """A session that stays open, with the script of `serve` if there is one. Raises HostError."""
+        """A session that stays open, with the script of `serve` if there is one; after a restart, the one there was.
+        Raises HostError."""
+        for session in self.sessions:
+            if session.lasting:
+                return session
         compiled = None
         if self.script is not None:
             compiled, _ = read_and_compile(self.script, self.profile.script_source_bytes)
         session = self.sessions.create(players, self.clock(), lasting=True)
         if self.script is not None and compiled is not None:
+            session.script = self.script
+            self.image.keep_current()  # should the script hang at its very beginning
             self.scripts.attach(session, self.script, compiled, self.clock())
         return session
 
@@ -448,6 +454,7 @@ class Server:
                 self.scripts.attach(session, path, compiled, self.clock())
             except HostError as refused:
                 self.log.error("session goes on without its script", session=session.session_id, reason=str(refused))
+                self.scripts.leave_off(session, path, self.clock())
 
         try:
             self.scripts.prepare(path, prepared)
@@ -511,7 +518,7 @@ def serve(options: Options) -> int:
     if resumed.told_to_stop:
         server.stop()
     log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
-    if options.demo and resumed.sessions is None:
+    if options.demo:
         try:
             session = server.open_demo(options.demo)
         except HostError as refused:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import select
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gsrt.requests import REQUESTS, handle
+from gsrt.scripts.host import Scripts
+from gsrt.transports.control import Later
+from gsrt.worker import Worker
 from tests.relay.floor import Floor
-from tests.relay.rig import packet
+from tests.relay.rig import DEADLINE, packet
 
 
 class Desk:
@@ -19,6 +24,8 @@ class Desk:
 
     def __init__(self, **limits: float) -> None:
         self.floor = Floor(**limits)
+        self.worker = Worker(lambda error: None)
+        house = self.floor.sessions.house
         self.server: Any = SimpleNamespace(
             sessions=self.floor.sessions,
             relay=self.floor.relay,
@@ -29,15 +36,30 @@ class Desk:
             began=self.floor.now,
             host="0.0.0.0",
             port=8784,
+            script=None,
+            scripts=Scripts(
+                house.profile, house.log, house.timers, self.worker, lambda: self.floor.now, lambda size: b"7" * size
+            ),
             public_host=lambda: "198.51.100.7",
             loop_figures=lambda: {"ticks": 1},
         )
 
     def ask(self, do: Any, **fields: Any) -> dict[str, Any]:
-        answer = handle(self.server, {"do": do, **fields})
+        answer = self.settled(handle(self.server, {"do": do, **fields}))
         assert json.loads(json.dumps(answer)) == answer, "an answer is plain JSON"
         assert answer["ok"] is ("error" not in answer)
         return answer
+
+    def settled(self, answer: dict[str, Any] | Later) -> dict[str, Any]:
+        """The answer, waited for where it comes later."""
+        if not isinstance(answer, Later):
+            return answer
+        found: list[dict[str, Any]] = []
+        answer._settle = found.append
+        while not found:
+            assert select.select([self.worker], [], [], DEADLINE)[0], "no answer has come"
+            self.worker.deliver()
+        return found[0]
 
     def refused(self, do: Any, **fields: Any) -> str:
         answer = self.ask(do, **fields)
@@ -50,6 +72,7 @@ def desk() -> Any:
     desk = Desk(sessions_max=4, players_per_session_max=5)
     with desk.floor:
         yield desk
+    desk.worker.close()
 
 
 def test_creating(desk: Desk) -> None:
@@ -169,3 +192,53 @@ def test_counters_of_the_parts_do_not_hide_each_other(desk: Desk) -> None:
     parts = [desk.floor.relay.counts(), desk.floor.reception.counters]
     names = [name for part in parts for name in part]
     assert len(names) == len(set(names))
+
+
+# Scripts
+
+
+def test_a_session_with_a_script(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "game.py"
+    path.write_text("print('at work')\n")
+    answer = desk.ask("session.create", players=["red"], script=str(path))
+    (entry,) = desk.ask("logs")["entries"]
+    assert (entry["session"], entry["script"], entry["text"]) == (answer["sessionId"], "game.py", "at work")
+    (figures,) = desk.ask("status")["perSession"]
+    assert (figures["script"]["path"], figures["script"]["state"]) == (str(path), "running")
+    desk.ask("session.end", sessionId=answer["sessionId"])
+    assert desk.ask("status")["perSession"] == []
+    assert len(desk.server.scripts) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import os\n", "game.py:1:1: import is not available"),
+        ("1 / 0\n", "game.py line 1 in <module>: ZeroDivisionError"),
+        ("while True: pass\n", "used up its gas"),
+    ],
+)
+def test_a_script_that_cannot_run_makes_no_session(desk: Desk, tmp_path: Path, source: str, said: str) -> None:
+    path = tmp_path / "game.py"
+    path.write_text(source)
+    assert said in desk.refused("session.create", players=["red"], script=str(path))
+    assert len(desk.floor.sessions) == 0
+
+
+def test_a_script_that_is_not_there(desk: Desk, tmp_path: Path) -> None:
+    assert "No such file" in desk.refused("session.create", players=["red"], script=str(tmp_path / "none.py"))
+
+
+def test_only_scripted_sessions_are_recorded(desk: Desk) -> None:
+    assert "record" in desk.refused("session.create", players=["red"], record="somewhere")
+
+
+def test_logs_by_number_and_session(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "game.py"
+    path.write_text("print(1)\nprint(2)\n")
+    first = desk.ask("session.create", players=["red"], script=str(path))["sessionId"]
+    desk.ask("session.create", players=["red"], script=str(path))
+    assert [entry["text"] for entry in desk.ask("logs")["entries"]] == ["1", "2", "1", "2"]
+    assert [entry["number"] for entry in desk.ask("logs", session=first)["entries"]] == [1, 2]
+    assert [entry["number"] for entry in desk.ask("logs", after=3)["entries"]] == [4]
+    assert "after" in desk.refused("logs", after=-1)

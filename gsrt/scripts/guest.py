@@ -119,20 +119,30 @@ class Guest:
 
     # Life
 
-    def load(self, now: float, old_state: dict[str, Any] | None = None) -> None:
-        """Runs the script's top level, once, then `on_reload(old_state)` where there is an old state and such a
-        function. Raises ScriptError; the guest is then of no use."""
+    def load(self, now: float, here: list[int] | None = None, old_state: dict[str, Any] | None = None) -> None:
+        """Runs the script's top level, once; peers `here` are connected already.
+
+        What takes over from an older version (`old_state`) then has its `on_reload(old_state)` called; without that
+        function, on_player_connect is called for everyone here, as if the session had just begun. Raises ScriptError;
+        the guest is then of no use."""
         self._now = now
+        for peer_id in here or ():
+            self._here[peer_id] = self.handlers.players[peer_id]
+        self.handlers.present = len(self._here)
         try:
             self.handlers.run(now, exec, self.compiled.code, self.globals, gas=self.profile.script_gas * LOAD_GAS)
+            for name in TOP_LEVEL:
+                if self._defines(name):
+                    self._register(name, self.globals[name])
             if old_state is not None and self._defines("on_reload"):
                 self.handlers.run(now, self.globals["on_reload"], old_state)
+            elif self._connect:
+                for player in self.players():
+                    self.handlers.run(now, _each, self._connect, player)
         except Exception as error:
+            told = self._told(error)
             self.close()
-            raise ScriptError(self._told(error)) from None
-        for name in TOP_LEVEL:
-            if self._defines(name):
-                self._register(name, self.globals[name])
+            raise ScriptError(told) from None
 
     def _register(self, name: str, function: Callable[..., object]) -> None:
         if name == "on_packet":
@@ -157,12 +167,6 @@ class Guest:
         self.globals.clear()
 
     # What happens in the session
-
-    def here(self, peer_ids: list[int]) -> None:
-        """Who is connected when the script takes over; it is not told of each."""
-        for peer_id in peer_ids:
-            self._here[peer_id] = self.handlers.players[peer_id]
-        self.handlers.present = len(self._here)
 
     @property
     def here_now(self) -> list[int]:
@@ -225,7 +229,7 @@ class Guest:
         if isinstance(error, Exceeded):
             return f"stopped: {error}"
         where = self._place(error.__traceback__)
-        return f"{where}{type(error).__name__}: {safe_text(error, self.profile.script_log_characters_max)}"
+        return f"{where}{type(error).__name__}: {safe_text(error, self._sandbox.meter, self.profile.script_log_characters_max)}"
 
     def _place(self, traceback: TracebackType | None) -> str:
         """The innermost place in the script's own file."""
@@ -246,7 +250,7 @@ class Guest:
         self._sandbox.meter.charge(ticks)
 
     def text(self, value: object) -> str:
-        return safe_text(value, self.profile.script_log_characters_max)
+        return safe_text(value, self._sandbox.meter, self.profile.script_log_characters_max)
 
     def is_own(self, function: FunctionType) -> bool:
         return function.__globals__ is self.globals

@@ -125,10 +125,10 @@ class Scripts:
                 done(None, error if isinstance(error, HostError) else HostError(f"{path}: {type(error).__name__}: {error}"))
                 return
             compiled, stamp = result
+            self._stamps[path] = stamp
             if compiled.digest in self.quarantined:
                 done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
                 return
-            self._stamps[path] = stamp
             done(compiled, None)
 
         try:
@@ -149,8 +149,16 @@ class Scripts:
             raise HostError(str(error)) from None
         except OSError as error:
             raise HostError(f"{record}: {error.strerror}") from None
+        self._enter(attached, now)
+
+    def leave_off(self, session: Session, path: str, now: float) -> None:
+        """The session is to have the script, which cannot run as it is: it begins when its file has changed."""
+        self._enter(Attached(self, session, path, int.from_bytes(self._entropy(SEED_BYTES), "little")), now)
+
+    def _enter(self, attached: Attached, now: float) -> None:
+        session = attached.session
         self._attached[session.session_id] = attached
-        session.script = path
+        session.script = attached.path
         session.guest = attached
         self._look_later(now)
 
@@ -233,7 +241,7 @@ class Attached:
         self.session = session
         self.path = path
         self.guest: Guest | None = None  # None: switched off
-        self.state = "running"  # or "off"
+        self.state = "off"  # or "running"
         self.reloads = 0
         self._scripts = scripts
         self._seed = seed
@@ -251,7 +259,7 @@ class Attached:
     def begin(self, compiled: Compiled, now: float, record: str | None) -> None:
         """Raises ScriptError, or OSError when the recording cannot be made."""
         guest = self._make(compiled, self)
-        guest.load(now)
+        guest.load(now, self._here())
         if record is not None:
             self._tape = Tape(self, record)
         self._take_over(guest)
@@ -272,8 +280,10 @@ class Attached:
             tag=script_tag(session.session_id, compiled.digest, self.path),
         )
 
+    def _here(self) -> list[int]:
+        return [each.peer_id for each in self.session.players if each.announced]
+
     def _take_over(self, guest: Guest) -> None:
-        guest.here([each.peer_id for each in self.session.players if each.announced])
         self.guest = guest
         self.state = "running"
         guest.handlers.recorder = None if self._tape is None else self._tape.recorder.packet
@@ -406,7 +416,7 @@ class Attached:
         new = self._make(compiled, self)
         state, left_out = ({}, []) if old is None else state_of(old, new.handlers.players)
         try:
-            new.load(now, None if old is None else state)
+            new.load(now, self._here(), None if old is None else state)
         except ScriptError as error:
             self.not_taken(str(error))
             return

@@ -114,8 +114,7 @@ class Trial:
         guest = self._guest
         if self._packets is None:
             state, _ = state_of(self._old, guest.handlers.players)
-            guest.load(now, state)
-            guest.here(self._old.here_now)
+            guest.load(now, self._old.here_now, state)
             self._packets = self._old.handlers.last_packets()
         elif self._packets:
             sender, body, reliable = self._packets.pop(0)
