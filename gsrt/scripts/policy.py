@@ -585,14 +585,14 @@ class Policy(RestrictingNodeTransformer):
         left = done[0]
         for operator, guard, operand, original in zip(node.ops, guards, done[1:], operands[1:], strict=True):
             right, again = operand, operand
-            if original is not operands[-1] and not isinstance(original, (ast.Name, ast.Constant)):
+            if isinstance(original, ast.Name):
+                again = _at(ast.Name(original.id, ast.Load()), operand)
+            elif original is not operands[-1] and not _scalar(original):
                 if self._no_walrus or self._scope == "class":
                     self.refuse(original, "this chain of comparisons is too long", "Assign the middle value to a name")
                 name = self.hide()
                 right = _at(ast.NamedExpr(self._store(name, operand), operand), operand)
                 again = _at(ast.Name(name, ast.Load()), operand)
-            elif isinstance(original, ast.Name):
-                again = _at(ast.Name(original.id, ast.Load()), operand)
             parts.append(self._comparison(left, [operator], [guard], [right], node))
             left = again
         return _at(ast.BoolOp(ast.And(), parts), node)

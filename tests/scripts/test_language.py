@@ -421,14 +421,14 @@ PROGRAMS = {
 
 def plainly(source: str) -> list[object]:
     out: list[object] = []
-    space = {"__builtins__": native, "__name__": "script", "out": out, "math": math}
+    space: dict[str, object] = {"__builtins__": native, "__name__": "script", "out": out, "math": math}
     _run(compile(source, "script.py", "exec", dont_inherit=True), space, out)
     return out
 
 
 def guarded(source: str) -> list[object]:
     out: list[object] = []
-    space = {"__builtins__": NAMES, "__name__": "script", "out": out}
+    space: dict[str, object] = {"__builtins__": NAMES, "__name__": "script", "out": out}
     _run(compile_script(source, "script.py").code, space, out)
     return out
 
@@ -467,7 +467,8 @@ def _expressions(inner: some.SearchStrategy[str]) -> some.SearchStrategy[str]:
         some.builds("({} {} {})".format, inner, operator, inner),
         some.builds("({}) ** {}".format, VARIABLES, some.sampled_from(["2", "0", "1", "-1", "0.5"])),
         some.builds("({} {} {})".format, inner, comparison, inner),
-        some.builds("({} {} {} {} {})".format, inner, comparison, inner, comparison, inner),
+        some.builds("({} {} {} {} {})".format, inner, comparison, VARIABLES | CONSTANTS, comparison, inner),
+        some.builds("({} {} len({}) {} {})".format, VARIABLES, comparison, VARIABLES, comparison, CONSTANTS),
         some.builds("[{}, {}]".format, inner, inner),
         some.builds("({}, {})".format, inner, inner),
         some.builds("{{{}: {}}}".format, inner, inner),
@@ -478,13 +479,15 @@ def _expressions(inner: some.SearchStrategy[str]) -> some.SearchStrategy[str]:
         some.builds("(not {})".format, inner),
         some.builds("(-{})".format, inner),
         some.builds("f'{{{}}}|{{{}!r:>8}}'".format, VARIABLES, VARIABLES),
-        some.builds("[e for e in {} if {}]".format, inner, inner),
-        some.builds("{{e: {} for e in {}}}".format, inner, inner),
+        # Python has no walrus, and scripts no middle value that is a call, in what a comprehension goes through.
+        some.builds("[e for e in {} if {}]".format, VARIABLES | CONSTANTS, inner),
+        some.builds("{{e: {} for e in {}}}".format, inner, VARIABLES | CONSTANTS),
         some.builds("(lambda e: {})({})".format, inner, inner),
         some.builds("(e := {})".format, inner),
         some.builds("len({})".format, inner),
         some.builds("str({})".format, inner),
-        some.builds(lambda receiver, name, argument: f"{receiver}.{name.format(argument)}", VARIABLES, method, inner),
+        # No argument that does something: a guarded method is looked up after it was evaluated, not before.
+        some.builds(lambda receiver, name, argument: f"{receiver}.{name.format(argument)}", VARIABLES, method, VARIABLES),
     )
 
 

@@ -48,7 +48,7 @@ HELD: list[object] = [
         Owner().append,
         len,
         [].append,
-        Owner().__init__,
+        [].__len__,
         str.join,
         type,
         Owner,
