@@ -25,7 +25,7 @@ from cpython.object cimport (
     Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyObject_Hash, PyObject_RichCompare, PyObject_RichCompareBool,
     PyTypeObject,
 )
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint64_t
@@ -69,14 +69,14 @@ cdef extern from *:
     long long guard_bits(object) noexcept
     void guard_set_slots(PyTypeObject*, Py_ssize_t) noexcept
     void guard_set_method(PyTypeObject*) noexcept
-    object guard_exception_arguments(object)
+    PyObject* guard_exception_arguments(object) noexcept
     bint guard_is_exception(object) noexcept
     int PyLong_SHIFT
     PyObject* raw_call "PyObject_Vectorcall"(PyObject*, arguments_t, size_t, PyObject*) noexcept
     PyObject* raw_call_method "PyObject_VectorcallMethod"(PyObject*, arguments_t, size_t, PyObject*) noexcept
     Py_ssize_t PyVectorcall_NARGS(size_t) noexcept
     object PyObject_CallOneArg(object, object)
-    object PyErr_GetHandledException()
+    PyObject* PyErr_GetHandledException() noexcept
     object PyNumber_InPlaceAdd(object, object)
     bint PySet_CheckExact(object) noexcept
     bint PyBool_Check(object) noexcept
@@ -253,6 +253,8 @@ cdef class Writer:
     cdef long nodes             # written so far
 
     cdef int put(self, str text) except -1:
+        if self.is_full():
+            return 0
         if len(text) > self.room:
             text = text[:self.room] + "..."
             self.room = 0
@@ -402,7 +404,7 @@ cdef class Writer:
         return self.put(text)
 
     cdef int write_exception(self, object error, bint plain, int depth) except -1:
-        cdef object arguments = guard_exception_arguments(error)
+        cdef object arguments = <object>guard_exception_arguments(error)
         if depth >= TEXT_DEPTH:
             return self.put("...")
         if plain:
@@ -1093,11 +1095,11 @@ cdef class Kit:
         if is_whole(left) and is_whole(right):
             if right > 1 and (left > 1 or left < -1):
                 bits = guard_bits(left)
-                if guard_bits(right) > 14 or (bits - 1) * <long long>right >= RESULT_BITS:
+                if guard_bits(right) > 14 or native_log2(abs(left)) * <long long>right >= RESULT_BITS:
                     raise OverflowError("the result of ** has more than 8,192 bits")
                 self.charge(bits * <long long>right >> 9)
         elif is_number(left) and is_number(right) and left < 0 and left - left == 0:
-            if not right.is_integer() and right - right == 0:       # else the result is a complex number
+            if PyFloat_CheckExact(right) and not right.is_integer() and right - right == 0:     # else the result is a complex number
                 raise ValueError("a negative number cannot have a fractional power")
         return left ** right
 
@@ -1676,12 +1678,14 @@ cdef class Calls:
 
     def handled(self):
         """The text of the exception being handled."""
-        cdef object error = PyErr_GetHandledException()
-        cdef object arguments, first
+        cdef PyObject* raw = PyErr_GetHandledException()
+        cdef object error, arguments, first
         cdef Writer made
-        if error is None:
+        if raw == NULL:
             return ""
-        arguments = guard_exception_arguments(error)
+        error = <object>raw
+        Py_DECREF(error)                # the reference that came with it
+        arguments = <object>guard_exception_arguments(error)
         if len(arguments) == 1:
             first = arguments[0]
             if type(first) is str and not isinstance(error, KeyError) and not is_script_object(error):
@@ -2076,17 +2080,11 @@ cdef class Functions:
     """The guarded built-in functions."""
     cdef Kit kit
 
-    def abs(self, x):
-        return abs(x)
-
     def all(self, iterable):
         return not self.kit.any(iterable, False)
 
     def any(self, iterable):
         return self.kit.any(iterable, True)
-
-    def bool(self, x=False):
-        return True if x else False
 
     def bytes(self, source=b"", encoding="utf-8", errors="strict"):
         cdef list items
@@ -2106,12 +2104,6 @@ cdef class Functions:
                 raise TypeError("bytes() takes ints from 0 to 255")
         return bytes(items)
 
-    def callable(self, x):
-        return callable(x)
-
-    def chr(self, x):
-        return chr(x)
-
     def dict(self, source=MISSING, /, **named):
         cdef dict result
         if source is MISSING:
@@ -2120,9 +2112,6 @@ cdef class Functions:
             result = dict(pairs(self.kit, source))
             result.update(named)
         return result
-
-    def divmod(self, a, b):
-        return divmod(a, b)
 
     def enumerate(self, iterable, start=0):
         cdef list result = []
@@ -2155,9 +2144,6 @@ cdef class Functions:
                 raise ValueError("a number has at most 1,300 characters")
         return float(x)
 
-    def hex(self, x):
-        return hex(x)
-
     def int(self, x=0, /, base=MISSING):
         if PyUnicode_CheckExact(x) or PyBytes_CheckExact(x):
             if len(x) > NUMBER_CHARACTERS:
@@ -2181,9 +2167,6 @@ cdef class Functions:
         wanted = type_of(wanted)
         return is_subtype(kind_of(x), <Kind*><PyObject*>wanted)
 
-    def len(self, x):
-        return len(x)
-
     def list(self, iterable=()):
         return self.kit.gather(iterable, ELEMENTS)
 
@@ -2205,9 +2188,6 @@ cdef class Functions:
 
     def min(self, *values, key=None, default=MISSING):
         return self.kit.extreme("min", values, key, default, Py_LT)
-
-    def ord(self, x):
-        return ord(x)
 
     def pow(self, base, exp, mod=None):
         if mod is None:
@@ -2335,17 +2315,22 @@ cdef class Functions:
         cdef Py_ssize_t shortest = -1
         cdef bint heavy = False
         for iterable in iterables:
-            column = self.kit.gather(iterable, ELEMENTS)
+            if not (PyTuple_CheckExact(iterable) or PyList_CheckExact(iterable)):
+                iterable = self.kit.gather(iterable, ELEMENTS)
+            columns.append(iterable)
+        for column in columns:              # from here on no code of the script runs
+            if len(column) > ELEMENTS:
+                raise ValueError("more than 100,000 elements")
             if strict and shortest >= 0 and len(column) != shortest:
                 raise ValueError("zip() arguments have different lengths")
             if shortest < 0 or len(column) < shortest:
                 shortest = len(column)
-            columns.append(column)
-            if not heavy:
-                for item in column:
-                    if PyTuple_CheckExact(item):
-                        heavy = True
-                        break
+        for column in columns:
+            self.kit.charge(len(column) >> 6)
+            for item in column[:shortest] if shortest < len(column) else column:
+                if PyTuple_CheckExact(item):
+                    heavy = True
+                    break
         if shortest * len(columns) > 10 * ELEMENTS:
             raise ValueError("zip() gives at most 1,000,000 values")
         if len(columns) >= TUPLE_NODES:
@@ -2365,6 +2350,7 @@ cdef object native_fsum = native_math.fsum
 cdef object native_gcd = native_math.gcd
 cdef object native_hypot = native_math.hypot
 cdef object native_isqrt = native_math.isqrt
+cdef object native_log2 = native_math.log2
 cdef object native_trunc = native_math.trunc
 
 
@@ -2476,6 +2462,7 @@ def guards(Meter meter):
         "_f_": formatted, "_s_": text, "_r_": representation, "_q_": percent, "_b_": Base.__new__(Base),
         "_z_": Bound.__new__(Bound), "_u_": elements, "_d_": mapping, "_o_": merged, "_e_": calls.handled,
         "_pow_": calls.power, "_shift_": calls.shift, "__build_class__": calls.build_class,
+        "super": super,             # the real one: the compiler allows `super().name(...)` only
     }
     for name in GUARDED_METHODS:
         names[f"_m_{name}"] = method(name, getattr(methods, name))
@@ -2488,9 +2475,10 @@ def builtins(Meter meter):
     cdef Functions functions = Functions.__new__(Functions)
     functions.kit = kit
     names = {kind.__name__: kind for kind in EXCEPTIONS}
-    for name in ("abs", "all", "any", "bool", "bytes", "callable", "chr", "dict", "divmod", "enumerate", "filter", "float",
-                 "hex", "int", "isinstance", "len", "list", "map", "max", "min", "ord", "pow", "range", "repr", "reversed",
-                 "round", "set", "sorted", "str", "sum", "tuple", "zip"):
+    for name in ("abs", "bool", "callable", "chr", "divmod", "hex", "len", "ord"):      # nothing in these to guard
+        names[name] = builtin(name, getattr(native, name), KINDS.get(name))
+    for name in ("all", "any", "bytes", "dict", "enumerate", "filter", "float", "int", "isinstance", "list", "map", "max",
+                 "min", "pow", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip"):
         names[name] = builtin(name, getattr(functions, name), KINDS.get(name))
     names["math"] = namespace(kit)
     return names
