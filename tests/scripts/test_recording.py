@@ -7,6 +7,7 @@ import math
 import queue
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -361,7 +362,7 @@ def echo(packet):
 def test_a_real_session_can_be_replayed_to_the_last_value(tmp_path: Path) -> None:
     script, record = tmp_path / "echo.py", tmp_path / "match.jsonl"
     script.write_text(ECHO)
-    sent = {1: 5, 2: Float32(0.1), 3: 0.1, 4: "text", 5: (1.5, 0.1), 6: {7: "inner"}}
+    sent: dict[int, Any] = {1: 5, 2: Float32(0.1), 3: 0.1, 4: "text", 5: (1.5, 0.1), 6: {7: "inner"}}
     packets: queue.Queue[Packet] = queue.Queue()
     came: list[Packet] = []
     with ServerProcess() as server:
