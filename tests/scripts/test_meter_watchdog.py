@@ -18,9 +18,10 @@ meter = Meter(cpu_ms=20)
 meter.start_timer()
 note = os.open({note!r}, os.O_WRONLY | os.O_CREAT)
 inherited = [name + b"=" + value for name, value in os.environb.items()]
+arguments = [b"python", b"-c", {following!r}, b"an argument"]
 prepare = {prepare!r}
 exec(prepare)
-meter.arm_watchdog(0.1, {program!r}, [b"python", b"-c", {following!r}, b"an argument"], [b"PLACE=here", *inherited], note)
+meter.arm_watchdog(0.1, {program!r}, arguments, [b"PLACE=here", *inherited], note)
 print(os.getpid(), flush=True)
 meter.call(Account(b"session 7 ships.py"), lambda: {work})
 """
