@@ -5,6 +5,7 @@ the same recording always gives the same output."""
 
 from __future__ import annotations
 
+import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from gsrt._core import Data, Float32, Packet, split_datagram
@@ -27,7 +28,7 @@ from gsrt.timers import Timers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from gsrt.profile import Profile
@@ -60,12 +61,20 @@ def run(arguments: Namespace) -> int:
     checked = Checked(arguments.file, profile.script_source_bytes)
     if checked.compiled is None:
         raise CommandError(f"the script is refused:\n{checked.as_text()}")
-    replay = Replay(checked.compiled, recording, profile, (lambda step: None) if arguments.json else _print_step)
-    replay.run()
-    if arguments.json:
-        from gsrt.cli.asking import print_json
+    replay = Replay(checked.compiled, recording, profile)
+    # An exception of Ctrl-C would be one of the script's, if it came while the script runs.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        if arguments.json:
+            from gsrt.cli.asking import print_json
 
-        print_json({"ok": replay.ok, "steps": [step.as_json() for step in replay.steps]})
+            steps = [step.as_json() for step in replay.run()]
+            print_json({"ok": replay.ok, "steps": steps})
+        else:
+            for step in replay.run():
+                print(step.as_text())
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0 if replay.ok else 1
 
 
@@ -73,7 +82,7 @@ class Step:
     """Something that the script has done: `at` in milliseconds, `what` in a word (send, cancel, change, kick, skip, log
     levels, off), and what belongs to it."""
 
-    __slots__ = ("at", "details", "peers", "text", "what")
+    __slots__ = ("at", "details", "text", "what")
 
     def __init__(self, at: int, what: str, text: str, details: dict[str, Any] | None = None) -> None:
         self.at = at
@@ -91,17 +100,15 @@ class Step:
 class Replay:
     """One run of a script over a recording. It is what its session's surroundings are to the script (see Guest)."""
 
-    def __init__(
-        self, compiled: Compiled, recording: Recording, profile: Profile, on_step: Callable[[Step], object]
-    ) -> None:
+    def __init__(self, compiled: Compiled, recording: Recording, profile: Profile) -> None:
         from gsrt.scripts.sandbox import Sandbox
 
-        self.steps: list[Step] = []
-        self._on_step = on_step
+        self._steps: list[Step] = []  # not given yet
         self._recording = recording
         self._timers = Timers()
         self._at: float = 0  # milliseconds
         self._here: set[int] = set()
+        self._kicked: set[int] = set()
         self._loaded = False
         # How long callbacks take must not change what happens, so the clock of turns stands still.
         self._sandbox = Sandbox(profile, _no_journal(), clock=lambda: 0.0)
@@ -120,20 +127,22 @@ class Replay:
         """Whether the script loaded, and nothing of it raised or was stopped."""
         return self._loaded and self._guest.failures == self._guest.strikes == 0
 
-    def run(self) -> None:
-        """Everything, from the script's top level to the last event."""
+    def run(self) -> Iterator[Step]:
+        """Everything, from the script's top level to the last event; what it does is given after each turn."""
         self._sandbox.meter.start_timer()
         try:
             self._load()
+            yield from self._taken()
             events = self._recording.events
             for number, event in enumerate(events):
                 if self._guest.is_off:
                     break
                 if event.at > self._at or number == 0:
-                    self._pass_time(event.at)
+                    yield from self._pass_time(event.at)
                 self._happens(event)
                 if number + 1 == len(events) or events[number + 1].at > event.at:
                     self._end_turn()
+                yield from self._taken()
         finally:
             self._sandbox.meter.stop_timer()
             self._guest.close()
@@ -146,17 +155,22 @@ class Replay:
         except ScriptError as error:
             self._step("error", str(error))
 
-    def _pass_time(self, until: float) -> None:
+    def _pass_time(self, until: float) -> Iterator[Step]:
         """Timers before UNTIL run, each at its own time; then it is UNTIL."""
-        while (due := self._timers.next()) is not None and due < until / 1000 and not self._guest.is_off:
+        while (due := self._timers.next()) is not None and due < until / 1000 - NUDGE and not self._guest.is_off:
             self._at = round(due * 1000, 3)
             self._sandbox.turn.begin()
             self._end_turn()
+            yield from self._taken()
         self._at = until
         self._sandbox.turn.begin()
 
     def _happens(self, event: Event) -> None:
-        if event.kind == CONNECT:
+        if event.peer in self._kicked:
+            self._step(
+                "skip", f"{event.kind} of {event.peer}, who was kicked", {"event": event.kind, "peer": event.peer}
+            )
+        elif event.kind == CONNECT:
             self._here.add(event.peer)
             self._guest.connected(event.peer, self._now)
         elif event.kind == DISCONNECT:
@@ -166,9 +180,6 @@ class Replay:
 
     def _comes(self, packet: Packet) -> None:
         name = f"opCode {packet.op_code} from {packet.sender}"
-        if packet.sender not in self._here:
-            self._step("skip", f"{name}, who was kicked", {"opCode": packet.op_code, "sender": packet.sender})
-            return
         outcome = self._guest.handlers.feed(self._now, packet.sender, packet.encode(), bool(packet.reliable))
         if outcome is False:
             self._step("cancel", name, {"opCode": packet.op_code, "sender": packet.sender})
@@ -183,6 +194,10 @@ class Replay:
             self._here.discard(peer)
             self._guest.disconnected(peer, self._now)
 
+    def _is_kicked(self, peer: int) -> None:
+        self._kicked.add(peer)
+        self._leaves(peer)
+
     def _end_turn(self) -> None:
         """What the server does after the packets of a turn: timers that are due, players who were kicked leave."""
         while (due := self._timers.next()) is not None and due <= self._now and not self._guest.is_off:
@@ -194,9 +209,11 @@ class Replay:
         return self._at / 1000 + NUDGE
 
     def _step(self, what: str, text: str, details: dict[str, Any] | None = None) -> None:
-        step = Step(int(self._at), what, text, details)
-        self.steps.append(step)
-        self._on_step(step)
+        self._steps.append(Step(int(self._at), what, text, details))
+
+    def _taken(self) -> list[Step]:
+        steps, self._steps = self._steps, []
+        return steps
 
     # What the script's session is to it
 
@@ -219,7 +236,7 @@ class Replay:
 
     def kick(self, peer_id: int, reason: str) -> None:
         self._step("kick", f"{peer_id}: {reason}" if reason else str(peer_id), {"peer": peer_id, "reason": reason})
-        self._timers.set(self._now, lambda now: self._leaves(peer_id))
+        self._timers.set(self._now, lambda now: self._is_kicked(peer_id))
 
     def log(self, level: str, text: str, now: float) -> None:
         self._step(level, text)
@@ -236,10 +253,6 @@ def _no_journal() -> Journal:
     from gsrt.scripts.journal import Journal
 
     return Journal(1, Log(StringIO(), lambda: 0.0), lambda: 0.0)
-
-
-def _print_step(step: Step) -> None:
-    print(step.as_text())
 
 
 def _peers(peers: tuple[int, ...]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Outcome, Run
-from tests.support.server import GENERIC_PROFILE
+from tests.support.server import GENERIC_PROFILE, PROJECT
 
 Try = Callable[..., Outcome]
 
@@ -123,7 +127,10 @@ def kick(packet):
 def on_player_disconnect(player):
     print("bye", player.player_id, len(session.get_players()))
 """,
-        [PLAYERS, {"connect": 1}, {"connect": 2}, {"at": 7, "packet": packet()}, {"at": 8, "packet": packet()}],
+        [
+            *(PLAYERS, {"connect": 1}, {"connect": 2}, {"at": 7, "packet": packet()}, {"at": 8, "packet": packet()}),
+            *({"at": 9, "disconnect": 1}, {"at": 10, "connect": 1}),
+        ],
     )
     assert outcome.out == (
         "7 ms  kick 1: rude\n"
@@ -131,7 +138,9 @@ def on_player_disconnect(player):
         "7 ms  info 2\n"
         "7 ms  info bye anna 1\n"
         "7 ms  info bye ben 0\n"
-        "8 ms  skip opCode 1 from 1, who was kicked\n"
+        "8 ms  skip packet of 1, who was kicked\n"
+        "9 ms  skip disconnect of 1, who was kicked\n"
+        "10 ms  skip connect of 1, who was kicked\n"
     )
 
 
@@ -281,6 +290,39 @@ def test_a_recording_is_needed(gsrt: Run) -> None:
     assert gsrt("script", "run", "x.py").status == 2
 
 
+def started(folder: Path, tail: str = "") -> subprocess.Popen[str]:
+    """A run that goes on for very long, its first line read."""
+    (folder / "s.py").write_text(
+        "@session.every(5)\ndef tick():\n    for i in range(1000):\n        pass\n    print('x')\n"
+    )
+    (folder / "r.jsonl").write_text('{"connect": 1}\n{"at": 10000000000}\n')
+    process = subprocess.Popen(
+        ["bash", "-c", f"{sys.executable} -m gsrt script run s.py --record r.jsonl{tail}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "5 ms  info x\n"
+    return process
+
+
+def test_ctrl_c_ends_it_quietly_wherever_it_is(folder: Path) -> None:
+    process = started(folder)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert errors == ""
+    assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+def test_output_nobody_reads_any_more_ends_it_quietly(folder: Path) -> None:
+    process = started(folder, " | head -n 3")
+    _, errors = process.communicate(timeout=20)
+    assert errors == ""
+
+
 # For programs
 
 
@@ -325,5 +367,5 @@ def fail(packet):
         },
         {"at": 3, "do": "send", "to": None, "packet": {"opCode": 6, "sender": 0, "reliable": False, "targets": []}},
         {"at": 3, "do": "cancel", "opCode": 1, "sender": 1},
-        {"at": 5, "do": "skip", "opCode": 1, "sender": 1},
+        {"at": 5, "do": "skip", "event": "packet", "peer": 1},
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gsrt._core import Packet
-from gsrt.cli.script_run import Replay, Step
+from gsrt.cli.script_run import Replay
 from gsrt.profile import Profile
 from gsrt.scripts.compiler import compile_script
 from gsrt.scripts.guest import Guest
@@ -26,9 +26,8 @@ def run(script: str, *events: dict[str, Any], ok: bool = True) -> list[tuple[int
     """What an example does with these events: (milliseconds, line) each."""
     compiled = compile_script((EXAMPLES / script).read_bytes(), script)
     recording = parse_recording("\n".join(map(json.dumps, events)).encode())
-    steps: list[Step] = []
-    replay = Replay(compiled, recording, Profile.load("generic"), steps.append)
-    replay.run()
+    replay = Replay(compiled, recording, Profile.load("generic"))
+    steps = list(replay.run())
     assert replay.ok is ok
     return [(step.at, f"{step.what} {step.text}") for step in steps]
 

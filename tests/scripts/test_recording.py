@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt._core import Data, Float32, Packet
-from gsrt.cli.script_run import Replay, Step
+from gsrt.cli.script_run import Replay
 from gsrt.client import Intent, Session
 from gsrt.profile import Profile
 from gsrt.scripts import recording
@@ -379,9 +379,8 @@ def test_a_real_session_can_be_replayed_to_the_last_value(tmp_path: Path) -> Non
     back = read_recording(str(record))
     assert (back.session_id, back.players) == (made["sessionId"], {1: "anna", 2: "ben"})
     assert [event.kind for event in back.events][:4] == ["connect", "packet", "packet", "packet"]
-    steps: list[Step] = []
-    replay = Replay(compile_script(ECHO, "echo.py"), back, Profile.load("generic"), steps.append)
-    replay.run()
+    replay = Replay(compile_script(ECHO, "echo.py"), back, Profile.load("generic"))
+    steps = list(replay.run())
     assert replay.ok
     sends = [step.details["packet"] for step in steps if step.what == "send"]
     assert [each["opCode"] for each in sends] == [1, 6, 6, 6]
