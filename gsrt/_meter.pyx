@@ -20,7 +20,7 @@ from cpython.object cimport PyObject
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 import os
 import sys
@@ -447,14 +447,14 @@ cdef void start_anew() noexcept nogil:
     cdef const char* failed = b"error script.watchdog the server cannot be started anew\n"
     if watchdog.note_fd >= 0 and state.tag_bytes:
         write(watchdog.note_fd, state.tag, state.tag_bytes)
-    used = append(line, used, before, 82)
+    used = append(line, used, before, strlen(before))
     used = append(line, used, state.tag, state.tag_bytes)
     line[used] = c"\n"
     say(line, used + 1)
     timer_delete(timer)
     signal_reset(SIGNAL)
     execve(watchdog.path, watchdog.arguments, watchdog.environment)
-    say(failed, 56)
+    say(failed, strlen(failed))
     _exit(70)                       # EX_SOFTWARE
 
 
@@ -834,7 +834,10 @@ cdef class Meter:
     # -- CPU time.
 
     def slice(self):
-        """A slice (5 ms) of CPU time has passed: what the timer's signal does, for tests without one."""
+        """A slice (5 ms) of CPU time has passed: what the timer's signal does, for tests without one.
+
+        The time is up with one slice more than cpu_ms asks for: at the eleventh for 50 ms.
+        """
         slices_passed(1)
 
     def start_timer(self):
