@@ -108,7 +108,8 @@ class Guest:
         self._disconnect: list[Callable[..., object]] = []
         self._timers: dict[int, Timer] = {}
         self._timer_count = 0
-        self._requests = 0
+        self._requests: dict[int, Callable[..., object] | None] = {}  # what waits for its answer
+        self._request_count = 0
         self.session = Session(self)
         self.globals: dict[str, Any] = {
             "__builtins__": sandbox.builtins,
@@ -162,6 +163,7 @@ class Guest:
         for timer in self._timers.values():
             self._surroundings.cancel(timer.handle)
         self._timers.clear()
+        self._requests.clear()
         self._connect.clear()
         self._disconnect.clear()
         self.globals.clear()
@@ -220,7 +222,9 @@ class Guest:
         if not account.recount_due or self.is_off:
             return
         timers = [each.function for each in self._timers.values()]
-        held = account.recount([self.globals, timers, self._connect, self._disconnect, self.handlers.functions])
+        held = account.recount(
+            [self.globals, timers, self._connect, self._disconnect, self.handlers.functions, self._requests]
+        )
         if held > self.profile.script_memory_bytes:
             self.failed(Exceeded("held", self.profile.script_memory_bytes, held, None), "memory")
 
@@ -326,14 +330,16 @@ class Guest:
     def request(
         self, name: str, player_id: str | None, fields: dict[str, object], callback: Callable[..., object] | None
     ) -> None:
-        if self._requests >= self.profile.script_requests_max:
+        if len(self._requests) >= self.profile.script_requests_max:
             raise QuotaError(f"{self.profile.script_requests_max} requests may be waiting for their answer")
-        self._requests += 1
+        self._request_count += 1
+        number = self._request_count
+        self._requests[number] = callback
         when = self._moment + self.profile.script_timer_ms_min / 1000
-        self._surroundings.later(when, lambda now: self._answer(name, callback, now))
+        self._surroundings.later(when, lambda now: self._answer(name, number, now))
 
-    def _answer(self, name: str, callback: Callable[..., object] | None, now: float) -> None:
-        self._requests -= 1
+    def _answer(self, name: str, number: int, now: float) -> None:
+        callback = self._requests.pop(number, None)
         if callback is not None:
             self._call(now, name, callback, Response({"error": dict(BACKEND_ABSENT)}))
 

@@ -125,6 +125,8 @@ class Scripts:
                 done(None, error if isinstance(error, HostError) else HostError(f"{path}: {type(error).__name__}: {error}"))
                 return
             compiled, stamp = result
+            if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more
+                self._changed(path, compiled)
             self._stamps[path] = stamp
             if compiled.digest in self.quarantined:
                 done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
@@ -261,7 +263,11 @@ class Attached:
         guest = self._make(compiled, self)
         guest.load(now, self._here())
         if record is not None:
-            self._tape = Tape(self, record)
+            try:
+                self._tape = Tape(self, record)
+            except OSError:
+                guest.close()
+                raise
         self._take_over(guest)
 
     def _make(self, compiled: Compiled, surroundings: Attached | Nowhere) -> Guest:
@@ -394,7 +400,8 @@ class Attached:
 
         def step(now: float) -> None:
             self._trial = None
-            if self.guest is None:
+            if self.guest is None:  # switched off meanwhile
+                self._exchange(compiled, now)
                 return
             try:
                 passed = trial.step(now)
@@ -468,9 +475,12 @@ class Tape:
     def write(self, text: str) -> int:
         """A line, for later."""
         self._lines.append(text)
-        if self._timer is None:
-            self._timer = self._scripts.timers.set(self._scripts.clock() + WRITE_SECONDS, self._hand_over)
+        self._hand_over_later()
         return len(text)
+
+    def _hand_over_later(self) -> None:
+        if self._timer is None and self._lines and not self._writing and not self._closing:
+            self._timer = self._scripts.timers.set(self._scripts.clock() + WRITE_SECONDS, self._hand_over)
 
     def flush(self) -> None:
         """Not here: it could keep the loop waiting."""
@@ -482,7 +492,7 @@ class Tape:
         if not self._writing:
             # The last second's lines; the worker may not be there any more when the server ends.
             try:
-                self._write("".join(self._lines))
+                self._write("".join(self._lines), True)
             except OSError as error:
                 self._trouble(error)
 
@@ -490,20 +500,22 @@ class Tape:
         from gsrt.worker import WorkerError
 
         self._timer = None
-        text = "".join(self._lines)
+        text, last = "".join(self._lines), self._closing
         self._lines.clear()
         try:
-            self._scripts.worker.submit(lambda: self._write(text), self._written)
+            self._scripts.worker.submit(lambda: self._write(text, last), self._written)
         except WorkerError as error:
             self._trouble(error)
         else:
             self._writing = True
 
-    def _write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()
-        if self._closing:
-            self._file.close()
+    def _write(self, text: str, last: bool) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        finally:
+            if last:
+                self._file.close()
 
     def _written(self, nothing: None, error: BaseException | None) -> None:
         self._writing = False
@@ -511,6 +523,7 @@ class Tape:
             self._trouble(error)
         if self._closing and not self._file.closed:
             self._hand_over(0.0)
+        self._hand_over_later()
 
     def _trouble(self, error: BaseException) -> None:
         self._scripts.log.limited("error", "recording", "recording not written", reason=str(error))
