@@ -1,6 +1,6 @@
-"""Runs cases of the corpus: `python -m tests.scripts.corpus.runner < keys > results`.
+"""Runs cases of the corpus: `python -m tests.scripts.corpus.runner KEY...`; a key is group/name; none: all cases.
 
-A key per line comes in, a JSON object per line goes out: {"key", "outcome", "faults": [..], "said": [..], "beyond_ms",
+A JSON object per line goes out: {"key", "outcome", "faults": [..], "said": [..], "beyond_ms",
 "grown_kb", "seconds"}. Each case has a process of its own, forked from one that has loaded everything, so that nothing a case does
 reaches another. A fault is one word and what about it:
 
@@ -198,8 +198,8 @@ def main() -> int:
     Stage(warm, benign).play()
     gc.collect()
     gc.freeze()
-    for line in sys.stdin:
-        print(json.dumps(run_forked(CASES[line.strip()], benign)), flush=True)
+    for key in sys.argv[1:] or CASES:
+        print(json.dumps(run_forked(CASES[key], benign)), flush=True)
     return 0
 
 
