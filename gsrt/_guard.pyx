@@ -1,25 +1,28 @@
 # cython: c_api_binop_methods=True, auto_pickle=False
 """What a compiled script's operators and built-in names are bound to: the guards.
 
-The script compiler writes `_k_ @ key` where a plain operation could run long, grow without bound or show an address; the
-object named on the left checks the one on the right, in a few nanoseconds, and gives it back (or something that stands for
-it in the one operation that follows). Everything else is plain opcodes, for the guards keep these invariants:
+The script compiler writes `_k_ @ key` where a plain operation could run long, grow without bound or show an address;
+the object named on the left checks the one on the right, in a few nanoseconds, and gives it back (or something that
+stands for it in the one operation that follows). Everything else is plain opcodes, for the guards keep these
+invariants:
 
     ints       have at most ~8,192 bits: operands of `+ - *` at most 4,096
-    tuples     have at most 20,000 nodes, parts that are shared counted each time, in at most 100 levels: hashing one is bounded
-    keys       of dicts and sets: ints below 2**60, tuples of at most 100 values without hash collisions; so bulk work on
-               sets and dicts is linear
+    tuples     have at most 20,000 nodes, parts that are shared counted each time, in at most 100 levels: hashing one is
+               bounded
+    keys       of dicts and sets: ints below 2**60, tuples of at most 100 values without hash collisions; so bulk work
+               on sets and dicts is linear
     iterators  are never lazy, but for those of script classes, which tick
 
-Work that grows with the size of what a script hands over is charged to the Meter, about one gas per 16 elements, and one
-per element where code of the script runs. A Meter's guards keep what they know (a secret, the collisions seen) themselves.
+Work that grows with the size of what a script hands over is charged to the Meter, about one gas per 16 elements, and
+one per element where code of the script runs. A Meter's guards keep what they know (a secret, the collisions seen)
+themselves.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_CheckExact, PyDict_Next, PyDict_Size
+from cpython.dict cimport PyDict_CheckExact, PyDict_Next
 from cpython.float cimport PyFloat_CheckExact
-from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport (
     Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyObject_Hash, PyObject_RichCompare, PyObject_RichCompareBool,
@@ -34,7 +37,7 @@ from libc.stdlib cimport calloc, free
 import builtins as native
 import math as native_math
 import os
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType
 
 from gsrt._meter cimport Meter
 
@@ -77,7 +80,6 @@ cdef extern from *:
     Py_ssize_t PyVectorcall_NARGS(size_t) noexcept
     object PyObject_CallOneArg(object, object)
     PyObject* PyErr_GetHandledException() noexcept
-    object PyNumber_InPlaceAdd(object, object)
     bint PySet_CheckExact(object) noexcept
     bint PyBool_Check(object) noexcept
     bint PyRange_Check(object) noexcept
@@ -137,7 +139,8 @@ cdef object MISSING = object()
 METHODS_ALLOWED = frozenset((
     "__init__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__repr__", "__str__", "__len__",
     "__contains__", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__next__", "__call__", "__bool__",
-    "__hash__", "__add__", "__sub__", "__mul__", "__truediv__", "__neg__", "__abs__", "__radd__", "__rsub__", "__rmul__",
+    "__hash__", "__add__", "__sub__", "__mul__", "__truediv__", "__neg__", "__abs__", "__radd__", "__rsub__",
+    "__rmul__",
 ))
 cdef frozenset OPERATORS = frozenset(("__add__", "__sub__", "__mul__", "__truediv__"))
 cdef frozenset FROM_PYTHON = frozenset((
@@ -181,8 +184,9 @@ cdef inline bint is_script_object(object value) noexcept:
 
 cdef bint is_container(object value) noexcept:
     """Of a built-in type with methods that could run long."""
-    return (PyList_CheckExact(value) or PyDict_CheckExact(value) or PyUnicode_CheckExact(value) or PyTuple_CheckExact(value)
-            or PySet_CheckExact(value) or PyBytes_CheckExact(value) or PyRange_Check(value) or type(value) is frozenset)
+    return (PyList_CheckExact(value) or PyDict_CheckExact(value) or PyUnicode_CheckExact(value)
+            or PyTuple_CheckExact(value) or PySet_CheckExact(value) or PyBytes_CheckExact(value)
+            or PyRange_Check(value) or type(value) is frozenset)
 
 
 cdef long weigh(object value, long most, int depth) noexcept:
@@ -204,7 +208,7 @@ cdef long weigh(object value, long most, int depth) noexcept:
 
 
 cdef object too_heavy():
-    return ValueError("a tuple holds at most 20,000 values in all, those of tuples in it counted, in 100 levels: use lists")
+    return ValueError("a tuple holds at most 20,000 values, those of tuples in it counted, in 100 levels: use lists")
 
 
 cdef inline int operand(object number) except -1:
@@ -213,7 +217,7 @@ cdef inline int operand(object number) except -1:
     return 0
 
 
-# ---------------------------------------------------------------------------------------------------------------- text
+# ----------------------------------------------------------------------------------------------------------------- text
 
 
 cdef bint repr_is_own(object value) noexcept:
@@ -243,8 +247,8 @@ cdef str without_addresses(str text):
 
 @cython.final
 cdef class Writer:
-    """Writes a value as text, bounded in nodes and characters; a part that no longer fits is `...`. Without a meter no code
-    of a script runs."""
+    """Writes a value as text, bounded in nodes and characters; a part that no longer fits is `...`. Without a meter no
+    code of a script runs."""
     cdef Meter meter
     cdef list parts
     cdef set path               # ids of the containers around the value being written
@@ -294,12 +298,11 @@ cdef class Writer:
                 self.put("<int>")
             else:
                 self.put(str(value))
-        elif PyFloat_CheckExact(value) or PyBool_Check(value) or value is None or PyRange_Check(value) or value is Ellipsis:
+        elif PyFloat_CheckExact(value) or PyBool_Check(value) or value is None or PyRange_Check(value):
             self.put(repr(value))
         elif PyBytes_CheckExact(value):
             self.put(repr((<bytes>value)[:self.room + 1]))
-        elif PyList_CheckExact(value) or PyTuple_CheckExact(value) or PyDict_CheckExact(value) or PySet_CheckExact(value) \
-                or type(value) is frozenset:
+        elif is_container(value):       # the others are dealt with already
             self.write_container(value, depth)
         else:
             self.write_object(value, plain, depth)
@@ -332,7 +335,7 @@ cdef class Writer:
 
     cdef int write_list(self, object value, int depth) except -1:
         cdef Py_ssize_t i = 0
-        while i < len(value) and not self.is_full():        # asked each time: code of the script may change it meanwhile
+        while i < len(value) and not self.is_full():        # asked each time: a script may change it meanwhile
             if i:
                 self.put(", ")
             self.write(value[i], False, depth + 1)
@@ -387,7 +390,7 @@ cdef class Writer:
         if guard_is_exception(value):
             return self.write_exception(value, plain, depth)
         if type(kind) is not ScriptType:
-            # The server's own types may show something of themselves: `__safe_text__(self) -> str`, which runs no script.
+            # The server's own types may show something of themselves: `__safe_text__(self) -> str` runs no script.
             own = getattr(kind, "__safe_text__", None)
             if own is not None:
                 text = own(value)
@@ -431,8 +434,8 @@ cdef Writer writer(Meter meter, Py_ssize_t room):
 
 def safe_text(object value, Meter meter=None, Py_ssize_t limit=ERROR_CHARACTERS):
     """The value as str() would give it, without addresses, bounded: at most `limit` characters (and `...` when it was
-    longer), 10,000 nodes, 100 levels. Code of a script (`__str__`, `__repr__`) runs only with a meter whose call is under
-    way. A type of the server may define `__safe_text__(self) -> str`; otherwise only its name is shown."""
+    longer), 10,000 nodes, 100 levels. Code of a script (`__str__`, `__repr__`) runs only with a meter whose call is
+    under way. A type of the server may define `__safe_text__(self) -> str`; otherwise only its name is shown."""
     cdef Writer made = writer(meter, max(limit, 0))
     made.write(value, True, 0)
     return made.text()
@@ -476,7 +479,7 @@ cdef text_t method_repr = (<Kind*><PyObject*>_Probe).tp_repr
 cdef text_t method_str = (<Kind*><PyObject*>_Probe).tp_str
 
 
-# ------------------------------------------------------------------------------------------------------------- classes
+# -------------------------------------------------------------------------------------------------------------- classes
 
 
 @cython.final
@@ -539,7 +542,7 @@ cdef int check_base(object base) except -1:
 
 
 class ScriptType(type):
-    """The metaclass of all classes that scripts define: whose attributes, and whose instances' attributes, a script may set."""
+    """The metaclass of script classes: a script may set their attributes and those of their instances."""
 
     def __new__(kind, name, bases, body):
         if len(bases) > BASES:
@@ -563,7 +566,7 @@ class ScriptType(type):
         return f"<class {self.__name__}>"
 
 
-# ----------------------------------------------------------------------------------------------- the kit of one meter
+# ------------------------------------------------------------------------------------------------- the kit of one meter
 
 
 cdef struct Seen:               # a tuple key
@@ -911,7 +914,8 @@ cdef class Kit:
     cdef bint ordered(self, object left, object right, int operation) except -1:
         """The truth of a comparison that sorting or min() makes."""
         cdef Work work
-        if (PyFloat_CheckExact(left) or PyLong_CheckExact(left)) and (PyFloat_CheckExact(right) or PyLong_CheckExact(right)):
+        if ((PyFloat_CheckExact(left) or PyLong_CheckExact(left))
+                and (PyFloat_CheckExact(right) or PyLong_CheckExact(right))):
             return PyObject_RichCompareBool(left, right, operation)
         work.nodes = 0
         result = self.compare(left, right, operation, &work, 0)
@@ -1099,7 +1103,7 @@ cdef class Kit:
                     raise OverflowError("the result of ** has more than 8,192 bits")
                 self.charge(bits * <long long>right >> 9)
         elif is_number(left) and is_number(right) and left < 0 and left - left == 0:
-            if PyFloat_CheckExact(right) and not right.is_integer() and right - right == 0:     # else the result is a complex number
+            if PyFloat_CheckExact(right) and not right.is_integer() and right - right == 0:     # complex in Python
                 raise ValueError("a negative number cannot have a fractional power")
         return left ** right
 
@@ -1142,7 +1146,7 @@ cdef class Sortable:
         return (<Sortable>self).kit.ordered((<Sortable>self).value, (<Sortable>other).value, operation)
 
 
-# ---------------------------------------------------------------------------- what stands for a value in one operation
+# ----------------------------------------------------------------------------- what stands for a value in one operation
 
 
 @cython.final
@@ -1430,7 +1434,7 @@ cdef class Writable:
             raise misplaced()
         if type(type(right)) is ScriptType or type(right) is ScriptType:
             return right
-        raise AttributeError(f"attributes of {kind_text(right)} cannot be set or deleted, only those of the script's classes")
+        raise AttributeError(f"attributes of {kind_text(right)} cannot be changed, only those of the script's classes")
 
 
 @cython.final
@@ -1713,7 +1717,7 @@ cdef inline bint is_number(object value) noexcept:
     return is_whole(value) or PyFloat_CheckExact(value)
 
 
-# ---------------------------------------------------------------------------------------------------------- functions
+# ------------------------------------------------------------------------------------------------------------ functions
 
 
 @cython.final
@@ -2070,7 +2074,9 @@ cdef object type_of(object value):
     """What isinstance() means by a name."""
     if type(value) is Builtin and (<Builtin>value).kind is not None:
         return (<Builtin>value).kind
-    if type(value) is ScriptType or PyType_Check(value) and is_subtype(<Kind*><PyObject*>value, <Kind*><PyObject*>Exception):
+    if type(value) is ScriptType:
+        return value
+    if PyType_Check(value) and is_subtype(<Kind*><PyObject*>value, <Kind*><PyObject*>Exception):
         return value
     raise TypeError("isinstance() takes a class, a type such as int, or a tuple of these")
 
@@ -2416,9 +2422,9 @@ cdef object namespace(Kit kit):
     cdef Sums sums = Sums.__new__(Sums)
     cdef dict names = {"__slots__": ()}
     sums.kit = kit
-    for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "sqrt", "exp", "log", "log2",
-                 "log10", "degrees", "radians", "fabs", "fmod", "copysign", "isnan", "isinf", "isfinite", "isclose", "cbrt",
-                 "pow"):
+    for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "sqrt", "exp", "log",
+                 "log2", "log10", "degrees", "radians", "fabs", "fmod", "copysign", "isnan", "isinf", "isfinite",
+                 "isclose", "cbrt", "pow"):
         names[name] = builtin(name, getattr(native_math, name))
     for name in ("dist", "fsum", "hypot", "gcd", "floor", "ceil", "trunc", "isqrt"):
         names[name] = builtin(name, getattr(sums, name))
@@ -2477,8 +2483,9 @@ def builtins(Meter meter):
     names = {kind.__name__: kind for kind in EXCEPTIONS}
     for name in ("abs", "bool", "callable", "chr", "divmod", "hex", "len", "ord"):      # nothing in these to guard
         names[name] = builtin(name, getattr(native, name), KINDS.get(name))
-    for name in ("all", "any", "bytes", "dict", "enumerate", "filter", "float", "int", "isinstance", "list", "map", "max",
-                 "min", "pow", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip"):
+    for name in ("all", "any", "bytes", "dict", "enumerate", "filter", "float", "int", "isinstance", "list", "map",
+                 "max", "min", "pow", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum",
+                 "tuple", "zip"):
         names[name] = builtin(name, getattr(functions, name), KINDS.get(name))
     names["math"] = namespace(kit)
     return names
