@@ -89,6 +89,7 @@ class ScriptFloor(Floor):
 
     def looks_at_files(self) -> None:
         """So much later that the host has looked whether files have changed, and has tried and exchanged them."""
+        self.work_done()  # a look that is under way may have missed what is meant
         self.advance(float(self.profile.script_reload_seconds))
         self.work_done()
         for _ in range(40):
