@@ -195,6 +195,15 @@ cdef class Data:
         if self.entries != self.inline_entries:
             PyMem_Free(self.entries)
 
+    def __sizeof__(self):
+        """Bytes in memory, with what is kept alive for it."""
+        cdef Py_ssize_t size = sizeof(Entry) * INLINE_ENTRIES + INLINE_BYTES + 128
+        if self.room != self.inline_room:
+            size += self.capacity
+        if self.entries != self.inline_entries:
+            size += self.entry_capacity * sizeof(Entry)
+        return size if self.owner is None else size + len(self.owner)
+
     # ---- storage
 
     cdef int take(self, Data other) except -1:

@@ -629,7 +629,7 @@ cdef class Handlers(Interceptor):
     # callbacks
 
     cdef double begin(self, double now) except? -1:
-        self.now_ms = <int64_t>((now - self.began) * 1000)
+        self.now_ms = <int64_t>((now - self.began) * 1000 + 0.001)      # 1.001 s are 1001 ms
         self.sends_left = self.sends_max
         self.send_bytes_left = self.send_bytes_max
         self.calls += 1

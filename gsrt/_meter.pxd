@@ -81,6 +81,7 @@ cdef class Meter:
     cdef readonly int cpu_ms
     cdef readonly long long memory_bytes
     cdef public object script_type              # metaclass of script classes, which recount() enters; None: enters none
+    cdef public frozenset host_types            # of objects that the host makes for scripts, which it enters as well
     cdef long long memory_block                 # the largest single block
     cdef object where                           # where the running script was first stopped
     cdef str budget                             # that was passed first

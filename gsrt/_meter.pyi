@@ -45,6 +45,7 @@ class Meter:
     """Runs scripts within budgets, one at a time. One thread starts the timer and runs the scripts."""
 
     script_type: type | None  # metaclass of script classes; Account.recount enters them and their instances
+    host_types: frozenset[type]  # of objects that the host makes for scripts; it enters these as well
 
     def __new__(cls, gas: int = 200_000, cpu_ms: int = 50, memory_bytes: int = 8 << 20) -> Meter: ...
     @property

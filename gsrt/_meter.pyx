@@ -176,6 +176,7 @@ cdef enum:
     SMALL_BYTES = 48                # what a small block is taken for until the next recount
     RECOUNT_BYTES = 16 << 20        # allocated since the last recount: time for another
     RECOUNT_PART = 8                # or when what is held has grown by this part of the memory budget
+    BLOCK_PART = 8                  # one block has at most this part of the budget: it bounds what one C call can do to it
     TABLE_SLOTS = 1024              # of large blocks, to begin with; a power of two
     SLICE_MS = 5                    # of CPU time; below the 4 ms of a kernel tick there is nothing to gain
     LINE_BYTES = 256                # of the watchdog's last words
@@ -298,15 +299,17 @@ cdef inline void small_allocated(size_t size) noexcept nogil:
         state.look_next = state.small_gross + LOOK_BYTES
         state.look_due = 1
         state.attention = 1
+        if state.small_net * SMALL_BYTES > limits.total:        # in one C call, most likely: no look would come in time
+            state.memory_up = 1
 
 
 cdef bint affordable(size_t size, size_t instead_of) noexcept nogil:
     """Whether the running script may have a large block, in place of one (0: none) it pays for. Charges its gas."""
     cdef Ledger* ledger = <Ledger*>state.ledger
     cdef size_t held = <size_t>ledger.large_bytes - instead_of
-    if size > <size_t>limits.block or size > <size_t>limits.total or held > <size_t>limits.total - size:
+    if state.memory_up or size > <size_t>limits.block or size > <size_t>limits.total or held > <size_t>limits.total - size:
         if not state.memory_up:
-            state.refused = held + size
+            state.refused = size if size > <size_t>limits.block else held + size
         state.memory_up = 1
         state.attention = 1
         return False
@@ -528,6 +531,8 @@ class Exceeded(Exception):
             text = f"used up its gas ({self.limit:,})"
         elif self.budget == "time":
             text = f"ran longer than {self.limit} ms"
+        elif self.budget == "memory" and self.used <= self.limit:
+            text = f"made an object of {self.used / (1 << 20):.2g} MB; one may have {self.limit / (BLOCK_PART << 20):g} MB"
         elif self.budget == "memory":
             text = f"needed more memory than {self.limit / (1 << 20):g} MB"
         else:
@@ -566,13 +571,16 @@ cdef class Account:
         """Bytes of everything reachable from the roots; also kept as `held_bytes`.
 
         Entered are containers, functions (closure, defaults; their globals only as a root), cells, bound methods,
-        exceptions, script classes and their instances, and frames over the roots' globals; not modules, code, other
-        classes and host objects, nor what a root dict has as `__builtins__`. Stops early, with a number over the memory
+        exceptions, script classes and their instances, frames over the roots' globals, and objects of the meter's
+        `host_types`; not modules, code, other classes and host objects, nor what a root dict has as `__builtins__`. Stops early, with a number over the memory
         budget of the meter that ran the script last, when there is more than that.
         """
         cdef Meter meter = self.meter
         self.held_bytes = reachable(
-            roots, None if meter is None else meter.script_type, -1 if meter is None else meter.memory_bytes
+            roots,
+            None if meter is None else meter.script_type,
+            frozenset() if meter is None else meter.host_types,
+            -1 if meter is None else meter.memory_bytes,
         )
         self.small_net = 0
         self.gross = 0
@@ -616,8 +624,9 @@ cdef class Meter:
         self.gas = gas
         self.cpu_ms = cpu_ms
         self.memory_bytes = memory_bytes
-        self.memory_block = memory_bytes // 2
+        self.memory_block = memory_bytes // BLOCK_PART
         self.nobody = Account()
+        self.host_types = frozenset()
         self.tick_object = Tick.__new__(Tick)
         self.tick_object.state = &state
         self.tick_object.meter = self
@@ -678,6 +687,7 @@ cdef class Meter:
         limits.block = self.memory_block
         limits.total = self.memory_bytes
         state.gas = state.gas_given = gas
+        self.used = 0
         state.attention = state.time_up = state.memory_up = state.look_due = 0
         state.slices = 0
         # The slice that was under way when the call began is not all its own: so one more than the time asks for.
@@ -704,6 +714,8 @@ cdef class Meter:
 
     cdef object finish(self, Account account, void* result):
         """The end of a call, with its result or NULL and an exception set."""
+        if unlikely(state.look_due):
+            self.look()
         if unlikely(state.gas < 0 or state.time_up or state.memory_up):
             return self.finish_exceeded(account, result)
         self.disarm(account)
@@ -808,8 +820,7 @@ cdef class Meter:
             return
         if state.memory_up:
             self.budget = "memory"
-            if state.refused:
-                self.used = <long long>state.refused
+            self.used = max(self.used, <long long>state.refused, state.small_net * SMALL_BYTES)
         elif state.time_up:
             self.budget = "time"
             self.used = state.slices * SLICE_MS
@@ -1052,7 +1063,7 @@ cdef void enter(Walk* walk, PyObject* item) noexcept:
         kind_of(item).tp_traverse(item, visit, walk)
 
 
-cdef long long reachable(list roots, object script_type, long long most) except -1:
+cdef long long reachable(list roots, object script_type, frozenset host_types, long long most) except -1:
     """See Account.recount. `most`: bytes that are enough to know; -1: all."""
     cdef Walk walk
     cdef long long total = 0
@@ -1076,7 +1087,7 @@ cdef long long reachable(list roots, object script_type, long long most) except 
             visit(<PyObject*>root, &walk)
         while walk.depth and not walk.failed and (most < 0 or total <= most):
             walk.depth -= 1
-            total += (weigh(&walk, <object>walk.waiting[walk.depth], script_type, spaces) + WORD - 1) & -WORD
+            total += (weigh(&walk, <object>walk.waiting[walk.depth], script_type, host_types, spaces) + WORD - 1) & -WORD
         if walk.failed:
             raise MemoryError
     finally:
@@ -1087,7 +1098,7 @@ cdef long long reachable(list roots, object script_type, long long most) except 
     return total
 
 
-cdef long long weigh(Walk* walk, object item, object script_type, set spaces) except -1:
+cdef long long weigh(Walk* walk, object item, object script_type, frozenset host_types, set spaces) except -1:
     """Bytes of one object; what it refers to is put in line."""
     cdef PyObject* pointer = <PyObject*>item
     cdef Kind* kind = kind_of(pointer)
@@ -1115,6 +1126,9 @@ cdef long long weigh(Walk* walk, object item, object script_type, set spaces) ex
         enter(walk, pointer)
         return kind.tp_basicsize + 2 * WORD + Py_SIZE(item) * WORD
     if klass is dict:
+        enter(walk, pointer)
+        return getsizeof(item)
+    if klass in host_types:
         enter(walk, pointer)
         return getsizeof(item)
     if PyType_Check(item):

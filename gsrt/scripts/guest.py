@@ -217,7 +217,7 @@ class Guest:
             self._surroundings.switched_off(str(error))
 
     def look_after_memory(self) -> None:
-        """Counts what the script holds, when so much has happened that it may be too much; that is a strike."""
+        """Counts what the script holds, when so much has happened that it may be too much; then it is switched off."""
         account = self.handlers.account
         if not account.recount_due or self.is_off:
             return
@@ -226,6 +226,8 @@ class Guest:
             [self.globals, timers, self._connect, self._disconnect, self.handlers.functions, self._requests]
         )
         if held > self.profile.script_memory_bytes:
+            # It cannot get better by itself, and every further callback might add as much again.
+            self.strikes = self.profile.script_strikes - 1
             self.failed(Exceeded("held", self.profile.script_memory_bytes, held, None), "memory")
 
     def _told(self, error: BaseException) -> str:

@@ -34,15 +34,16 @@ def script(meter: Meter, source: str) -> dict[str, Any]:
 # What is refused.
 
 
-def test_a_block_over_half_of_the_memory_is_refused() -> None:
+def test_a_block_over_an_eighth_of_the_memory_is_refused() -> None:
     meter = roomy()
     account = Account()
     names = script(meter, "def run(n):\n    s = b'x' * n\n    not _t_\n    return len(s)\n")
-    most = 4 * MB - sys.getsizeof(b"")
+    most = MB - sys.getsizeof(b"")
     assert meter.call(account, names["run"], most) == most
     with pytest.raises(Exceeded) as caught:
         meter.call(account, names["run"], most + 1)
-    assert caught.value.args == ("memory", 8 * MB, 4 * MB + 1, ("ships.py", 2, "run"))
+    assert caught.value.args == ("memory", 8 * MB, MB + 1, ("ships.py", 2, "run"))
+    assert str(caught.value) == "made an object of 1 MB; one may have 1 MB at ships.py line 2 in run"
     assert account.large_bytes == 0
 
 
@@ -226,7 +227,7 @@ def test_what_the_host_does_for_a_script_is_not_counted() -> None:
         kept = meter.uncounted(bytearray, 6 * MB)
         with pytest.raises(ValueError, match="negative"):
             meter.uncounted(bytearray, -1)
-        bytearray(2 * MB)
+        bytearray(MB // 2)
         assert account.large_bytes == 0
         return kept
 
@@ -250,9 +251,9 @@ def test_a_recount_is_asked_for_when_much_has_happened() -> None:
     assert account.recount_due
     account.recount([kept])
     for _ in range(15):
-        meter.call(account, lambda: len(bytes(MB)))  # garbage
+        meter.call(account, lambda: (len(bytes(MB // 2)), len(bytes(MB // 2))))  # garbage
         assert not account.recount_due
-    meter.call(account, lambda: len(bytes(MB)))
+    meter.call(account, lambda: (len(bytes(MB // 2)), len(bytes(MB // 2))))
     assert account.recount_due
 
 
@@ -556,4 +557,38 @@ def test_stop_leaves_no_trace_on_what_comes_after() -> None:
     with pytest.raises(Exceeded):
         meter.call(None, function)
     assert stops == ["stop", "stop"]
-    assert meter.call(None, lambda: len(bytes(MB))) == MB
+    assert meter.call(None, lambda: len(bytes(MB // 2))) == MB // 2
+
+
+def test_small_blocks_of_one_call_are_noticed_while_it_runs_on() -> None:
+    """No tick comes in between: the next large block is refused."""
+    meter = roomy()
+    source = "def run(letters):\n    kept = []\n    for part in letters:\n        kept.append([part])\n    return len(kept)\n"
+    names = script(meter, source)
+    with pytest.raises(Exceeded, match="needed more memory than 8 MB"):
+        meter.call(Account(), names["run"], range(1000, 200_000))
+    assert meter.call(Account(), names["run"], range(1000, 2000)) == 1000
+
+
+def test_what_small_blocks_have_taken_is_looked_at_after_the_last_tick_too() -> None:
+    meter = roomy()
+    kept: list[object] = []
+    with pytest.raises(Exceeded, match="needed more memory than 8 MB"):
+        meter.call(Account(), lambda: kept.extend([number] for number in range(1000, 300_000)))
+
+
+def test_objects_of_the_host_count_where_their_types_are_named() -> None:
+    meter = roomy()
+    account = Account()
+
+    class Box:
+        __slots__ = ("values",)
+
+        def __init__(self, size: int) -> None:
+            self.values = list(range(1000, 1000 + size))
+
+    boxes: list[object] = [Box(100) for _ in range(100)]
+    meter.call(account, lambda: None)
+    without = account.recount([boxes])
+    meter.host_types = frozenset((Box,))
+    assert account.recount([boxes]) > without + 100 * 100 * 28
