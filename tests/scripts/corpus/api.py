@@ -93,7 +93,7 @@ CASES = [
                     for m in range(1, 120): wide[n][m] = m
                 session.send(5, wide)
             """,
-            "send: a text that is too long": "session.send(5, {1: 'x' * 3000000})",
+            "send: a text that is too long": "session.send(5, {1: 'x' * 900000})",
             "send: hostile equality": _all_refused("""
                 class Fake:
                     def __eq__(self, other): leak(other); leak('ESCAPE: compared'); return True
@@ -210,14 +210,14 @@ CASES = [
                          lambda: builder.set_reliable(1), lambda: builder.set_sender(-1), lambda: builder.set_sender('1'),
                          lambda: builder.set_target_peers(['x']), lambda: builder.set_target_peers({1}),
                          lambda: builder.set_target_peers([1] * 100000), lambda: builder.set_sender(1 << 4000),
-                         lambda: builder.set_payload(b'x' * 3000000), lambda: builder.set_op_code(1 << 4000)])
+                         lambda: builder.set_payload(b'x' * 900000), lambda: builder.set_op_code(1 << 4000)])
             """),
             "packet builder: sent without an op code": "session.new_packet().send()",
             "packet: everything wrong": _all_refused("""
                 def on_packet(packet):
                     refused([lambda: packet.set_data([1]), lambda: packet.set_data('x'), lambda: packet.set_payload('x'),
                              lambda: packet.set_target_peers(['x']), lambda: packet.set_target_peers({1}),
-                             lambda: packet.set_target_peers([300]), lambda: packet.set_payload(b'x' * 3000000),
+                             lambda: packet.set_target_peers([300]), lambda: packet.set_payload(b'x' * 900000),
                              lambda: packet.set_data({1: math.nan}), lambda: packet.send(), lambda: packet.nothing])
             """),
             "constructing host objects": _all_refused("""
@@ -427,7 +427,7 @@ CASES = [
                     session.send(5, {1: 1})
                     packet.get_sender().kick()
             """,
-            "log of a very long line": "session.get_logger().info('x' * 3000000)",
+            "log of a very long line": "session.get_logger().info('x' * 900000)",
             "log of a hostile value": """
                 class Loud:
                     def __str__(self):

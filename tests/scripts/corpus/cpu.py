@@ -118,7 +118,7 @@ CASES = [
                     for n in range(100000): 1 in x
             """,
             "membership in a long text": """
-                x = 'a' * 2000000
+                x = 'a' * 1000000
                 y = 'a' * 1000 + 'b'
                 def on_packet(packet):
                     while True: y in x
@@ -160,34 +160,34 @@ CASES = [
                     while True: x.strip(y); x.lstrip(y); x.rstrip(y)
             """,
             "comparison of long lists": """
-                x = [0] * 200000
-                y = [0] * 200000
+                x = [0] * 110000
+                y = [0] * 110000
                 def on_packet(packet):
                     while True: x == y
             """,
             "comparison of long texts": """
-                x = 'a' * 2000000
-                y = 'a' * 2000000
+                x = 'a' * 1000000
+                y = 'a' * 1000000
                 def on_packet(packet):
                     while True: x == y
             """,
             "insertion at the front": """
-                x = [0] * 400000
+                x = [0] * 110000
                 def on_packet(packet):
                     while True: x.insert(0, 1); x.pop(0)
             """,
             "deletion at the front": """
                 def on_packet(packet):
-                    x = [0] * 400000
+                    x = [0] * 110000
                     while x: del x[0]
             """,
             "copies of a long list": """
-                x = [0] * 400000
+                x = [0] * 110000
                 def on_packet(packet):
                     while True: x.copy(); x[:]; x.reverse()
             """,
             "copies by slices with a step": """
-                x = 'ab' * 1000000
+                x = 'ab' * 500000
                 def on_packet(packet):
                     while True: x[::-1]; x[::2]; x[::-3]
             """,
@@ -281,17 +281,17 @@ CASES = [
                     while True: run(*x)
             """,
             "long stars in displays": """
-                x = [0] * 400000
+                x = [0] * 110000
                 def on_packet(packet):
                     while True: [*x]
             """,
             "unpacking with a star": """
-                x = [0] * 400000
+                x = [0] * 110000
                 def on_packet(packet):
                     while True: first, *rest = x
             """,
             "slice assignment": """
-                x = [0] * 400000
+                x = [0] * 110000
                 def on_packet(packet):
                     while True:
                         x[0:0] = [1]
@@ -314,7 +314,7 @@ CASES = [
             """,
             **{
                 f"{what} of a very long text": (
-                    f"x = {text} * 3999000\ny = {text} * 1000 + 'b' + {text} * 1000\ndef on_packet(packet):\n    while True: "
+                    f"x = {text} * 1040000\ny = {text} * 1000 + 'b' + {text} * 1000\ndef on_packet(packet):\n    while True: "
                     + "; ".join([f"x.{call}"] * 8)
                     + "\n"
                 )
@@ -332,7 +332,7 @@ CASES = [
                 + "".join(f"    a{n} = x.upper().lower().title().swapcase()\n" for n in range(200))
             ),
             "straight line of heavy slices": (
-                "x = [0] * 400000\ndef on_packet(packet):\n" + "".join(f"    a{n} = x[:]\n" for n in range(600))
+                "x = [0] * 110000\ndef on_packet(packet):\n" + "".join(f"    a{n} = x[:]\n" for n in range(600))
             ),
             "one expression of heavy calls": (
                 "x = '\\xdf' * 1000000\ndef on_packet(packet):\n    while True:\n        y = ["

@@ -157,7 +157,7 @@ CASES = [
                 raise Loud
             """,
             "long message": """
-                def on_packet(packet): raise ValueError('x' * 3000000)
+                def on_packet(packet): raise ValueError('x' * 900000)
             """,
             "message with control characters": "raise ValueError('a\\x1b[2J\\nerror forged=1\\r\\0')",
             "message with lone surrogates": "raise ValueError('\\ud800\\udfff')",
@@ -185,7 +185,7 @@ CASES = [
                 def on_packet(packet): raise a
             """,
             "very long key": """
-                def on_packet(packet): x = {}['k' * 3000000]
+                def on_packet(packet): x = {}['k' * 900000]
             """,
             "hostile key": """
                 class Key:
@@ -223,6 +223,7 @@ CASES = [
             """,
             "recursion of keys": """
                 class Ship:
+                    def __eq__(self, other): return self is other
                     def __hash__(self): return len({self: 1})
                 def on_packet(packet): x = {Ship(): 1}
             """,
@@ -504,8 +505,8 @@ CASES = [
             """,
             "text of an exception is bounded": """
                 class Loud(Exception):
-                    def __str__(self): return 'y' * 1000000
-                for value in ['x' * 2000000, Loud('x'), [Loud('x')] * 100]:
+                    def __str__(self): return 'y' * 900000
+                for value in ['x' * 900000, Loud('x'), [Loud('x')] * 100]:
                     for kind in [Loud, ValueError, KeyError]:
                         try: raise kind(value)
                         except Exception as error:
