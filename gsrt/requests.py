@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gsrt import __version__
-from gsrt.scripts.host import HostError
+from gsrt.scripts.compiling import HostError
 from gsrt.session import Session, SessionError
 from gsrt.transports.control import Later
 

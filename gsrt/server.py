@@ -21,7 +21,8 @@ from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle
 from gsrt.resume import Image, Resumed
-from gsrt.scripts.host import HostError, Scripts, read_and_compile
+from gsrt.scripts.compiling import HostError, compile_file
+from gsrt.scripts.host import Scripts
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
 from gsrt.timers import INFINITY, Timers
@@ -434,7 +435,7 @@ class Server:
                 return session
         compiled = None
         if self.script is not None:
-            compiled, _ = read_and_compile(self.script, self.profile.script_source_bytes)
+            compiled, _ = compile_file(self.script, self.profile.script_source_bytes)
         session = self.sessions.create(players, self.clock(), lasting=True)
         if self.script is not None and compiled is not None:
             session.script = self.script

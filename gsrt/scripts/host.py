@@ -1,6 +1,6 @@
 """All scripts of a server: reading and compiling them, putting them to work in sessions, exchanging changed ones.
 
-Files are read and compiled on the worker thread; everything else happens on the loop's.
+Files are looked at and compiled on the worker thread; everything else happens on the loop's.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from gsrt.scripts.compiling import HostError, compile_file, stamp_of
 from gsrt.scripts.journal import Journal, LineBudget
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gsrt.log import Log
     from gsrt.profile import Profile
     from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.compiling import Stamp
     from gsrt.scripts.guest import Guest
     from gsrt.scripts.recording import Recorder
     from gsrt.scripts.reload import Nowhere
@@ -26,39 +28,12 @@ if TYPE_CHECKING:
     from gsrt.timers import Timer, Timers
     from gsrt.worker import Worker
 
-    Stamp = tuple[int, int, int]  # of a file: modification time, size, inode
     Prepared = tuple[Compiled, Stamp]
 
 BURST_SECONDS = 10  # so many seconds' worth of log lines at once
 SEED_BYTES = 8
 WRITE_SECONDS = 1.0  # how long a recording waits for the disk
 RECORDING_BYTES_MAX = 64 << 20
-
-
-class HostError(Exception):
-    """A script cannot be put to work; the message says why, a line for each problem."""
-
-
-def stamp_of(path: str) -> Stamp:
-    """What tells a changed file. Raises OSError."""
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def read_and_compile(path: str, source_bytes_max: int) -> Prepared:
-    """The script in a file. Raises HostError."""
-    from gsrt.scripts.compiler import Refused, compile_script
-
-    try:
-        stamp = stamp_of(path)
-        with open(path, "rb") as file:
-            source = file.read(source_bytes_max + 1)
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from None
-    try:
-        return compile_script(source, os.path.basename(path), source_bytes_max=source_bytes_max), stamp
-    except Refused as refused:
-        raise HostError("\n".join(str(each) for each in refused.problems)) from None
 
 
 class Scripts:
@@ -89,6 +64,7 @@ class Scripts:
         self._entropy = entropy
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
         self._stamps: dict[str, Stamp] = {}  # path -> of the version looked at last
+        self._versions: dict[str, Prepared] = {}  # path -> the last that could be compiled
         self._look: Timer | None = None
         self._looking = False
 
@@ -118,7 +94,16 @@ class Scripts:
 
         if not self.allowed:
             raise HostError("scripts are off: the server had to be restarted too often; see its log")
-        limit = self.profile.script_source_bytes
+        limit, known = self.profile.script_source_bytes, self._versions.get(path)
+
+        def work() -> Prepared:
+            if known is not None:
+                try:
+                    if stamp_of(path) == known[1]:
+                        return known
+                except OSError:
+                    pass  # compiling it says what is wrong
+            return compile_file(path, limit)
 
         def finished(result: Prepared | None, error: BaseException | None) -> None:
             if result is None:
@@ -128,13 +113,14 @@ class Scripts:
             if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more
                 self._changed(path, compiled)
             self._stamps[path] = stamp
+            self._versions[path] = result
             if compiled.digest in self.quarantined:
                 done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
                 return
             done(compiled, None)
 
         try:
-            self.worker.submit(lambda: read_and_compile(path, limit), finished)
+            self.worker.submit(work, finished)
         except WorkerError as error:
             raise HostError(str(error)) from None
 
@@ -190,6 +176,7 @@ class Scripts:
         paths = {each.path for each in self._attached.values()}
         for path in set(self._stamps) - paths:
             del self._stamps[path]
+            self._versions.pop(path, None)
         known = {path: self._stamps.get(path) for path in paths}
         if not known:
             return
@@ -205,7 +192,7 @@ class Scripts:
                 if now_is == stamp:
                     continue
                 try:
-                    compiled, now_is = read_and_compile(path, limit)
+                    compiled, now_is = compile_file(path, limit)
                     found.append((path, now_is, compiled))
                 except HostError as error:
                     found.append((path, now_is, error))
@@ -216,6 +203,8 @@ class Scripts:
         ) -> None:
             for path, stamp, result in found or ():
                 self._stamps[path] = stamp
+                if not isinstance(result, HostError):
+                    self._versions[path] = (result, stamp)
                 self._changed(path, result)
             self._look_later(self.clock())
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
+from gsrt.children import inheritable_descriptors
+
 VALID_DAYS = 3660  # ten years and a little: nobody renews a self-signed certificate on a game box
 KEY_BITS = 2048
 MAX_OUTPUT = 65536  # bytes read of what openssl prints; a pipe holds no more
@@ -141,7 +143,7 @@ class CertificateMaker:
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, writer, 1),
                     (os.POSIX_SPAWN_DUP2, writer, 2),
-                    *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
+                    *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inheritable_descriptors()),
                 ],
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
@@ -225,19 +227,6 @@ def check_pair(cert_path: str, key_path: str) -> None:
         ) from None
     except OSError as error:
         raise CertificateError(f"cannot read {cert_path} or {key_path}: {error.strerror}") from None
-
-
-def _inheritable() -> list[int]:
-    """Descriptors that a child would inherit, but for the first three: what the server keeps for its own restart."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        try:
-            if descriptor > 2 and os.get_inheritable(descriptor):
-                found.append(descriptor)
-        except OSError:  # the one the list was read with
-            pass
-    return found
 
 
 def _is_rsa(cert: str) -> bool:

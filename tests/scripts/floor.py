@@ -11,7 +11,8 @@ from textwrap import dedent
 from typing import Any
 
 from gsrt.scripts.compiler import Compiled
-from gsrt.scripts.host import Attached, HostError, Scripts
+from gsrt.scripts.compiling import HostError
+from gsrt.scripts.host import Attached, Scripts
 from gsrt.session import Session
 from gsrt.worker import Worker
 from tests.relay.floor import Floor, Guest

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from gsrt._core import Data, Packet, split_datagram
-from gsrt.scripts.host import Attached, HostError
+from gsrt.scripts.compiling import HostError
+from gsrt.scripts.host import Attached
 from gsrt.scripts.recording import packet_to_json
 from tests.scripts.floor import ScriptFloor
 from tests.support.server import PROJECT

@@ -1,0 +1,65 @@
+"""The short-lived process in which a script is compiled: see gsrt.scripts.compiling.
+
+    python -c "...main(PATH, SOURCE_BYTES_MAX)"
+
+Writes to standard output, as marshal has it: ("code", code, filename, digest, warnings), ("refused", problems) or
+("error", text); a problem is (filename, line, column, what, instead).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt.scripts.compiler import Problem
+
+STACK_BYTES = 64 << 20  # addresses: deeply nested source takes deep recursion to judge
+DATA_BYTES_MAX = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
+NICENESS = 5  # the players first
+
+
+def main(path: str, source_bytes_max: int) -> None:
+    """Compiles the file and writes what came of it."""
+    import resource
+    import threading
+
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES_MAX, DATA_BYTES_MAX))
+    answer: list[tuple[object, ...]] = [("error", "it takes too much memory to compile; shorten it")]
+
+    def work() -> None:
+        try:
+            answer[0] = compiled(path, source_bytes_max)
+        except MemoryError:
+            pass  # the answer is there already
+
+    threading.stack_size(STACK_BYTES)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    sys.stdout.buffer.write(marshal.dumps(answer[0]))
+    sys.stdout.buffer.flush()
+    os._exit(0)  # nothing is left to be taken down in order
+
+
+def compiled(path: str, source_bytes_max: int) -> tuple[object, ...]:
+    """What is to be written."""
+    from gsrt.scripts.compiler import Refused, compile_script
+
+    try:
+        with open(path, "rb") as file:
+            source = file.read(source_bytes_max + 1)
+    except OSError as error:
+        return "error", error.strerror
+    try:
+        made = compile_script(source, os.path.basename(path), source_bytes_max=source_bytes_max)
+    except Refused as refused:
+        return "refused", [_plain(each) for each in refused.problems]
+    return "code", made.code, made.filename, made.digest, [_plain(each) for each in made.warnings]
+
+
+def _plain(problem: Problem) -> tuple[str, int, int, str, str]:
+    return problem.filename, problem.line, problem.column, problem.what, problem.instead

@@ -1,0 +1,113 @@
+"""A script's file to code, in a process of its own.
+
+CPython compiles in a few long calls that hold the interpreter, up to some 400 ms for 64 KB of awkward source on a PC, and
+takes up to hundreds of MB for it; RestrictedPython and `ast` stay in memory for good. None of that is to be the server's.
+Called on the worker thread, which waits for the child.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from gsrt.children import inheritable_descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gsrt.scripts.compiler import Compiled
+
+    Stamp = tuple[int, int, int]  # of a file: modification time, size, inode
+
+SECONDS_MAX = 60.0  # 64 KB of awkward source take 2 s on a PC
+CODE_BYTES_MAX = 4 << 20  # of a script as marshal has it: it stays in memory as long as the script
+READ_BYTES = 65536
+
+
+class HostError(Exception):
+    """A script that cannot be put to work; the message says why, a line for each problem."""
+
+
+def stamp_of(path: str) -> Stamp:
+    """What tells a changed file. Raises OSError."""
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def compile_file(path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
+    """The script in a file, and the file's stamp before it was read. Raises HostError."""
+    import marshal
+
+    from gsrt.scripts.compiler import Compiled, Problem
+
+    try:
+        stamp = stamp_of(path)
+        answer: Any = marshal.loads(_run(path, source_bytes_max))
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from None
+    except (ValueError, EOFError, TypeError):
+        raise HostError(f"{path}: it cannot be compiled: the compiler ended without a result") from None
+    kind, *parts = answer
+    if kind == "refused":
+        raise HostError("\n".join(str(Problem(*each)) for each in parts[0]))
+    if kind == "error":
+        raise HostError(f"{path}: {parts[0]}")
+    code, filename, digest, warnings = parts
+    return Compiled(code, filename, digest, [], [Problem(*each) for each in warnings]), stamp
+
+
+def _run(path: str, source_bytes_max: int) -> bytes:
+    """What the child writes. Raises OSError, HostError."""
+    # Its modules are to be those of this process, wherever they come from: so no search for them, and no site module.
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; from gsrt.scripts.compile_child import main; "
+        f"main({path!r}, {source_bytes_max})"
+    )
+    reader, writer = os.pipe()
+    try:
+        child = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", program],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, writer, 1),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inheritable_descriptors()),
+            ],
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
+        )
+    except OSError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    try:
+        return _read(path, reader)
+    finally:
+        os.close(reader)
+        # It has ended, or there is no use for it any more.
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _read(path: str, reader: int) -> bytes:
+    deadline = time.monotonic() + SECONDS_MAX
+    found = bytearray()
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise HostError(f"{path}: it is not compiled after {SECONDS_MAX:g} seconds; shorten it")
+        part = os.read(reader, READ_BYTES)
+        if not part:
+            return bytes(found)
+        found += part
+        if len(found) > CODE_BYTES_MAX:
+            raise HostError(f"{path}: its code has more than {CODE_BYTES_MAX >> 20} MB; shorten its constants")
