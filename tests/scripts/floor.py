@@ -13,7 +13,7 @@ from typing import Any
 from gsrt.scripts.compiler import Compiled
 from gsrt.scripts.compiling import HostError
 from gsrt.scripts.host import Attached, Scripts
-from gsrt.session import Session
+from gsrt.session import Player, Session
 from gsrt.worker import Worker
 from tests.relay.floor import Floor, Guest
 from tests.relay.rig import DEADLINE, packet
@@ -115,6 +115,12 @@ class ScriptFloor(Floor):
         """The player's connection breaks."""
         guest.line.stream.close(False)
         guest.player.lost("broken", False, self.now)
+
+    def gone(self, player: Player) -> None:
+        """Waits until the player's end has been noticed and the others have been told."""
+        self.until(lambda: player.state not in ("ready", "joining"))
+        self.advance(float(self.profile.grace_seconds))
+        assert player.state in ("gone", "kicked")
 
     # what scripts have said
 

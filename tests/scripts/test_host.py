@@ -299,7 +299,7 @@ def test_a_recording_replays_to_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
         floor.work_done()  # a first part is written
         assert len(Path(record).read_text().splitlines()) > 10
         blue.line.close()
-        floor.until(lambda: session.players[1].state == "gone" or floor.advance(1))
+        floor.gone(session.players[1])
         session.end("over")
         floor.work_done()
         steps = replay(floor.path(), record)

@@ -201,7 +201,7 @@ def test_disconnect_comes_after_the_others_were_told() -> None:
         blue = floor.seat(session.players[1])
         red.news()
         blue.line.close()
-        floor.until(lambda: session.players[1].state == "gone" or floor.advance(1))
+        floor.gone(session.players[1])
         assert [code for code, _ in red.news()] == [-103, 51]
 
 
@@ -275,7 +275,7 @@ def test_kicking_someone_who_has_left_is_no_matter() -> None:
         )
         red = floor.seat(session.players[0])
         red.line.close()
-        floor.until(lambda: session.players[0].state != "ready" or floor.advance(1))
+        floor.gone(session.players[0])
         floor.advance(5)
         assert not floor.errors()
 

@@ -29,8 +29,8 @@ class Hostile:
     def _never(self, *_: object) -> Any:
         raise AssertionError("the script's own code has run")
 
-    __eq__ = __lt__ = __hash__ = __index__ = __int__ = __float__ = __len__ = __iter__ = __bool__ = _never  # type: ignore[assignment]
-    __repr__ = __str__ = __getitem__ = __bytes__ = _never  # type: ignore[assignment]
+    __eq__ = __lt__ = __hash__ = __index__ = __int__ = __float__ = __len__ = __iter__ = __bool__ = _never
+    __repr__ = __str__ = __getitem__ = __bytes__ = _never
 
 
 class Text(str):
@@ -198,9 +198,9 @@ def test_indices_are_judged_the_same_whether_there_is_anything(kind: str, empty:
         for index in (0, 128, -1, HUGE, -HUGE):
             with pytest.raises(ValueError, match="index: from 1 to 127"):
                 method(index)
-        for index in ("1", 1.0, None, True, Number(1), Hostile(), (1,)):
+        for odd in ("1", 1.0, None, True, Number(1), Hostile(), (1,)):
             with pytest.raises(TypeError, match="index: a whole number"):
-                method(index)
+                method(odd)
 
 
 def test_membership_never_raises() -> None:
