@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 JOBS_MAX = 64  # waiting or not delivered yet
 SWITCH_SECONDS = 0.001  # the longest that the loop, waking up, waits for the thread to let go of the interpreter
-STACK_BYTES = 64 * 1024 * 1024  # addresses, not memory: deeply nested source takes deep recursion to judge
 
 
 class WorkerError(Exception):
@@ -106,13 +105,10 @@ class Worker:
         self._lock = threading.Lock()
         jobs: SimpleQueue[Job | None] = SimpleQueue()
         thread = threading.Thread(target=self._run, args=(jobs, self._lock), name="worker", daemon=True)
-        usual = threading.stack_size(STACK_BYTES)
         try:
             thread.start()
         except RuntimeError as error:
             raise WorkerError(f"no thread for it: {error}") from None
-        finally:
-            threading.stack_size(usual)
         self._jobs = jobs
         return jobs
 

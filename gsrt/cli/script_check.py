@@ -108,11 +108,10 @@ class Checked:
 
 
 def _compile(source: bytes, filename: str, bytes_max: int) -> Compiled:
-    """What the server does, with as much stack as its thread for this has. Raises Refused."""
+    """What the server does, with as much stack as it has for this. Raises Refused."""
     import threading
 
-    from gsrt.scripts.compiler import Refused, compile_script
-    from gsrt.worker import STACK_BYTES
+    from gsrt.scripts.compiler import STACK_BYTES, Refused, compile_script
 
     results: list[Compiled | Refused] = []
 

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.scripts.compiler import Problem
 
-STACK_BYTES = 64 << 20  # addresses: deeply nested source takes deep recursion to judge
 DATA_BYTES_MAX = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
 NICENESS = 5  # the players first
 
@@ -25,6 +24,8 @@ def main(path: str, source_bytes_max: int) -> None:
     """Compiles the file and writes what came of it."""
     import resource
     import threading
+
+    from gsrt.scripts.compiler import STACK_BYTES
 
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES_MAX, DATA_BYTES_MAX))

@@ -1,6 +1,6 @@
 """From the source of a script to its code: read, judged, rewritten, compiled; or refused, with all that is wrong.
 
-Meant for the worker thread. Nothing of the script runs here, and what takes memory (`ast`, RestrictedPython) is loaded
+Nothing of the script runs here, and what takes memory (`ast`, RestrictedPython) is loaded
 by the first call. No source, whatever it is, makes this raise anything but Refused.
 """
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 SOURCE_BYTES_MAX = 65536
+STACK_BYTES = 64 << 20  # of the thread that compiles: addresses, not memory; deep source takes deep recursion to judge
 DEPTH_MAX = 150  # of the syntax tree; rewriting it takes some four Python frames a level
 BRACKETS_MAX = 60  # within each other
 FUNCTIONS_DEEP_MAX = 10  # functions and lambdas within each other
