@@ -95,10 +95,12 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     ctypedef PyObject* (*text_t "reprfunc")(PyObject*) noexcept
+    ctypedef Py_hash_t (*hash_t "hashfunc")(PyObject*) noexcept
     ctypedef struct Kind "PyTypeObject":
         const char* tp_name
         text_t tp_repr
         text_t tp_str
+        hash_t tp_hash
     Kind* kind_of "Py_TYPE"(object) noexcept
     bint is_subtype "PyType_IsSubtype"(Kind*, Kind*) noexcept
 
@@ -124,6 +126,9 @@ cdef enum:
     SUM_LISTS = 1000            # elements in all lists that sum() joins
     BYTES = 65536
     ROUND_DIGITS = 400
+    CHUNK = 4096                # elements made at once: between two chunks the budgets are looked at
+    INTEGER_DIGITS = 8          # of an int in a tuple that count as another value
+    CAUGHT = 16                 # exception classes in a tuple that `except` names
     FLAT = 8                    # elements of a tuple that native comparisons may have as a sort key
     BASES = 8
     ANCESTORS = 32
@@ -159,7 +164,7 @@ GUARDED_METHODS = (
     "index", "count", "remove", "sort", "split", "rsplit", "splitlines", "rfind", "rindex", "rpartition", "strip",
     "lstrip", "rstrip", "startswith", "endswith", "encode", "decode", "items", "keys", "values", "update", "union",
     "intersection", "difference", "symmetric_difference", "intersection_update", "difference_update",
-    "symmetric_difference_update", "isdisjoint", "issubset", "issuperset",
+    "symmetric_difference_update", "isdisjoint", "issubset", "issuperset", "extend", "join",
 )
 
 
@@ -182,6 +187,11 @@ cdef inline bint is_script_object(object value) noexcept:
     return type(type(value)) is ScriptType
 
 
+cdef inline bint makes_elements(object value) noexcept:
+    """Of a type whose elements are made when they are asked for."""
+    return PyUnicode_CheckExact(value) or PyRange_Check(value)
+
+
 cdef bint is_container(object value) noexcept:
     """Of a built-in type with methods that could run long."""
     return (PyList_CheckExact(value) or PyDict_CheckExact(value) or PyUnicode_CheckExact(value)
@@ -202,6 +212,8 @@ cdef long weigh(object value, long most, int depth) noexcept:
             total += weigh(<object>part, most - total, depth + 1)
             if total > most:
                 return total
+        elif PyLong_CheckExact(<object>part):
+            total += 1 + guard_digits(<object>part) // INTEGER_DIGITS
         else:
             total += 1
     return total
@@ -475,6 +487,7 @@ class _Probe:
         return ""
 
 
+cdef hash_t object_hash = (<Kind*><PyObject*>object).tp_hash
 cdef text_t method_repr = (<Kind*><PyObject*>_Probe).tp_repr
 cdef text_t method_str = (<Kind*><PyObject*>_Probe).tp_str
 
@@ -613,6 +626,15 @@ cdef class Kit:
 
     # -- keys
 
+    cdef int charge_keys(self, object source) except -1:
+        """For work on all keys of a set or dict, each of which may be compared with an equal one."""
+        cdef long long nodes = len(source)
+        if nodes >= 64:
+            for key in source:
+                if PyTuple_CheckExact(key):
+                    nodes += weigh(key, TUPLE_NODES, 0)
+        return self.charge(nodes >> 4)
+
     cdef int key_nodes(self, object key, int left, int depth) except? -1:
         """Values that a tuple key may still have; below 0: it has too many."""
         cdef Py_ssize_t i
@@ -639,6 +661,9 @@ cdef class Kit:
                     return -2
             else:
                 self.other_key(part)
+                if is_script_object(part) and kind_of(part).tp_hash != object_hash:
+                    # What it says may change between this check and the insertion.
+                    raise TypeError(f"{kind_text(part)} has its own __hash__: use it alone as a key, or its values")
         return left if left >= 0 else -2
 
     cdef int other_key(self, object key) except -1:
@@ -727,7 +752,7 @@ cdef class Kit:
     cdef object as_set(self, object source):
         """A set or dict as it is, anything else as a new set."""
         if PySet_CheckExact(source) or PyDict_CheckExact(source):
-            self.charge(len(source) >> 4)
+            self.charge_keys(source)
             return source
         return set(self.keys(source))
 
@@ -741,6 +766,8 @@ cdef class Kit:
             size = len(source)
             if size > most:
                 raise ValueError(f"more than {most:,} elements")
+            if size > CHUNK and makes_elements(source):
+                return self.made(source)
             self.charge((size + 8) >> 4)
             return PySequence_List(source)
         iterator = iter(source)
@@ -753,6 +780,29 @@ cdef class Kit:
             if len(result) >= most:
                 raise ValueError(f"more than {most:,} elements")
             result.append(item)
+
+    cdef list made(self, object source):
+        """The elements of a text or range, of which there are none before."""
+        cdef list result = []
+        cdef Py_ssize_t at
+        for at in range(0, len(source), CHUNK):
+            self.charge(CHUNK >> 4)
+            result.extend(source[at:at + CHUNK])
+        return result
+
+    cdef object elements(self, object source):
+        """Something with the same elements, for C code that takes them all at once."""
+        cdef Py_ssize_t size
+        if PyList_CheckExact(source) or PyTuple_CheckExact(source):
+            size = len(source)
+            if size > 64:
+                self.charge(size >> 4)
+        elif makes_elements(source):
+            if len(source) > CHUNK:
+                return self.gather(source, ELEMENTS)
+        elif PyDict_CheckExact(source) or PySet_CheckExact(source):
+            self.charge(len(source) >> 4)
+        return source
 
     # -- comparing
 
@@ -1173,8 +1223,7 @@ cdef class Joined:
                 raise too_heavy()
             return <tuple>left + <tuple>right
         if extends and PyList_CheckExact(left):
-            kit.charge(len(right) >> 4)
-            (<list>left).extend(right)
+            (<list>left).extend(kit.elements(right))
             return left
         return left + right
 
@@ -1357,6 +1406,8 @@ cdef class Number:
             return right
         if PyTuple_CheckExact(right):
             return joined((<Number>left).kit, right, False)
+        if PySet_CheckExact(right):
+            (<Number>left).kit.charge_keys(right)
         return right
 
 
@@ -1377,7 +1428,7 @@ cdef class Increment:
             if guard_digits(right) > 100:
                 operand(right)
             return right
-        if PyTuple_CheckExact(right):
+        if PyTuple_CheckExact(right) or makes_elements(right) and len(right) > CHUNK:
             return joined((<Increment>left).kit, right, True)
         return right
 
@@ -1628,7 +1679,7 @@ cdef class Mapping:
         if type(left) is not Mapping:
             raise misplaced()
         if PyDict_CheckExact(right):
-            (<Mapping>left).kit.charge(len(right) >> 4)
+            (<Mapping>left).kit.charge_keys(right)
             return right
         raise TypeError(f"{kind_text(right)} is not a dict")
 
@@ -1647,9 +1698,85 @@ cdef class Merged:
         if PyLong_CheckExact(right) or PyBool_Check(right):
             return right
         if PyDict_CheckExact(right) or PySet_CheckExact(right):
-            (<Merged>left).kit.charge(len(right) >> 4)
+            (<Merged>left).kit.charge_keys(right)
             return right
         raise TypeError(f"unsupported operand type for |=: {kind_text(right)}")
+
+
+@cython.final
+cdef class SetOperand:
+    """`left & (_h_ @ right)`, and `|`, `^`, `&=`, `^=`."""
+    cdef Kit kit
+
+    def __init__(self):
+        raise TypeError(CLOSED)
+
+    def __matmul__(left, right):
+        if type(left) is not SetOperand:
+            raise misplaced()
+        if PyLong_CheckExact(right):
+            return right
+        if PySet_CheckExact(right) or PyDict_CheckExact(right):
+            (<SetOperand>left).kit.charge_keys(right)
+        elif PyType_Check(right):
+            raise TypeError("unsupported operand type: a class. Write: (A, B)")
+        return right
+
+
+@cython.final
+cdef class Passed:
+    """`_p_ @ operation`: a tick within a long expression, after the operation."""
+    cdef Kit kit
+
+    def __init__(self):
+        raise TypeError(CLOSED)
+
+    def __matmul__(left, right):
+        if type(left) is not Passed:
+            raise misplaced()
+        (<Passed>left).kit.meter.tick()
+        return right
+
+
+@cython.final
+cdef class Many:
+    """`[*(_l_ @ x)]`, `f(*(_l_ @ x))`, `a, *b = _l_ @ x`, `a[1:2] = _l_ @ x`."""
+    cdef Kit kit
+
+    def __init__(self):
+        raise TypeError(CLOSED)
+
+    def __matmul__(left, right):
+        if type(left) is not Many:
+            raise misplaced()
+        return (<Many>left).kit.elements(right)
+
+
+cdef inline bint is_exception_class(object value) noexcept:
+    return PyType_Check(value) and is_subtype(<Kind*><PyObject*>value, <Kind*><PyObject*>Exception)
+
+
+@cython.final
+cdef class Caught:
+    """`except _x_ @ E`."""
+
+    def __init__(self):
+        raise TypeError(CLOSED)
+
+    def __matmul__(left, right):
+        if type(left) is not Caught:
+            raise misplaced()
+        if is_exception_class(right):
+            return right
+        if PyTuple_CheckExact(right):
+            if PyTuple_GET_SIZE(right) > CAUGHT:
+                raise TypeError("`except` takes at most 16 exception classes")
+            for kind in <tuple>right:
+                if not is_exception_class(kind):
+                    break
+            else:
+                return right
+        raise TypeError("`except` takes exception classes, or a tuple of them")
 
 
 cdef str kind_text(object value):
@@ -2016,8 +2143,17 @@ cdef class Methods:
         """Work on whole sets: what is no set becomes one first, its elements checked."""
         if not PySet_CheckExact(x):
             return getattr(x, name)(*others)
-        self.kit.charge(len(x) >> 4)
+        self.kit.charge_keys(x)
         return getattr(x, name)(*[self.kit.as_set(other) for other in others])
+
+    def extend(self, x, other, /):
+        if not PyList_CheckExact(x):
+            return x.extend(other)
+        (<list>x).extend(self.kit.gather(other, ELEMENTS) if makes_elements(other) else self.kit.elements(other))
+        return None
+
+    def join(self, x, texts, /):
+        return x.join(self.kit.elements(texts))
 
     def union(self, x, *others):
         return self.bulk(x, "union", others)
@@ -2058,7 +2194,7 @@ cdef dict pairs(Kit kit, object source):
     """A dict of what a dict or a list of pairs gives, keys checked."""
     cdef dict result
     if PyDict_CheckExact(source):
-        kit.charge(len(<dict>source) >> 4)
+        kit.charge_keys(source)
         return source
     result = {}
     for pair in kit.gather(source, ELEMENTS):
@@ -2129,6 +2265,8 @@ cdef class Functions:
         i = start
         for item in self.kit.gather(iterable, ELEMENTS):
             result.append(self.kit.pair(i, item))
+            if i & 63 == 0:
+                self.kit.charge(4)
             i += 1
         return result
 
@@ -2341,8 +2479,14 @@ cdef class Functions:
             raise ValueError("zip() gives at most 1,000,000 values")
         if len(columns) >= TUPLE_NODES:
             raise too_heavy()
-        self.kit.charge(shortest * len(columns) >> 4)
-        result = list(zip(*columns))
+        if shortest > CHUNK:
+            result = []
+            for at in range(0, shortest, CHUNK):
+                self.kit.charge(CHUNK * len(columns) >> 4)
+                result.extend(zip(*[column[at:at + CHUNK] for column in columns]))
+        else:
+            self.kit.charge(shortest * len(columns) >> 4)
+            result = list(zip(*columns))
         if heavy:
             for item in result:
                 self.kit.tuple_checked(item)
@@ -2456,17 +2600,21 @@ def guards(Meter meter):
     cdef Elements elements = Elements.__new__(Elements)
     cdef Mapping mapping = Mapping.__new__(Mapping)
     cdef Merged merged = Merged.__new__(Merged)
+    cdef SetOperand set_operand = SetOperand.__new__(SetOperand)
+    cdef Passed passed = Passed.__new__(Passed)
+    cdef Many many = Many.__new__(Many)
     cdef Calls calls = Calls.__new__(Calls)
     cdef Methods methods = Methods.__new__(Methods)
     number.kit = increment.kit = key.kit = tuple_guard.kit = comparison.kit = membership.kit = kit
     formatted.kit = text.kit = representation.kit = percent.kit = elements.kit = mapping.kit = merged.kit = kit
-    calls.kit = methods.kit = kit
+    calls.kit = methods.kit = set_operand.kit = passed.kit = many.kit = kit
     meter.script_type = ScriptType
     names = {
         "_t_": meter.tick_object, "_n_": number, "_i_": increment, "_k_": key, "_T_": tuple_guard,
         "_w_": Writable.__new__(Writable), "_a_": Attribute.__new__(Attribute), "_c_": comparison, "_m_": membership,
         "_f_": formatted, "_s_": text, "_r_": representation, "_q_": percent, "_b_": Base.__new__(Base),
-        "_z_": Bound.__new__(Bound), "_u_": elements, "_d_": mapping, "_o_": merged, "_e_": calls.handled,
+        "_z_": Bound.__new__(Bound), "_u_": elements, "_d_": mapping, "_o_": merged, "_h_": set_operand, "_p_": passed,
+        "_l_": many, "_x_": Caught.__new__(Caught), "_e_": calls.handled,
         "_pow_": calls.power, "_shift_": calls.shift, "__build_class__": calls.build_class,
         "super": super,             # the real one: the compiler allows `super().name(...)` only
     }

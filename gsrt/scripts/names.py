@@ -50,7 +50,7 @@ GUARDED_METHODS = frozenset(
         *("index", "count", "remove", "sort", "split", "rsplit", "splitlines", "rfind", "rindex", "rpartition"),
         *("strip", "lstrip", "rstrip", "startswith", "endswith", "encode", "decode", "items", "keys", "values"),
         *("update", "union", "intersection", "difference", "symmetric_difference", "intersection_update"),
-        *("difference_update", "symmetric_difference_update", "isdisjoint", "issubset", "issuperset"),
+        *("difference_update", "symmetric_difference_update", "isdisjoint", "issubset", "issuperset", "extend", "join"),
     )
 )
 """`x.NAME(...)` becomes `_m_NAME(x, ...)`: these take more than linear time, make more than memory, or insert keys."""
@@ -72,10 +72,10 @@ HARMLESS = frozenset(
         # text and bytes
         *("capitalize", "casefold", "center", "expandtabs", "find", "isalnum", "isalpha", "isascii"),
         *("isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle"),
-        *("isupper", "join", "ljust", "lower", "partition", "removeprefix", "removesuffix", "replace", "rjust"),
+        *("isupper", "ljust", "lower", "partition", "removeprefix", "removesuffix", "replace", "rjust"),
         *("swapcase", "title", "upper", "zfill"),
         # lists, dicts, sets
-        *("append", "clear", "copy", "extend", "insert", "pop", "reverse", "get"),
+        *("append", "clear", "copy", "insert", "pop", "reverse", "get"),
         "discard",
         # ranges and slices
         *("start", "stop", "step", "indices"),
@@ -84,6 +84,16 @@ HARMLESS = frozenset(
     )
 )
 """Public attributes of built-in types that are safe as plain opcodes, given the guards around them."""
+
+LINEAR_METHODS = frozenset(
+    (
+        *("capitalize", "casefold", "center", "expandtabs", "find", "isalnum", "isalpha", "isdecimal", "isdigit"),
+        *("isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "join", "ljust"),
+        *("lower", "partition", "removeprefix", "removesuffix", "replace", "rjust", "swapcase", "title", "upper"),
+        *("zfill", "strip", "lstrip", "rstrip", "clear", "copy", "insert", "reverse"),
+    )
+)
+"""Methods that are plain and take linear time: fewer of them are called between two ticks, and only directly."""
 
 DUNDER_METHODS = frozenset(
     (

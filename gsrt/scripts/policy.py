@@ -23,6 +23,7 @@ from gsrt.scripts.names import (
     FORBIDDEN_PREFIXES,
     GUARDED_METHODS,
     IMPORTS,
+    LINEAR_METHODS,
     PLAIN_WITH_CONSTANTS,
     PLAIN_WITHOUT_ARGUMENTS,
     UNKNOWN_NAMES,
@@ -37,10 +38,14 @@ if TYPE_CHECKING:
 
 OPERATIONS_PER_TICK = 8
 OPERATIONS_MAX = 200  # in one statement
+LINEAR_OPERATIONS = 4  # what a call of a method of LINEAR_METHODS counts for
+HANDLERS_MAX = 16  # of one `try`, and names in one handler
 INTEGER_BITS_MAX = 4096  # of a constant, and of an operand at run time
 KEY_MAX = 1 << 60  # integers from here on could be chosen to collide
 CLASS_OPERATIONS = 8  # what making a class counts for
 MEMBERS_MAX = 64  # constants in `x in (1, 2, 3)` that are compared without a guard
+
+DIRECT_METHODS = GUARDED_METHODS | ARGUMENT_GUARDED | LINEAR_METHODS
 
 KNOWN_NODES = frozenset(
     (
@@ -76,7 +81,19 @@ REFUSED_NODES: dict[str, tuple[str, str]] = {
 
 OPERATIONS = (ast.Call, ast.BinOp, ast.Compare, ast.Subscript, ast.FormattedValue, ast.AugAssign, ast.Starred)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+SET_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor)
+SETS = (ast.Set, ast.SetComp)
+NEVER_TEXT = (ast.List, ast.ListComp, ast.GeneratorExp)
 NEVER_NUMBER_NOR_TUPLE = (ast.List, ast.Dict, ast.Set, ast.JoinedStr, ast.Lambda, *COMPREHENSIONS)
+
+
+def _operations(node: ast.AST) -> int:
+    """What a node counts for towards the next tick, without its parts."""
+    if isinstance(node, ast.Compare):
+        return len(node.ops)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LINEAR_METHODS:
+        return LINEAR_OPERATIONS
+    return int(isinstance(node, OPERATIONS))
 
 
 def _constant(node: ast.expr) -> object:
@@ -107,6 +124,13 @@ def _constant_tuple(node: ast.expr) -> bool:
     return _scalar(node) or (
         isinstance(node, ast.Tuple) and all(isinstance(part, ast.Tuple) or _scalar(part) for part in node.elts)
     )
+
+
+def _takes_many(target: ast.expr) -> bool:
+    """Whether what is assigned becomes elements of a list."""
+    if isinstance(target, ast.Subscript):
+        return isinstance(target.slice, ast.Slice)
+    return any(isinstance(part, ast.Starred) for part in ast.walk(target))
 
 
 def _no_operand_of_concern(node: ast.expr) -> bool:
@@ -311,20 +335,47 @@ class Policy(RestrictingNodeTransformer):
             done.append(_tick(tick_at))
             self._pending = 0
         for statement in statements:
-            operations = sum(isinstance(node, OPERATIONS) for node in header(statement))
-            if operations > OPERATIONS_MAX:
+            operations = [found for node in header(statement) if (found := _operations(node))]
+            if len(operations) > OPERATIONS_MAX:
                 self.refuse(statement, f"a statement has more than {OPERATIONS_MAX} operations", "Split it")
                 continue
-            if self._pending and self._pending + operations > OPERATIONS_PER_TICK:
+            if self._pending and self._pending + sum(operations) > OPERATIONS_PER_TICK:
                 done.append(_tick(statement))
                 self._pending = 0
-            self._pending += operations
             result = self.visit(statement)
             if isinstance(result, ast.stmt):
                 done.append(result)
             elif isinstance(result, list):
                 done += [part for part in result if isinstance(part, ast.stmt)]
         return done or [ast.copy_location(ast.Pass(), tick_at or statements[0])]
+
+    def operated(self, done: ast.expr, operations: int) -> ast.expr:
+        """A visited operation, with a tick after it when so many have been that one is due.
+
+        Only statements that have more than OPERATIONS_PER_TICK themselves get one here: others have it before them.
+        """
+        self._pending += operations
+        if self._pending <= OPERATIONS_PER_TICK:
+            return done
+        self._pending = 0
+        return _guard("_p_", done)
+
+    def alternatives(self, nodes: Sequence[ast.expr]) -> list[ast.expr]:
+        """Expressions of which the later ones may not be evaluated: a tick in these counts for nothing afterwards."""
+        most = self._pending
+        done = []
+        for node in nodes:
+            done.append(self.expression(node))
+            most = max(most, self._pending)
+        self._pending = most
+        return done
+
+    def branch(self, pending: int, statements: list[ast.stmt], tick_at: ast.stmt | None = None) -> list[ast.stmt]:
+        """Statements that run, or do not, after those that left so many operations pending."""
+        most, self._pending = self._pending, pending
+        done = self.block(statements, tick_at) if statements else statements
+        self._pending = max(most, self._pending)
+        return done
 
     # Hidden names
 
@@ -365,7 +416,8 @@ class Policy(RestrictingNodeTransformer):
             self.refuse(node, "`!a` is not available", "Write `!r`")
             name = "_r_"
         value = self.expression(node.value)
-        node.value = value if name == "_f_" and _scalar(value) else _guard(name, value)
+        value = value if name == "_f_" and _scalar(value) else _guard(name, value)
+        node.value = self.operated(value, 1)
         node.conversion = -1
         node.format_spec = self.optional(node.format_spec)
         return node
@@ -402,7 +454,7 @@ class Policy(RestrictingNodeTransformer):
         node.value = self.receiver(node)
         if not isinstance(node.ctx, ast.Load):
             node.value = _guard("_w_", node.value)
-        elif node.attr in GUARDED_METHODS or node.attr in ARGUMENT_GUARDED:
+        elif node.attr in DIRECT_METHODS and not isinstance(node.value, ast.Constant):
             node.value = _guard("_a_", node.value)
         return node
 
@@ -439,6 +491,9 @@ class Policy(RestrictingNodeTransformer):
             node.slice = self.key(node.slice)
         else:
             node.slice = self.expression(node.slice)
+        if isinstance(node.ctx, ast.Load):
+            return self.operated(node, 1)
+        self._pending += 1
         return node
 
     def visit_Slice(self, node: ast.Slice) -> ast.AST:
@@ -459,10 +514,19 @@ class Policy(RestrictingNodeTransformer):
         node.elts = self.expressions(node.elts)
         return _guard("_T_", node) if isinstance(node.ctx, ast.Load) and not _constant_tuple(node) else node
 
+    def visit_Starred(self, node: ast.Starred) -> ast.AST:
+        """In displays, calls and targets; visit_Set has its own."""
+        if isinstance(node.ctx, ast.Load):
+            node.value = self.operated(_guard("_l_", self.transient(node.value)), 1)
+        else:
+            self._pending += 1
+            node.value = self.expression(node.value)
+        return node
+
     def visit_Set(self, node: ast.Set) -> ast.AST:
         for place, part in enumerate(node.elts):
             if isinstance(part, ast.Starred):
-                part.value = _guard("_u_", self.transient(part.value))
+                part.value = self.operated(_guard("_u_", self.transient(part.value)), 1)
             else:
                 node.elts[place] = self.key(part)
         return node
@@ -478,25 +542,33 @@ class Policy(RestrictingNodeTransformer):
 
     # Comprehensions
 
-    def _generators(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> bool:
-        """Judges the clauses; answers what `_no_walrus` was before."""
+    def _generators(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> tuple[bool, int]:
+        """Judges the clauses; answers what `_no_walrus` was before, and what is pending if there is no element."""
         before = self._no_walrus
         in_class = self._scope == "class"
+        pending = 0
         for generator in node.generators:
             self._no_walrus = True
             generator.iter = self.transient(generator.iter)
+            pending = max(pending, self._pending)
+            self._pending = 0
             self._no_walrus = before or in_class
             generator.target = self.expression(generator.target)
             tick = _at(ast.Name("_t_", ast.Load()), generator.iter)
             generator.ifs = [tick, *self.expressions(generator.ifs)]
             if generator.is_async:
                 self.refuse(node, "`async` is not available", "Write `for`")
-        return before
+        return before, pending
+
+    def _generated(self, before: tuple[bool, int]) -> None:
+        """After the element, with what `_generators` answered."""
+        self._no_walrus = before[0]
+        self._pending = max(before[1], self._pending)
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         before = self._generators(node)
         node.elt = self.expression(node.elt)
-        self._no_walrus = before
+        self._generated(before)
         return node
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
@@ -506,14 +578,14 @@ class Policy(RestrictingNodeTransformer):
     def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
         before = self._generators(node)
         node.elt = self.key(node.elt)
-        self._no_walrus = before
+        self._generated(before)
         return node
 
     def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
         before = self._generators(node)
         node.key = self.key(node.key)
         node.value = self.expression(node.value)
-        self._no_walrus = before
+        self._generated(before)
         return node
 
     # Operators
@@ -523,7 +595,20 @@ class Policy(RestrictingNodeTransformer):
         left = self.expression(node.left)
         # The tuple of values for a text with `%` is seen by nobody but the guard.
         right = self.transient(node.right) if guards[0] == "_q_" else self.expression(node.right)
-        return self._operation(left, node.op, right, guards, node)
+        return self.operated(self._operation(left, node.op, right, guards, node), 1)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        node.values = self.alternatives(node.values)
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        node.test = self.expression(node.test)
+        pending = self._pending
+        node.body = self.expression(node.body)
+        after, self._pending = self._pending, pending
+        node.orelse = self.expression(node.orelse)
+        self._pending = max(after, self._pending)
+        return node
 
     def _operation_guards(
         self, left: ast.expr, operator: ast.operator, right: ast.expr, where: ast.expr | ast.stmt
@@ -536,8 +621,11 @@ class Policy(RestrictingNodeTransformer):
         if isinstance(operator, ast.MatMult):
             self.refuse(where, *REFUSED_NODES["MatMult"])
         elif isinstance(operator, (ast.Add, ast.Sub)):
-            # One operand's size is enough: what is added repeatedly cannot double.
-            return ("", "", "") if harmless or not guard_left else ("", guard_right, "")
+            # One operand's size is enough: what is added repeatedly cannot double. Sets are charged for on the right.
+            of_sets = isinstance(operator, ast.Sub) and (isinstance(left, SETS) or isinstance(right, SETS))
+            return ("", "", "") if harmless and not of_sets or not guard_left else ("", guard_right, "")
+        elif isinstance(operator, SET_OPERATORS):
+            return ("", "", "") if not guard_left or not guard_right else ("", "_h_", "")
         elif isinstance(operator, ast.Mult):
             return ("", "", "") if harmless else (guard_left, guard_right, "")
         elif isinstance(operator, ast.Mod):
@@ -572,14 +660,15 @@ class Policy(RestrictingNodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         operands = [node.left, *node.comparators]
+        operations = len(node.ops)
         pairs = zip(operands, node.ops, operands[1:], strict=False)
         guards = [self._comparison_guard(*pair) for pair in pairs]
-        done = self.expressions(operands[:-1])
+        done = self.alternatives(operands[:-1])
         # A display that is searched is seen by nobody; one that is compared may be seen by a script's `__eq__`.
         searched = isinstance(node.ops[-1], (ast.In, ast.NotIn))
         done.append(self.transient(operands[-1]) if searched else self.expression(operands[-1]))
         if not any(guards) or len(guards) == 1:
-            return self._comparison(done[0], node.ops, guards, done[1:], node)
+            return self.operated(self._comparison(done[0], node.ops, guards, done[1:], node), operations)
         # Each pair on its own, for a guard changes what one of the two sees. What stands between is evaluated once.
         parts: list[ast.expr] = []
         left = done[0]
@@ -595,7 +684,7 @@ class Policy(RestrictingNodeTransformer):
                 again = _at(ast.Name(name, ast.Load()), operand)
             parts.append(self._comparison(left, [operator], [guard], [right], node))
             left = again
-        return _at(ast.BoolOp(ast.And(), parts), node)
+        return self.operated(_at(ast.BoolOp(ast.And(), parts), node), operations)
 
     @staticmethod
     def _comparison_guard(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
@@ -620,11 +709,12 @@ class Policy(RestrictingNodeTransformer):
     # Calls
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        method = node.func
+        method, operations = node.func, _operations(node)
         name = method.attr if isinstance(method, ast.Attribute) else ""
         arguments = list(node.args)
         plain = not arguments and not node.keywords and name in PLAIN_WITHOUT_ARGUMENTS
         plain |= all(map(_scalar, arguments)) and not node.keywords and name in PLAIN_WITH_CONSTANTS
+        plain |= name == "join" and len(arguments) == 1 and isinstance(arguments[0], NEVER_TEXT)
         if name in ARGUMENT_GUARDED and arguments:
             if isinstance(arguments[0], ast.Starred):
                 self.refuse(arguments[0], f"`*` is not available in `.{name}(...)`", "Write the arguments one by one")
@@ -645,7 +735,7 @@ class Policy(RestrictingNodeTransformer):
         else:
             method.value = self.receiver(method)
         node.args = arguments
-        return node
+        return self.operated(node, operations)
 
     # Assignments
 
@@ -659,6 +749,8 @@ class Policy(RestrictingNodeTransformer):
             and not any(isinstance(part, ast.Starred) for part in (*target.elts, *node.value.elts))
         )
         node.value = self.transient(node.value) if swap else self.expression(node.value)
+        if any(map(_takes_many, node.targets)):
+            node.value = _guard("_l_", node.value)
         node.targets = self.expressions(node.targets)
         return node
 
@@ -671,6 +763,7 @@ class Policy(RestrictingNodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.AST] | ast.AST:
         operator, value = node.op, node.value
+        self._pending += 1
         if isinstance(operator, ast.MatMult):
             self.refuse(node, *REFUSED_NODES["MatMult"])
         constant = _constant(value)
@@ -682,8 +775,14 @@ class Policy(RestrictingNodeTransformer):
         if isinstance(operator, ast.BitOr) and not _scalar(value):
             return self._unite_in_place(node)
         guard = ""
-        if isinstance(operator, (ast.Add, ast.Sub)) and not _scalar(value) and not _no_operand_of_concern(value):
-            guard = "_i_" if isinstance(operator, ast.Add) else "_n_"
+        if isinstance(operator, ast.Add) and not _no_operand_of_concern(value):
+            guard = "_i_"
+        elif isinstance(operator, ast.Sub) and (isinstance(value, SETS) or not _no_operand_of_concern(value)):
+            guard = "_n_"
+        elif isinstance(operator, SET_OPERATORS):
+            guard = "_h_"
+        if _scalar(value):
+            guard = ""
         target = node.target
         if isinstance(target, ast.Subscript):
             # No guard for the key: an item that could be read is there already.
@@ -790,14 +889,17 @@ class Policy(RestrictingNodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.AST:
         node.test = self.expression(node.test)
+        pending = self._pending
         node.body = self.block(node.body)
-        if node.orelse:
-            node.orelse = self.block(node.orelse)
+        node.orelse = self.branch(pending, node.orelse)
         return node
 
     def visit_While(self, node: ast.While) -> ast.AST:
+        before = self._pending
         node.test = self.expression(node.test)
-        node.body = self.block(node.body, node)
+        tested = max(self._pending - before, 0)
+        node.body = self.branch(0, node.body, node)
+        self._pending += tested
         if node.orelse:
             node.orelse = self.block(node.orelse)
         return node
@@ -805,17 +907,22 @@ class Policy(RestrictingNodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST:
         node.iter = self.transient(node.iter)
         node.target = self.expression(node.target)
-        node.body = self.block(node.body, node)
+        node.body = self.branch(0, node.body, node)
         if node.orelse:
             node.orelse = self.block(node.orelse)
         return node
 
     def visit_Try(self, node: ast.Try) -> ast.AST:
         node.body = self.block(node.body)
-        for handler in node.handlers:
-            self.visit_ExceptHandler(handler)
         if node.orelse:
             node.orelse = self.block(node.orelse)
+        if len(node.handlers) > HANDLERS_MAX:
+            self.refuse(node.handlers[HANDLERS_MAX], f"a `try` has more than {HANDLERS_MAX} `except`", "Split it")
+        most = self._pending
+        for handler in node.handlers:
+            self.visit_ExceptHandler(handler)
+            most = max(most, self._pending)
+        self._pending = most
         if node.finalbody:
             node.finalbody = self.block(node.finalbody, node.finalbody[0])
         return node
@@ -826,7 +933,12 @@ class Policy(RestrictingNodeTransformer):
             self.refuse(node, "`except:` catches everything", "Write `except Exception:`, or name what you expect")
         elif not all(isinstance(kind, ast.Name) for kind in kinds):
             self.refuse(node.type, "`except` takes names only", "Write `except (KeyError, ValueError):`")
-        node.type = None if node.type is None else self.transient(node.type)
+        if len(kinds) > HANDLERS_MAX:
+            self.refuse(node, f"`except` has more than {HANDLERS_MAX} names", "Name what they have as base")
+        if isinstance(node.type, ast.Tuple):
+            node.type.elts = [_guard("_x_", self.expression(kind)) for kind in node.type.elts]
+        elif node.type is not None:
+            node.type = _guard("_x_", self.expression(node.type))
         self.bind(node, node.name)
         name, node.name = node.name, None
         node.body = self.block(node.body, node)
@@ -872,9 +984,10 @@ class Policy(RestrictingNodeTransformer):
         if node.args.vararg is not None or node.args.kwarg is not None:
             self.refuse(node, "a lambda with `*` or `**` parameters is not available", "Write a function with `def`")
         self.visit_arguments(node.args)
-        outside, self._scope = self._scope, "function"
+        outside = self._scope, self._pending
+        self._scope, self._pending = "function", 0
         body = self.expression(node.body)
-        self._scope = outside
+        self._scope, self._pending = outside
         node.body = _at(ast.BoolOp(ast.And(), [_at(ast.Name("_t_", ast.Load()), node), body]), body)
         return node
 

@@ -50,8 +50,10 @@ def problems(source: str) -> list[str]:
         ("(0,) * 3", "_n_ @ (0,) * 3"),
         ("2 * 3", "2 * 3"),
         # the others
-        ("[a / b, a // b, a >> b, a & b, a | b]", "[a / b, a // b, a >> b, a & b, a | b]"),
-        ("[a ^ b, -a, ~a, not a, a and b]", "[a ^ b, -a, ~a, not a, a and b]"),
+        ("[a / b, a // b, a >> b, a & b]", "[a / b, a // b, a >> b, a & (_h_ @ b)]"),
+        ("[a | b, a ^ b, -a, ~a, not a, a and b]", "[a | (_h_ @ b), a ^ (_h_ @ b), -a, ~a, not a, a and b]"),
+        ("[a & 1, 1 | a, {1} - a]", "[a & 1, 1 | a, {1} - _n_ @ a]"),
+        ("[a - {1}, a - {b for b in c}]", "[a - _n_ @ {1}, a - _n_ @ {_k_ @ b for b in c if _t_}]"),
         ("a % b", "_q_ @ a % b"),
         ("a % 7", "a % 7"),
         ("7 % a", "7 % a"),
@@ -104,7 +106,9 @@ def problems(source: str) -> list[str]:
         ("d.setdefault((a, 1), b)", "d.setdefault(_k_ @ (_T_ @ (a, 1)), b)"),
         # tuples, comprehensions, lambdas
         ("(a, b)", "_T_ @ (a, b)"),
-        ("(*a, 1)", "_T_ @ (*a, 1)"),
+        ("(*a, 1)", "_T_ @ (*_l_ @ a, 1)"),
+        ("[*a, *(b, c)]", "[*_l_ @ a, *_l_ @ (b, c)]"),
+        ("f(*a)", "f(*_l_ @ a)"),
         ("(1, ('x', -2))", "(1, ('x', -2))"),
         ("[x for x in (a, b) if x for y in x]", "[x for x in (a, b) if _t_ if x for y in x if _t_]"),
         ("sum(x for x in a)", "sum([x for x in a if _t_])"),
@@ -114,7 +118,12 @@ def problems(source: str) -> list[str]:
         ("a.count", "(_a_ @ a).count"),
         ("a.add", "(_a_ @ a).add"),
         ("a.append", "a.append"),
-        ("a.count(b, *c)", "_m_count(a, b, *c)"),
+        ("a.islower", "(_a_ @ a).islower"),
+        ("''.join", "''.join"),
+        ("a.extend(b)", "_m_extend(a, b)"),
+        ("a.join(b)", "_m_join(a, b)"),
+        ("a.join(b for b in c)", "a.join([b for b in c if _t_])"),
+        ("a.count(b, *c)", "_m_count(a, b, *_l_ @ c)"),
         ("a.sort(key=f)", "_m_sort(a, key=f)"),
         ("a.strip()", "a.strip()"),
         ("a.strip(b)", "_m_strip(a, b)"),
@@ -139,8 +148,9 @@ def test_guards_of_expressions(source: str, guarded: str) -> None:
         ("a += (1, 2)", "a += _i_ @ (1, 2)"),
         ("a += [b]", "a += [b]"),
         ("a -= b", "a -= _n_ @ b"),
+        ("a -= {b for b in c}", "a -= _n_ @ {_k_ @ b for b in c if _t_}"),
         ("a *= 0.5", "a *= 0.5"),
-        ("a /= b; a //= b; a &= b; a ^= b; a >>= b", "a /= b; a //= b; a &= b; a ^= b; a >>= b"),
+        ("a /= b; a //= b; a &= b; a ^= b; a >>= b", "a /= b; a //= b; a &= _h_ @ b; a ^= _h_ @ b; a >>= b"),
         ("a %= 5", "a %= 5"),
         ("a %= b", "a = _q_ @ a % b"),
         ("a **= 2", "a = (_n_ @ a) ** 2"),
@@ -154,11 +164,11 @@ def test_guards_of_expressions(source: str, guarded: str) -> None:
         ("d['x'] = d[-1] = b", "d['x'] = d[-1] = b"),
         ("d[a, 1] = b", "d[_k_ @ (_T_ @ (a, 1))] = b"),
         ("d[1, 2] = b", "d[1, 2] = b"),
-        ("d[a:b] = c", "d[_z_ @ a:_z_ @ b] = c"),
+        ("d[a:b] = c", "d[_z_ @ a:_z_ @ b] = _l_ @ c"),
         ("del d[a], d[a:1], o.x, b", "del d[a], d[_z_ @ a:1], (_w_ @ o).x, b"),
-        ("o.x, (d[a], *o.y) = b", "(_w_ @ o).x, (d[_k_ @ a], *(_w_ @ o).y) = b"),
+        ("o.x, (d[a], *o.y) = b", "(_w_ @ o).x, (d[_k_ @ a], *(_w_ @ o).y) = _l_ @ b"),
         ("a, b = b, a", "a, b = b, a"),
-        ("a, *b = b, a", "a, *b = _T_ @ (b, a)"),
+        ("a, *b = b, a", "a, *b = _l_ @ (_T_ @ (b, a))"),
         ("c = a, b = b, a", "c = a, b = _T_ @ (b, a)"),
         ("a: int = b + c", "a = b + _n_ @ c"),
         ("a: int\nb", "b"),
@@ -230,11 +240,11 @@ def test_ticks() -> None:
         "        continue",
         "    try:",
         "        a",
-        "    except (A, B):",
+        "    except (_x_ @ A, _x_ @ B):",
         "        not _t_",
         "        e = _e_()",
         "        raise",
-        "    except C:",
+        "    except _x_ @ C:",
         "        not _t_",
         "        pass",
         "    finally:",
@@ -254,8 +264,54 @@ def test_straight_code_ticks() -> None:
     lines = rewritten("f()\n" * 40).split("\n")
     assert lines.count("not _t_") == 40 // OPERATIONS_PER_TICK - 1
     assert "not _t_" not in rewritten("x = [1, 2, (3, -4), {'a': [5]}]\n" * 40)
-    # Branches count as well, wherever they end.
-    assert rewritten("if f():\n  f(); f(); f()\nelse:\n  f(); f(); f(); f()\nf()").split("\n")[-2] == "not _t_"
+    # Branches count as well: the one with the most.
+    branches = "if f():\n  f(); f()\nelse:\n  f(); f(); f(); f(); f(); f()\n"
+    assert rewritten(branches + "f()").count("_t_") == 0
+    assert rewritten(branches + "f()\nf()").split("\n")[-2] == "not _t_"
+    # A tick in one of them is none for what comes after.
+    assert rewritten("f(); f(); f(); f()\nif a:\n  " + "f(); " * 6 + "\nf(); f(); f(); f(); f()").endswith(
+        "f()\nnot _t_\nf()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "ticking"),
+    [
+        ("[f(), f(), f(), f(), f(), f(), f(), f()]", "[f(), f(), f(), f(), f(), f(), f(), f()]"),
+        (
+            "[f(), f(), f(), f(), f(), f(), f(), f(), f(), f()]",
+            "[f(), f(), f(), f(), f(), f(), f(), f(), _p_ @ f(), f()]",
+        ),
+        # Methods that take long count more, wherever they stand.
+        ("[a.lower(), b.lower(), c.lower(), d.lower()]", "[a.lower(), b.lower(), _p_ @ c.lower(), d.lower()]"),
+        ("a.lower().lower().lower().upper()", "(_p_ @ a.lower().lower().lower()).upper()"),
+        # A tick in what may not be evaluated is none for what comes after.
+        (
+            "[f(), f(), f(), f(), a and [f(), f(), f(), f(), f(), f()], f(), f(), f(), f(), f()]",
+            "[f(), f(), f(), f(), a and [f(), f(), f(), f(), _p_ @ f(), f()], f(), f(), f(), f(), _p_ @ f()]",
+        ),
+        (
+            "[f(), f(), f(), f() if a else 1, a[1] + a[2], a < b < c, a < 1]",
+            "[f(), f(), f(), f() if a else 1, a[1] + _n_ @ a[2], _p_ @ (_c_ @ a < b and _c_ @ b < c), a < 1]",
+        ),
+        # Bodies of comprehensions and lambdas count for themselves.
+        ("[[f(f(f(f(a)))) for a in f(f(f(f(f(b)))))], f(f(f(c)))]",
+         "[[f(f(f(f(a)))) for a in f(f(f(f(f(b))))) if _t_], f(f(f(c)))]"),
+        ("[lambda: f(f(f(f(a)))), f(f(f(f(f(a)))))]", "[lambda: _t_ and f(f(f(f(a)))), f(f(f(f(f(a)))))]"),
+    ],
+)  # fmt: skip
+def test_long_expressions_tick(source: str, ticking: str) -> None:
+    assert rewritten(source) == ast.unparse(ast.parse(ticking))
+
+
+def test_handlers_are_few() -> None:
+    def handlers(count: int) -> str:
+        return "try: f()\n" + "except A: pass\n" * count
+
+    assert rewritten(handlers(16)).count("_x_") == 16
+    assert problems(handlers(17)) == ["ships.py:18:1: a `try` has more than 16 `except`. Split it."]
+    many = problems(f"try: f()\nexcept ({'A, ' * 17}): pass")
+    assert many == ["ships.py:2:1: `except` has more than 16 names. Name what they have as base."]
 
 
 def test_a_statement_has_so_many_operations() -> None:
