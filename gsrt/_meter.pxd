@@ -21,7 +21,7 @@ cdef extern from *:
         unsigned long long small_gross; /* bytes in such blocks, freed ones too */
         unsigned long long large_gross; /* bytes in larger blocks, likewise */
         unsigned long long look_next;   /* small_gross at which the next look is due */
-        size_t refused;                 /* bytes there would have been with the block that was refused first */
+        size_t refused;                 /* bytes of a single block that was refused for its size */
         const char *tag;                /* of the account, for the watchdog */
         size_t tag_bytes;
         void *ledger;                   /* of the account: who pays for large blocks */

@@ -309,7 +309,7 @@ cdef bint affordable(size_t size, size_t instead_of) noexcept nogil:
     cdef size_t held = <size_t>ledger.large_bytes - instead_of
     if state.memory_up or size > <size_t>limits.block or size > <size_t>limits.total or held > <size_t>limits.total - size:
         if not state.memory_up:
-            state.refused = size if size > <size_t>limits.block else held + size
+            state.refused = size if size > <size_t>limits.block else 0
         state.memory_up = 1
         state.attention = 1
         return False
@@ -515,8 +515,9 @@ class Stop(BaseException):
 class Exceeded(Exception):
     """A script went over a budget.
 
-    budget: "gas" (ticks), "time" (ms of CPU), "memory" (bytes, during a call) or "held" (bytes, between calls); limit and
-    used in that unit; where: (file name, line, function) at which it was first stopped, None when it was not there to see.
+    budget: "gas" (ticks), "time" (ms of CPU), "memory" (bytes, during a call), "object" (bytes of a single one) or "held"
+    (bytes, between calls); limit and used in that unit; where: (file name, line, function) at which it was first
+    stopped, None when it was not there to see.
     """
 
     def __init__(self, budget, limit, used, where=None):
@@ -531,8 +532,8 @@ class Exceeded(Exception):
             text = f"used up its gas ({self.limit:,})"
         elif self.budget == "time":
             text = f"ran longer than {self.limit} ms"
-        elif self.budget == "memory" and self.used <= self.limit:
-            text = f"made an object of {self.used / (1 << 20):.2g} MB; one may have {self.limit / (BLOCK_PART << 20):g} MB"
+        elif self.budget == "object":
+            text = f"made an object of {self.used / (1 << 20):.2g} MB; one may have {self.limit / (1 << 20):g} MB"
         elif self.budget == "memory":
             text = f"needed more memory than {self.limit / (1 << 20):g} MB"
         else:
@@ -755,7 +756,12 @@ cdef class Meter:
         Py_XDECREF(traceback)
         Py_XDECREF(<PyObject*>result)
         self.disarm(account)
-        limit = {"gas": state.gas_given, "time": self.cpu_ms, "memory": self.memory_bytes}[self.budget]
+        limit = {
+            "gas": state.gas_given,
+            "time": self.cpu_ms,
+            "memory": self.memory_bytes,
+            "object": self.memory_block,
+        }[self.budget]
         exceeded = Exceeded(self.budget, limit, self.used, self.where)
         self.budget = self.where = None
         raise exceeded from None
@@ -818,9 +824,12 @@ cdef class Meter:
         """Which budget was passed first, and by how much."""
         if self.budget is not None:
             return
-        if state.memory_up:
+        if state.memory_up and state.refused:
+            self.budget = "object"
+            self.used = <long long>state.refused
+        elif state.memory_up:
             self.budget = "memory"
-            self.used = max(self.used, <long long>state.refused, state.small_net * SMALL_BYTES)
+            self.used = max(self.used, (<Ledger*>state.ledger).large_bytes + state.small_net * SMALL_BYTES)
         elif state.time_up:
             self.budget = "time"
             self.used = state.slices * SLICE_MS
