@@ -14,7 +14,19 @@ DEFAULT_PORT = 8784
 class Options:
     """What a server is started with."""
 
-    __slots__ = ("cert", "command", "control", "demo", "host", "key", "port", "profile", "script", "state_dir", "tick_ms")
+    __slots__ = (
+        "cert",
+        "command",
+        "control",
+        "demo",
+        "host",
+        "key",
+        "port",
+        "profile",
+        "script",
+        "state_dir",
+        "tick_ms",
+    )
 
     def __init__(
         self,
