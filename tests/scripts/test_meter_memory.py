@@ -521,7 +521,7 @@ def test_thousands_of_random_structures() -> None:
             elif isinstance(value, tuple):
                 assert [item[0] for item in value] == list(range(len(value)))
     assert ends["whole"] > 50 and ends.get("memory", 0) + ends.get("object", 0) > 20
-    assert set(ends) == {"whole", "memory"}
+    assert set(ends) <= {"whole", "memory", "object"}
     kept.clear()
     del value
     gc.collect()
