@@ -78,7 +78,8 @@ class Plain:
     def send(self, op_code: int, data: Any, payload: Any, peers: Any, reliable: bool, sender: int) -> None:
         from gsrt._guest import data_of
 
-        self._sent.append((Packet(op_code, data=data_of(data), payload=payload, sender=sender).frame(), peers, reliable))
+        frame = Packet(op_code, data=data_of(data), payload=payload, sender=sender).frame()
+        self._sent.append((frame, peers, reliable))
 
     def deliver(self) -> None:
         self._sent.clear()

@@ -9,7 +9,8 @@ class Stop(BaseException):
     """Raised into a script over its budget; sticky: each tick until the call ends raises it again."""
 
 class Exceeded(Exception):
-    budget: str  # "gas", "time", "memory" (in a call), "object" (a single one), "held" (between calls; raised by the host)
+    # "gas", "time", "memory" (in a call), "object" (a single one), "held" (between calls; raised by the host)
+    budget: str
     limit: int  # ticks, milliseconds of CPU, bytes
     used: int  # likewise
     where: tuple[str, int, str] | None  # file name, line, function

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LIMITED_SECONDS = 5.0  # a flood of one kind of trouble is one line in this time
 KINDS_MAX = 256  # kinds remembered; they are names in the code, so this only stops a mistake from growing without end
 VALUE_CHARACTERS_MAX = 200  # what one value may fill of a line: some of them come from strangers
-TEXT_CHARACTERS_MAX = 600  # the same for what a script has written; quoted, it still fits the 4 KB of a pipe that is ready
+TEXT_CHARACTERS_MAX = 600  # the same for what a script has written; quoted, it still fits a pipe that is ready
 
 # A value made of these stands as it is; any other is quoted, so that one event is one line that a program can cut up.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:,;/@+%#*()[]<>!?|~^&$")
@@ -62,7 +62,11 @@ class Log:
         self._write(level, event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        pairs = "".join(f" {key}={_shown(value, TEXT_CHARACTERS_MAX if key == 'text' else VALUE_CHARACTERS_MAX)}" for key, value in fields.items() if value is not None)
+        pairs = "".join(
+            f" {key}={_shown(value, TEXT_CHARACTERS_MAX if key == 'text' else VALUE_CHARACTERS_MAX)}"
+            for key, value in fields.items()
+            if value is not None
+        )
         if not self._takes_a_line():
             self.lost += 1
             return

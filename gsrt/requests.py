@@ -31,7 +31,7 @@ def handle(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
 
 
 def session_create(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
-    """{players: [str], host?: str, script?: path, record?: path}. With a script, the answer comes when it is at work."""
+    """{players: [str], host?: str, script?: path, record?: path}. With a script, the answer comes when it runs."""
     players = request.get("players")
     if not isinstance(players, list) or not all(isinstance(each, str) for each in players):
         raise SessionError("players: a list of player ids is expected")

@@ -14,6 +14,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gsrt.scripts.compiler import Problem
 
 DATA_BYTES_MAX = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
@@ -29,7 +31,7 @@ def main(path: str, source_bytes_max: int) -> None:
 
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES_MAX, DATA_BYTES_MAX))
-    answer: list[tuple[object, ...]] = [("error", "it takes too much memory to compile; shorten it")]
+    answer: list[tuple[Any, ...]] = [("error", "it takes too much memory to compile; shorten it")]
 
     def work() -> None:
         try:
@@ -46,7 +48,7 @@ def main(path: str, source_bytes_max: int) -> None:
     os._exit(0)  # nothing is left to be taken down in order
 
 
-def compiled(path: str, source_bytes_max: int) -> tuple[object, ...]:
+def compiled(path: str, source_bytes_max: int) -> tuple[Any, ...]:
     """What is to be written."""
     from gsrt.scripts.compiler import Refused, compile_script
 

@@ -1,7 +1,7 @@
 """A script's file to code, in a process of its own.
 
-CPython compiles in a few long calls that hold the interpreter, up to some 400 ms for 64 KB of awkward source on a PC, and
-takes up to hundreds of MB for it; RestrictedPython and `ast` stay in memory for good. None of that is to be the server's.
+CPython compiles in a few long calls that hold the interpreter, some 400 ms for 64 KB of awkward source on a PC, and
+can take hundreds of MB for it; RestrictedPython and `ast` stay in memory for good. None of that is to be the server's.
 Called on the worker thread, which waits for the child.
 """
 

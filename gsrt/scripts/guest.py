@@ -6,6 +6,8 @@ trial beside the one that is at work, or from a recording without any server.
 
 from __future__ import annotations
 
+from types import FunctionType
+
 from gsrt._guard import safe_text
 from gsrt._guest import Data, Handlers, QuotaError
 from gsrt._meter import Account, Exceeded
@@ -14,7 +16,7 @@ from gsrt.scripts.api import Player, Response, Session, make_print
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FunctionType, TracebackType
+    from types import TracebackType
     from typing import Any, Protocol
 
     from gsrt.profile import Profile
@@ -155,7 +157,7 @@ class Guest:
 
     def _defines(self, name: str) -> bool:
         found = self.globals.get(name)
-        return type(found) is type(_each) and self.is_own(found)
+        return isinstance(found, FunctionType) and self.is_own(found)
 
     def close(self) -> None:
         """Nothing of the script runs any more; what it held is given back."""
@@ -235,7 +237,7 @@ class Guest:
         if isinstance(error, Exceeded):
             return f"stopped: {error}"
         where = self._place(error.__traceback__)
-        return f"{where}{type(error).__name__}: {safe_text(error, self._sandbox.meter, self.profile.script_log_characters_max)}"
+        return f"{where}{type(error).__name__}: {self.text(error)}"
 
     def _place(self, traceback: TracebackType | None) -> str:
         """The innermost place in the script's own file."""

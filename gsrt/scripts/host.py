@@ -107,7 +107,8 @@ class Scripts:
 
         def finished(result: Prepared | None, error: BaseException | None) -> None:
             if result is None:
-                done(None, error if isinstance(error, HostError) else HostError(f"{path}: {type(error).__name__}: {error}"))
+                unforeseen = HostError(f"{path}: {type(error).__name__}: {error}")
+                done(None, error if isinstance(error, HostError) else unforeseen)
                 return
             compiled, stamp = result
             if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more

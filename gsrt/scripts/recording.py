@@ -25,7 +25,14 @@ from gsrt._core import MAX_DEPTH, MAX_TARGETS, Data, Float32, Packet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import IO, Any
+    from typing import IO, Any, Protocol
+
+    class Writable(Protocol):
+        """What a recording is written to, besides a file of its own."""
+
+        def write(self, text: str, /) -> object: ...
+        def flush(self) -> None: ...
+
 
 FILE_BYTES_MAX = 64 * 1024 * 1024  # of a recording; read whole, each packet takes about as much again
 LINE_BYTES_MAX = 1024 * 1024  # far above the largest packet's line
@@ -383,7 +390,7 @@ class Recorder:
 
     def __init__(
         self,
-        target: str | IO[str],
+        target: str | Writable,
         *,
         session_id: str,
         seed: int,
@@ -395,8 +402,11 @@ class Recorder:
         self.stopped: str | None = None
         self._left = bytes_max
         self._at = 0
-        self._own = isinstance(target, str)
-        self._file: IO[str] = open(target, "w", encoding="ascii") if isinstance(target, str) else target  # noqa: SIM115
+        self._own: IO[str] | None = None
+        if isinstance(target, str):
+            self._own = open(target, "w", encoding="ascii")  # noqa: SIM115  # it stays open as long as this
+            target = self._own
+        self._file: Writable = target
         names = {str(peer): name for peer, name in players.items()}
         self._write({"session": session_id, "seed": seed, "players": names})
 
@@ -418,8 +428,8 @@ class Recorder:
         self._write({"at": self._time(at)})
         try:
             self._file.flush()
-            if self._own:
-                self._file.close()
+            if self._own is not None:
+                self._own.close()
         except OSError as error:
             self._stop(f"the recording cannot be written: {error.strerror}")
         self._stop("closed")

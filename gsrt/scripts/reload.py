@@ -1,7 +1,7 @@
 """A changed script takes over from the one at work: what is handed over, and the trial before.
 
-The new one is first run beside the old: its top level, `on_reload`, then the session's last packets, one in a turn of the
-loop. What it sends meanwhile goes nowhere. Only when nothing failed, it is begun once more, for good.
+The new one is first run beside the old: its top level, `on_reload`, then the session's last packets, one in a turn of
+the loop. What it sends meanwhile goes nowhere. Only when nothing failed, it is begun once more, for good.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class _NotPlain(Exception):
 def state_of(guest: Guest, players: dict[int, Player]) -> tuple[dict[str, Any], list[str]]:
     """Copies of the script's top-level variables that are plain values, by name; and the names of those left out.
 
-    Plain are None, numbers, strings, bytes, lists, tuples, dicts and sets of these, Data, and players, which become those
-    of `players`. Functions and classes are no state; objects of the script's own classes belong to the old code."""
+    Plain are None, numbers, strings, bytes, lists, tuples, dicts and sets of these, Data, and players, which become
+    those of `players`. Functions and classes are no state; objects of its own classes belong to the old code."""
     state: dict[str, Any] = {}
     left_out: list[str] = []
     copier = _Copier(players)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gsrt._guard import ScriptType, builtins, guards
 from gsrt._core import Data as CoreData
+from gsrt._guard import ScriptType, builtins, guards
 from gsrt._guest import Data, Packet, QuotaError, Turn
 from gsrt._meter import Meter
 from gsrt.scripts.api import PacketBuilder, Request, Response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_compiler_that_does_not_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_compiler_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(HostError, match="ended without a result"):
         compile_file(written(tmp_path, "x = 1\n"), LIMIT)
 

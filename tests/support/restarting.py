@@ -53,5 +53,5 @@ def hang() -> None:
 
 if __name__ == "__main__":
     gsrt.server.Server = HangingServer  # type: ignore[misc]
-    gsrt.scripts.sandbox.Sandbox = LeakySandbox  # type: ignore[misc]
+    gsrt.scripts.sandbox.Sandbox = LeakySandbox  # type: ignore[misc,assignment]
     sys.exit(main())
