@@ -119,7 +119,8 @@ CASES = [
                          lambda: session.set_timeout(print, fake), lambda: session.set_interval(print, fake),
                          lambda: session.clear_timeout(fake), lambda: session.on_packet(fake, print),
                          lambda: session.new_data().set_number(fake, 1), lambda: session.new_data().set_number(1, fake),
-                         lambda: session.new_data().set_float_array(1, fake), lambda: session.new_packet().set_data(fake),
+                         lambda: session.new_data().set_float_array(1, fake),
+                         lambda: session.new_packet().set_data(fake),
                          lambda: session.new_packet().set_op_code(fake), lambda: session.new_packet().set_payload(fake),
                          lambda: session.new_packet().set_target_peers(fake), lambda: session.every(fake)])
             """),
@@ -189,7 +190,7 @@ CASES = [
             """),
             "timers: functions": _all_refused("""
                 class Ship: pass
-                refused([lambda bad=bad: session.set_timeout(bad, 100) for bad in [None, 5, 'print', [print], Ship(), {}]]
+                refused([lambda bad=bad: session.set_timeout(bad, 9) for bad in [None, 5, 'print', [print], Ship(), {}]]
                         + [lambda bad=bad: session.on_packet(5, bad) for bad in [5, 'print', [print], Ship()]]
                         + [lambda bad=bad: session.on_player_connect(bad) for bad in [5, 'print', [print], Ship()]])
             """),
@@ -202,12 +203,14 @@ CASES = [
                          [None, '5', 1.5, -5, 1 << 40, 1 << 4000, [5], math.nan]])
             """),
             "players: numbers": _all_refused("""
-                refused([lambda bad=bad: session.get_player(bad) for bad in ['1', 1.5, None, [1], 1 << 4000, -1, print]])
+                refused([lambda bad=bad: session.get_player(bad) for bad in ['1', 1.5, None, [1], 1 << 99, -1, print]])
             """),
             "packet builder: everything wrong": _all_refused("""
                 builder = session.new_packet()
-                refused([lambda: builder.set_op_code('x'), lambda: builder.set_data([1]), lambda: builder.set_payload('x'),
-                         lambda: builder.set_reliable(1), lambda: builder.set_sender(-1), lambda: builder.set_sender('1'),
+                refused([lambda: builder.set_op_code('x'), lambda: builder.set_data([1]),
+                         lambda: builder.set_payload('x'),
+                         lambda: builder.set_reliable(1), lambda: builder.set_sender(-1),
+                         lambda: builder.set_sender('1'),
                          lambda: builder.set_target_peers(['x']), lambda: builder.set_target_peers({1}),
                          lambda: builder.set_target_peers([1] * 100000), lambda: builder.set_sender(1 << 4000),
                          lambda: builder.set_payload(b'x' * 900000), lambda: builder.set_op_code(1 << 4000)])
@@ -215,7 +218,7 @@ CASES = [
             "packet builder: sent without an op code": "session.new_packet().send()",
             "packet: everything wrong": _all_refused("""
                 def on_packet(packet):
-                    refused([lambda: packet.set_data([1]), lambda: packet.set_data('x'), lambda: packet.set_payload('x'),
+                    refused([lambda: packet.set_data([1]), lambda: packet.set_data(1), lambda: packet.set_payload('x'),
                              lambda: packet.set_target_peers(['x']), lambda: packet.set_target_peers({1}),
                              lambda: packet.set_target_peers([300]), lambda: packet.set_payload(b'x' * 900000),
                              lambda: packet.set_data({1: math.nan}), lambda: packet.send(), lambda: packet.nothing])
@@ -223,7 +226,8 @@ CASES = [
             "constructing host objects": _all_refused("""
                 def on_packet(packet):
                     refused([lambda: packet(), lambda: packet.get_sender()(), lambda: packet.data(), lambda: session(),
-                             lambda: session.random(), lambda: session.new_data()(1), lambda: math(), lambda: packet + 1,
+                             lambda: session.random(), lambda: session.new_data()(1), lambda: math(),
+                             lambda: packet + 1,
                              lambda: session < 1, lambda: len(session), lambda: session[0], lambda: [*session]])
             """),
             "print: surprising arguments": _all_refused("""
@@ -248,9 +252,11 @@ CASES = [
             """),
             "random: asked for much": _all_refused("""
                 rng = session.random
-                refused([lambda: rng.getrandbits(10 ** 9), lambda: rng.randbytes(10 ** 9), lambda: rng.choices([1], k=10 ** 9),
+                refused([lambda: rng.getrandbits(10 ** 9), lambda: rng.randbytes(10 ** 9),
+                         lambda: rng.choices([1], k=10 ** 9),
                          lambda: rng.sample(range(10 ** 9), 5), lambda: rng.randrange(0), lambda: rng.choice([]),
-                         lambda: rng.sample([1], 5), lambda: rng.seed(1), lambda: rng.setstate(1), lambda: rng.getstate(),
+                         lambda: rng.sample([1], 5), lambda: rng.seed(1), lambda: rng.setstate(1),
+                         lambda: rng.getstate(),
                          lambda: rng.randint('a', 'b'), lambda: rng.choice(5), lambda: rng.shuffle(5)])
             """),
             "random: own sequences": """
@@ -270,6 +276,20 @@ CASES = [
             "handler that raises for one player": """
                 def on_player_connect(player):
                     if player.peer_id == 2: raise ValueError('not you')
+            """,
+            "reason of a cut that is too long": """
+                def on_packet(packet): packet.get_sender().kick('x' * 900000)
+            """,
+            "random: long lists": """
+                many = [0.5] * 100000
+                def on_packet(packet):
+                    rng = session.random
+                    while True: rng.shuffle(many), rng.sample(many, 80000), rng.choices(many, k=80000)
+            """,
+            "requests: large values": """
+                def on_packet(packet):
+                    request = session.new_request().create_log_event_request()
+                    request.set_event_key([[1] * 1000] * 1000).send()
             """,
             "decorator used without its number": """
                 @session.on_packet
@@ -410,6 +430,16 @@ CASES = [
             "drawing numbers forever": """
                 def on_packet(packet):
                     while True: session.random.random()
+            """,
+            "printing long lists forever": """
+                many = [0.5] * 90000
+                def on_packet(packet):
+                    while True: print(*many), print(*many), print(*many), print(*many), print(many), print(many)
+            """,
+            "rewriting the packet with much forever": """
+                much = {n: {m: 'x' * 50 for m in range(1, 15)} for n in range(1, 128)}
+                def on_packet(packet):
+                    while True: packet.set_data(much), packet.set_data(much), packet.set_data(much)
             """,
             "rewriting the packet forever": """
                 def on_packet(packet):

@@ -26,8 +26,8 @@ class Case(NamedTuple):
 
     `expected` is one of OUTCOMES, or several joined by "|" where Python versions or the machine decide between them.
     `sessions` is how many sessions run the script one after the other in the same process.
-    A script sees the ordinary builtins, `session`, `math`, `print`, and `leak(value)`: a probe that fails the case when it
-    is handed something that no script must have, or a text that begins with "ESCAPE".
+    A script sees the ordinary builtins, `session`, `math`, `print`, and `leak(value)`: a probe that fails the case when
+    it is handed something that no script must have, or a text that begins with "ESCAPE".
     """
 
     group: str
@@ -43,9 +43,7 @@ class Case(NamedTuple):
 
 def cases(group: str, expected: str, sources: Mapping[str, str], *, sessions: int = 1) -> list[Case]:
     """A case for each entry name -> source; the source may be indented as a block."""
-    return [
-        Case(group, name, expected, dedent(source).lstrip("\n"), sessions) for name, source in sources.items()
-    ]
+    return [Case(group, name, expected, dedent(source).lstrip("\n"), sessions) for name, source in sources.items()]
 
 
 def raw_cases(group: str, expected: str, sources: Mapping[str, str | bytes]) -> list[Case]:

@@ -77,7 +77,7 @@ CASES = [
                 class Ship:
                     def __len__(self): return 0
                     def __bool__(self): return True
-                    def __add__(self, n): return 0 if n == 0 else (self + (n - 1)) + (self + (n - 1)) if n < 0 else self.run(n)
+                    def __add__(self, n): return self.run(n)
                     def run(self, n): return 0 if n == 0 else self.run(n - 1) or self.run(n - 1)
                 def on_packet(packet): Ship() + 60
             """,
@@ -314,7 +314,8 @@ CASES = [
             """,
             **{
                 f"{what} of a very long text": (
-                    f"x = {text} * 1040000\ny = {text} * 1000 + 'b' + {text} * 1000\ndef on_packet(packet):\n    while True: "
+                    f"x = {text} * 1040000\ny = {text} * 1000 + 'b' + {text} * 1000\n"
+                    + "def on_packet(packet):\n    while True: "
                     + "; ".join([f"x.{call}"] * 8)
                     + "\n"
                 )
@@ -331,9 +332,7 @@ CASES = [
                 "x = '\\xdf' * 1000000\ndef on_packet(packet):\n"
                 + "".join(f"    a{n} = x.upper().lower().title().swapcase()\n" for n in range(200))
             ),
-            "straight line of heavy slices": (
-                "x = [0] * 110000\ndef on_packet(packet):\n" + "".join(f"    a{n} = x[:]\n" for n in range(600))
-            ),
+            "straight line of heavy slices": ("x = [0] * 110000\ndef on_packet(packet):\n" + "    a = x[:]\n" * 600),
             "one expression of heavy calls": (
                 "x = '\\xdf' * 1000000\ndef on_packet(packet):\n    while True:\n        y = ["
                 + ", ".join(["len(x.title())"] * 40)

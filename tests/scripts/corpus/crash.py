@@ -558,7 +558,7 @@ CASES = [
                 class B(A): pass
                 class C(A, B): pass
             """,
-            "layout conflict of bases": "class Odd(ValueError, KeyError, AttributeError, NameError, StopIteration): pass",
+            "layout conflict of bases": "class Odd(KeyError, AttributeError, NameError, StopIteration): pass",
             "name is used before it exists": "print(later); later = 1",
             "loop variable deleted": """
                 for n in range(5):

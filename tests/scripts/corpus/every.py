@@ -21,9 +21,9 @@ from tests.scripts.corpus.case import OUTCOMES, Case
 
 
 def _gathered() -> dict[str, Case]:
-    modules = (climb, formatting, builtins, exceptions, api, cpu, memory, crash, shapes, operators, source, isolation, order)
+    limits = (cpu, memory, crash, shapes)
     found: dict[str, Case] = {}
-    for module in modules:
+    for module in (climb, formatting, builtins, exceptions, operators, api, *limits, source, isolation, order):
         for case in module.CASES:
             if case.key in found or not set(case.expected.split("|")) <= set(OUTCOMES):
                 raise ValueError(f"{case.key}: there already, or an outcome that is none")

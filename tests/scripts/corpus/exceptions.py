@@ -193,6 +193,29 @@ CASES = [
                         while True: pass
                 def on_packet(packet): x = {}[Key()]
             """,
+            "traceback that grows with each raise": """
+                kept = ValueError('x')
+                def on_packet(packet):
+                    for n in range(15000):
+                        try: raise kept
+                        except ValueError: pass
+                    raise kept
+            """,
+            "chain of contexts that grows": """
+                state = [ValueError('first')]
+                def on_packet(packet):
+                    last = state[0]
+                    for n in range(1500):
+                        new = ValueError('next')
+                        try: raise last
+                        except ValueError:
+                            try: raise new
+                            except ValueError: pass
+                        last = new
+                    state[0] = last
+                    raise last
+                def on_player_disconnect(player): state.clear()
+            """,
             "class of an exception called Stop": """
                 class Stop(Exception): pass
                 raise Stop('x')
@@ -495,7 +518,8 @@ CASES = [
             "what a handler is given": """
                 class Loud(Exception): pass
                 for make in [lambda: 1 / 0, lambda: [][1], lambda: {}['k'], lambda: nothing, lambda: session.nothing,
-                             lambda: int('x'), lambda: 1 + '', lambda: session.send('x'), lambda: 'a'.encode('ascii', 5)]:
+                             lambda: int('x'), lambda: 1 + '', lambda: session.send('x'),
+                             lambda: 'a'.encode('ascii', 5)]:
                     try: make()
                     except Exception as error:
                         leak(error)

@@ -1,8 +1,8 @@
 """Which CPythons run the corpus: this one, and others that are installed, each with the extensions built for it.
 
-Others are looked for as `python3.N` on the PATH and among pyenv's versions; they need their headers and a C compiler here, but
-nothing installed and no network: this interpreter's Cython makes the C, which is compiled for each of them into a copy of the
-package below `build/corpus/`, as often as the sources change.
+Others are looked for as `python3.N` on the PATH and among the versions of pyenv. They need their headers, and a C
+compiler must be there, but nothing is installed for them, and no network is needed: Cython here makes the C, compiled
+for each of them into a copy of the package below `build/corpus/`, as often as the sources change.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ print(json.dumps([sys.implementation.name, "%d.%d" % sys.version_info[:2], sysco
 
 
 class Interpreter(NamedTuple):
-    """`python`: what to start; `root`: the directory from which it imports gsrt and the tests; the rest: how to build for it
-    (None: it is built already)."""
+    """`python`: what to start; `root`: the directory from which it imports gsrt and the tests; the rest: how to build
+    for it (None: it is built already)."""
 
     version: str
     python: Path

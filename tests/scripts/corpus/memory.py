@@ -126,7 +126,7 @@ CASES = [
                 kept = []
                 source = 'abcdefgh' * 120
                 def on_packet(packet):
-                    for n in range(100000): kept.append([source[n % 9:], source[n % 8:], source[n % 7:], source[n % 6:]])
+                    for n in range(100000): kept.append([source[n % 9:], source[n % 8:], source[n % 7:]])
             """,
             "numbers kept": """
                 kept = []

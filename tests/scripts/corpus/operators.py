@@ -341,7 +341,8 @@ CASES = [
                            'xxaxx'.strip('x'), 'a\\nb'.splitlines(), 'abcb'.rfind('b'), 'a.b.c'.rpartition('.'),
                            'é'.encode('utf-8').decode('utf-8'), list(table.items()), {1}.union([2]),
                            {1}.symmetric_difference({2}), table.setdefault('d', []), (1, 2, 1).count(1)]
-                wanted = [[2, 1], 2, 1, None, [2, 1], ['a', 'b'], ['a,b', 'c'], 'a', ['a', 'b'], 3, ('a.b', '.', 'c'), 'é',
+                wanted = [[2, 1], 2, 1, None, [2, 1], ['a', 'b'], ['a,b', 'c'], 'a', ['a', 'b'], 3, ('a.b', '.', 'c'),
+                          'é',
                           [('a', 1), ('b', 2), ('c', 3)], {1, 2}, {1, 2}, [], 2]
                 if results != wanted: leak('ESCAPE: %r' % results)
             """,

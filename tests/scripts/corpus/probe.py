@@ -12,13 +12,13 @@ TUPLE_WEIGHT_MAX = 20_000  # invariant 2
 TUPLE_DEPTH_MAX = 101
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
-_PLAIN = (type(None), bool, int, float, str, bytes, list, tuple, dict, set, range, type(...), type(NotImplemented), slice)
+_PLAIN = (type(None), bool, int, float, str, bytes, list, tuple, dict, set, range, type(...), slice)
 _HAZARDOUS_METHODS = frozenset(
     (
-        *("index", "count", "remove", "sort", "split", "rsplit", "splitlines", "rfind", "rindex", "rpartition", "encode"),
-        *("decode", "items", "keys", "values", "update", "union", "symmetric_difference", "symmetric_difference_update"),
-        *("add", "setdefault", "format", "format_map", "translate", "maketrans", "popitem", "fromkeys", "to_bytes"),
-        *("from_bytes", "fromhex"),
+        *("index", "count", "remove", "sort", "split", "rsplit", "splitlines", "rfind", "rindex", "rpartition"),
+        *("encode", "decode", "items", "keys", "values", "update", "union", "symmetric_difference", "add"),
+        *("symmetric_difference_update", "setdefault", "format", "format_map", "translate", "maketrans", "popitem"),
+        *("fromkeys", "to_bytes", "from_bytes", "fromhex"),
     )
 )
 _HOST_MODULES = ("gsrt.scripts.api", "gsrt._guest")
@@ -30,7 +30,7 @@ class Probe:
     __slots__ = ("_exceptions", "_globals", "_known", "_script_type", "found")
 
     def __init__(self, script_type: type, shared: dict[str, object], script_globals: dict[str, Any]) -> None:
-        """`shared`: the built-ins of all scripts; `script_globals`: the namespace of the one that is given this probe."""
+        """`shared`: the built-ins of all scripts; `script_globals`: the namespace of the one given this probe."""
         self.found: list[str] = []
         self._script_type = script_type
         self._globals = script_globals

@@ -1,8 +1,8 @@
 """Runs cases of the corpus: `python -m tests.scripts.corpus.runner KEY...`; a key is group/name; none: all cases.
 
-A JSON object per line goes out: {"key", "outcome", "faults": [..], "said": [..], "beyond_ms",
-"grown_kb", "seconds"}. Each case has a process of its own, forked from one that has loaded everything, so that nothing a case does
-reaches another. A fault is one word and what about it:
+A JSON object per line goes out: {"key", "outcome", "faults": [..], "said": [..], "beyond_ms", "grown_kb", "seconds"}.
+Each case has a process of its own, forked from one that has loaded everything: nothing a case does reaches another. A
+fault is one word and what about it:
 
     ESCAPE   the script handed something to the probe that no script must have
     STALL    a call used more than 100 ms of CPU beyond its deadline, or the process had to be killed
@@ -28,7 +28,6 @@ from typing import Any
 
 from gsrt.scripts.compiler import Compiled, Refused, compile_script
 from gsrt.scripts.sandbox import Sandbox
-
 from tests.scripts.corpus.benign import SOURCE as BENIGN
 from tests.scripts.corpus.case import REJECT, Case
 from tests.scripts.corpus.every import CASES

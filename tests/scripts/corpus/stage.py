@@ -6,6 +6,7 @@ import heapq
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -19,7 +20,6 @@ from gsrt.scripts.compiler import Compiled
 from gsrt.scripts.guest import Guest, ScriptError
 from gsrt.scripts.journal import Journal
 from gsrt.scripts.sandbox import Sandbox
-
 from tests.scripts.corpus.case import HARMLESS, OUTCOMES, QUOTA, RAISE, STOP
 from tests.scripts.corpus.probe import Probe
 
@@ -73,7 +73,7 @@ class _Watched(Guest):
 
 
 class Stage:
-    """One script in one session. `play` lets everything happen once; `events` is what came of it, `outcome` how it went."""
+    """One script in one session: `play` lets everything happen once; `events` and `outcome` are what came of it."""
 
     def __init__(self, sandbox: Sandbox, compiled: Compiled, name: str = "one") -> None:
         self.events: list[tuple[object, ...]] = []
@@ -142,20 +142,23 @@ class Stage:
         except ScriptError:
             return
         for peer_id in (1, 2):
-            self._turn(f"connect {peer_id}", lambda peer_id=peer_id: guest.connected(peer_id, self._now))
-        for number, (sender, body, reliable) in enumerate(packets()):
-            self._turn(f"packet {number}", lambda each=(sender, body, reliable): self._packet(*each))
+            self._turn(f"connect {peer_id}", partial(self._connect, peer_id))
+        for number, packet in enumerate(packets()):
+            self._turn(f"packet {number}", partial(self._packet, *packet))
         for number in range(TIMERS_MAX):
             if not self._due or guest.is_off:
                 break
             due, order, callback = heapq.heappop(self._due)
             if order not in self._cancelled:
                 self._now = max(self._now, due)
-                self._turn(f"timer {number}", lambda callback=callback: callback(self._now))
+                self._turn(f"timer {number}", partial(callback, self._now + TURN_SECONDS))
         self._turn("disconnect", lambda: guest.disconnected(2, self._now))
 
     def close(self) -> None:
         self._guest.close()
+
+    def _connect(self, peer_id: int) -> None:
+        self._guest.connected(peer_id, self._now)
 
     def _packet(self, sender: int, body: bytes, reliable: bool) -> None:
         if not self._guest.is_off:
