@@ -83,6 +83,7 @@ cdef extern from *:
     bint PySet_CheckExact(object) noexcept
     bint PyBool_Check(object) noexcept
     bint PyRange_Check(object) noexcept
+    bint PySlice_Check(object) noexcept
     bint PyFunction_Check(object) noexcept
     bint PyMethod_Check(object) noexcept
     bint PyType_Check(object) noexcept
@@ -667,7 +668,7 @@ cdef class Kit:
         return left if left >= 0 else -2
 
     cdef int other_key(self, object key) except -1:
-        if PyRange_Check(key) or type(key) is frozenset:
+        if PyRange_Check(key) or PySlice_Check(key) or type(key) is frozenset:
             raise TypeError(f"a {kind_name(key)} cannot be a key: use a tuple")
         return 0
 
@@ -1752,6 +1753,21 @@ cdef class Many:
         return (<Many>left).kit.elements(right)
 
 
+@cython.final
+cdef class Sliced:
+    """`(_v_ @ x)[a:b] = y`: to a dict the slice would be a key, from Python 3.12 on."""
+
+    def __init__(self):
+        raise TypeError(CLOSED)
+
+    def __matmul__(left, right):
+        if type(left) is not Sliced:
+            raise misplaced()
+        if PyDict_CheckExact(right):
+            raise TypeError("a dict has no slices")
+        return right
+
+
 cdef inline bint is_exception_class(object value) noexcept:
     return PyType_Check(value) and is_subtype(<Kind*><PyObject*>value, <Kind*><PyObject*>Exception)
 
@@ -2614,7 +2630,7 @@ def guards(Meter meter):
         "_w_": Writable.__new__(Writable), "_a_": Attribute.__new__(Attribute), "_c_": comparison, "_m_": membership,
         "_f_": formatted, "_s_": text, "_r_": representation, "_q_": percent, "_b_": Base.__new__(Base),
         "_z_": Bound.__new__(Bound), "_u_": elements, "_d_": mapping, "_o_": merged, "_h_": set_operand, "_p_": passed,
-        "_l_": many, "_x_": Caught.__new__(Caught), "_e_": calls.handled,
+        "_l_": many, "_v_": Sliced.__new__(Sliced), "_x_": Caught.__new__(Caught), "_e_": calls.handled,
         "_pow_": calls.power, "_shift_": calls.shift, "__build_class__": calls.build_class,
         "super": super,             # the real one: the compiler allows `super().name(...)` only
     }

@@ -16,6 +16,9 @@ STACK_BYTES = 64 << 20  # of the thread that compiles: addresses, not memory; de
 DEPTH_MAX = 150  # of the syntax tree; rewriting it takes some four Python frames a level
 BRACKETS_MAX = 60  # within each other
 FUNCTIONS_DEEP_MAX = 10  # functions and lambdas within each other
+NODES_MAX = 60_000  # of the syntax tree; a script of 64 KB has some 20,000 as a rule
+SPACES_MAX = 2000  # functions, lambdas, classes and comprehensions: each is compiled on its own
+FRAME_MAX = 500  # values and names of one function: Python keeps room for all at each call
 COPIES_MAX = 4096  # statements that `finally` makes the compiler write once more
 PROBLEMS_MAX = 200
 
@@ -90,6 +93,7 @@ class _Compilation:
                 policy.visit(tree)
                 self._give_up()
                 code = compile(ast.fix_missing_locations(tree), self._filename, "exec", dont_inherit=True, optimize=0)
+                self._check_frames(code)
             except SyntaxError as error:
                 raise self._not_python(error) from None
             except (RecursionError, MemoryError):
@@ -165,14 +169,28 @@ class _Compilation:
         deepest: tuple[int, ast.AST] = 0, tree
         functions: tuple[int, ast.AST] = 0, tree
         place: ast.AST = tree
+        nodes = spaces = 0
         while left:
             node, depth, inside = left.pop()
+            nodes += 1
             if isinstance(node, (ast.FunctionDef, ast.Lambda)):
                 inside += 1
+                spaces += 1
+            elif isinstance(node, (ast.ClassDef, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+                spaces += 1
             if "lineno" in node._attributes:
                 deepest = max(deepest, (depth, node), key=_first)
                 functions = max(functions, (inside, node), key=_first)
             left.extend((child, depth + 1, inside) for child in ast.iter_child_nodes(node))
+        if nodes > NODES_MAX:
+            raise self._refused(
+                1, 1, f"the script has {nodes:,} parts; at most {NODES_MAX:,} are allowed", "Shorten it"
+            )
+        if spaces > SPACES_MAX:
+            what = (
+                f"the script has {spaces:,} functions, classes and comprehensions; at most {SPACES_MAX:,} are allowed"
+            )
+            raise self._refused(1, 1, what, "Shorten it")
         if deepest[0] > DEPTH_MAX:
             place = deepest[1]
             what, instead = f"this is nested more than {DEPTH_MAX} levels deep", "Split it, or use a loop or a dict"
@@ -185,6 +203,17 @@ class _Compilation:
         else:
             return
         self._refuse(getattr(place, "lineno", 1), getattr(place, "col_offset", 0), what, instead)
+        self._give_up()
+
+    def _check_frames(self, code: CodeType) -> None:
+        """Refuses functions each of whose calls would take much memory: it is none that the meter sees."""
+        left = [code]
+        while left:
+            one = left.pop()
+            if one.co_stacksize + one.co_nlocals + len(one.co_cellvars) > FRAME_MAX:
+                what = f"there are more than {FRAME_MAX} names or values at once from this line on"
+                self._problems.append(Problem(self._filename, one.co_firstlineno, 1, what, "Use a list or a dict"))
+            left.extend(constant for constant in one.co_consts if isinstance(constant, type(code)))
         self._give_up()
 
     def _refuse(self, line: int, column: int, what: str, instead: str) -> None:

@@ -126,6 +126,23 @@ def _constant_tuple(node: ast.expr) -> bool:
     )
 
 
+def _text_of_constants(left: ast.expr, right: ast.expr) -> bool:
+    """Whether the compiler would work this out, and keep all that comes in between."""
+    parts = [left, right]
+    text = False
+    while parts:
+        part = parts.pop()
+        if isinstance(part, ast.BinOp):
+            parts += part.left, part.right
+        elif isinstance(part, ast.UnaryOp):
+            parts.append(part.operand)
+        elif isinstance(part, ast.Constant):
+            text |= isinstance(part.value, (str, bytes))
+        else:
+            return False
+    return text
+
+
 def _takes_many(target: ast.expr) -> bool:
     """Whether what is assigned becomes elements of a list."""
     if isinstance(target, ast.Subscript):
@@ -454,7 +471,7 @@ class Policy(RestrictingNodeTransformer):
         node.value = self.receiver(node)
         if not isinstance(node.ctx, ast.Load):
             node.value = _guard("_w_", node.value)
-        elif node.attr in DIRECT_METHODS and not isinstance(node.value, ast.Constant):
+        elif node.attr in DIRECT_METHODS and not (node.attr == "join" and isinstance(node.value, ast.Constant)):
             node.value = _guard("_a_", node.value)
         return node
 
@@ -487,10 +504,13 @@ class Policy(RestrictingNodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         node.value = self.expression(node.value)
-        if isinstance(node.ctx, ast.Store) and not isinstance(node.slice, ast.Slice):
-            node.slice = self.key(node.slice)
-        else:
+        if not isinstance(node.ctx, ast.Store):
             node.slice = self.expression(node.slice)
+        elif isinstance(node.slice, ast.Slice):
+            node.value = _guard("_v_", node.value)
+            node.slice = self.expression(node.slice)
+        else:
+            node.slice = self.key(node.slice)
         if isinstance(node.ctx, ast.Load):
             return self.operated(node, 1)
         self._pending += 1
@@ -620,10 +640,12 @@ class Policy(RestrictingNodeTransformer):
         harmless = _no_operand_of_concern(left) or _no_operand_of_concern(right)
         if isinstance(operator, ast.MatMult):
             self.refuse(where, *REFUSED_NODES["MatMult"])
+        elif isinstance(operator, (ast.Add, ast.Mult)) and _text_of_constants(left, right):
+            return "", "_n_", ""
         elif isinstance(operator, (ast.Add, ast.Sub)):
             # One operand's size is enough: what is added repeatedly cannot double. Sets are charged for on the right.
             of_sets = isinstance(operator, ast.Sub) and (isinstance(left, SETS) or isinstance(right, SETS))
-            return ("", "", "") if harmless and not of_sets or not guard_left else ("", guard_right, "")
+            return ("", "", "") if (harmless and not of_sets) or not guard_left else ("", guard_right, "")
         elif isinstance(operator, SET_OPERATORS):
             return ("", "", "") if not guard_left or not guard_right else ("", "_h_", "")
         elif isinstance(operator, ast.Mult):

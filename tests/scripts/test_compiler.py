@@ -63,6 +63,12 @@ def test_texts_of_all_kinds_are_read() -> None:
         compile_script(line + "\n", "ships.py")
 
 
+def test_lines_end_where_python_ends_them() -> None:
+    # Form feeds, separators and U+2028 are within a line.
+    assert place("x = '\u2028\x0b\x1c\x85'\n\f\nx._y") == (3, 3)
+    assert place("\fx = 1\nx = '\u2028'; x._y") == (2, 12)
+
+
 def test_what_is_no_text_is_refused() -> None:
     assert place(b"x = 1\n\xff") == (2, 1)
     assert place("x = 1\n\0") == (2, 1)
@@ -282,3 +288,21 @@ def test_any_source_is_compiled_or_refused(source: str | bytes) -> None:
         assert all(problem.line >= 1 and problem.column >= 1 for problem in refused.problems)
     else:
         assert compiled.code.co_filename == "ships.py"
+
+
+def test_what_takes_too_long_to_compile_is_refused() -> None:
+    assert "60,000" in problem("x = [" + "a," * 32000 + "]").what
+    assert "2,000" in problem("def f(): pass\n" * 2001).what
+    assert "2,000" in problem("x = [a for a in b]\n" * 2001).what
+    compile_script("def f(): pass\n" * 2000, "ships.py")
+    compile_script("x = [" + "1," * 30000 + "]", "ships.py")
+
+
+def test_a_call_takes_no_more_room_than_can_be_afforded() -> None:
+    targets = ", ".join(f"a{n}" for n in range(600))
+    found = problem(f"def g(): pass\ndef f(t):\n    {targets} = t\n")
+    assert (found.line, found.column) == (2, 1)
+    assert "500 names" in found.what
+    assert "500 names" in problem("def f(n):\n  " + " = ".join(f"a{n}" for n in range(600)) + " = n").what
+    assert "500 names" in problem("a," * 600 + "= b").what
+    compile_script(f"def f(t): return [{targets}]", "ships.py")
