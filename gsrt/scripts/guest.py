@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
+KICK_GAS = 100  # what putting a player out costs a script
 FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
 BACKEND_ABSENT = {"backend": "NOT_AVAILABLE: this server keeps no accounts, matches or leaderboards yet"}
 TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
@@ -326,6 +327,7 @@ class Guest:
         return list(self._here.values())
 
     def kick(self, peer_id: int, reason: str) -> None:
+        self._sandbox.meter.charge(KICK_GAS)
         self._surroundings.kick(peer_id, reason)
 
     def log(self, level: str, text: str) -> None:

@@ -10,6 +10,7 @@ import time
 
 from gsrt.scripts.compiling import HostError, compile_file, stamp_of
 from gsrt.scripts.journal import Journal, LineBudget
+from gsrt.session import KICKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ class Attached:
         self.guest: Guest | None = None  # None: switched off
         self.state = "off"  # or "running"
         self.reloads = 0
+        self._leaving: set[int] = set()  # peers that are about to be kicked
         self._scripts = scripts
         self._seed = seed
         self._trial: Timer | None = None
@@ -341,11 +343,14 @@ class Attached:
 
     def kick(self, peer_id: int, reason: str) -> None:
         """Not at once: the callback that asks for it is looking at who is here."""
-        self._scripts.timers.set(self._scripts.clock(), lambda now: self._kick(peer_id, reason, now))
+        if peer_id not in self._leaving:
+            self._leaving.add(peer_id)
+            self._scripts.timers.set(self._scripts.clock(), lambda now: self._kick(peer_id, reason, now))
 
     def _kick(self, peer_id: int, reason: str, now: float) -> None:
+        self._leaving.discard(peer_id)
         for player in self.session.players:
-            if player.peer_id == peer_id and not self.session.ended:
+            if player.peer_id == peer_id and player.state != KICKED and not self.session.ended:
                 self._scripts.log.info(
                     "kicked by the script", session=self.session.session_id, player=player.player_id, reason=reason
                 )

@@ -60,13 +60,14 @@ def test_without_arguments_everything_has_a_default(
         "key": None,
         "state_dir": f"{tmp_path}/state/gsrt",
         "demo": None,
+        "script": None,
         "command": "gsrt",
     }
 
 
 def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
     arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
-    assert gsrt("serve", *arguments.split(), "--demo", "red,blue").status == 0
+    assert gsrt("serve", *arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py").status == 0
     assert values(started.options[0]) == {
         "host": "::1",
         "port": 0,
@@ -77,6 +78,7 @@ def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
         "key": "k.pem",
         "state_dir": "/s",
         "demo": ["red", "blue"],
+        "script": "/games/tag.py",
         "command": "gsrt",
     }
 

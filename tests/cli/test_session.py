@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -45,6 +46,14 @@ class TestCreate:
         assert outcome.out.count("\n") == 1
         assert json.loads(outcome.out) == CREATED
         assert server.requests[0]["host"] == "play.example"
+
+    def test_names_files_by_their_whole_path(self, gsrt: Run, server: ServerDouble) -> None:
+        """The server looks for them from where it was started, which is somewhere else."""
+        server.answers["session.create"] = {"ok": True, **CREATED}
+        words = ("session", "create", "--players", "a", "--script", "game.py", "--record", "rec.jsonl")
+        assert gsrt(*words).status == 0
+        assert server.requests[0]["script"] == os.path.abspath("game.py")
+        assert server.requests[0]["record"] == os.path.abspath("rec.jsonl")
 
     def test_asks_at_the_control_socket_it_is_given(self, gsrt: Run, server: ServerDouble) -> None:
         server.answers["session.create"] = {"ok": True, **CREATED}
