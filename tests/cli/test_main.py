@@ -129,7 +129,8 @@ def test_ctrl_c_ends_a_command_with_status_130(gsrt: Run, monkeypatch: pytest.Mo
     assert (outcome.status, outcome.out, outcome.err) == (130, "", "")
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
+# What runs in the command's own process needs what it runs with.
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"script run", "join"}))
 def test_a_command_loads_only_what_it_needs(name: str) -> None:
     done = subprocess.run(
         [
