@@ -687,6 +687,152 @@ def test_unpacked_sets_dicts_and_unions() -> None:
             value("_o_ @ a", right)
 
 
+def gas_of(expression: str, *arguments: Any) -> int:
+    """Used by an expression over a, b and c."""
+    source = f"def function(a, b=None):\n before = meter.gas_left\n {expression}\n return before - meter.gas_left"
+    return int(run(source, *arguments, meter=METER))
+
+
+def test_a_tick_after_an_operation() -> None:
+    assert value("_p_ @ a", [1]) == [1]
+    with pytest.raises(Exceeded, match="gas"):
+        run("def function():\n while _p_ @ True: pass")
+
+
+@pytest.mark.parametrize("operator", ["&", "|", "^", "-"])
+def test_set_operators_charge_for_the_keys(operator: str) -> None:
+    guard = "_n_" if operator == "-" else "_h_"
+    few, many = set(range(10)), set(range(10_000))
+    wide = {(n, *[0.5] * 90) for n in range(1_000)}
+    assert value(f"a {operator} ({guard} @ b)", few, many) == eval(f"a {operator} b", {"a": few, "b": many})
+    assert gas_of(f"a {operator} ({guard} @ b)", few, many) >= 10_000 // 16
+    assert gas_of(f"a {operator} ({guard} @ b)", wide, wide) >= 92_000 // 16
+
+
+def test_set_operators_of_other_values() -> None:
+    assert value("a & (_h_ @ b)", 6, 3) == 2
+    assert value("a & (_h_ @ b)", True, False) is False
+    assert value("a | (_h_ @ b)", {1: 1}, {1: 2}) == {1: 2}
+    with pytest.raises(TypeError, match="a class"):
+        value("a | (_h_ @ ValueError)", None)
+
+
+def test_sets_as_a_whole_are_charged_for_by_all_ways() -> None:
+    wide = {(n, *[0.5] * 90) for n in range(1_000)}
+    table = dict.fromkeys(wide)
+    for expression in ("_m_union(a, a)", "_m_difference(a, a)", "_m_isdisjoint(a, a)", "_m_issubset(a, a)"):
+        assert gas_of(expression, wide) >= 2 * 92_000 // 16
+    for expression in ("_m_update(a, a)", "{**(_d_ @ a)}", "a | (_h_ @ a)", "_o_ @ a", "dict(a)"):
+        assert gas_of(expression, table) >= 92_000 // 16
+
+
+MANY = "\u0430" * 5_000
+
+
+@pytest.mark.parametrize("source", [[1, 2], (1, 2), {1, 2}, {1: 2}, "ab", range(3), b"ab", MANY, range(5_000), 5, None])
+def test_elements_of_all_kinds(source: Any) -> None:
+    agree("[*(_l_ @ a)]", lambda a: [*a], source)
+    agree("(lambda *x: x)(*(_l_ @ a))", lambda a: tuple(a), source)
+    agree("_m_extend([1], a)", lambda a: [1].extend(a), source)
+    agree("_m_join('', a)", lambda a: "".join(a), source)
+    for change in ("a += _i_ @ b", "_m_extend(a, b)", "a[1:] = _l_ @ b"):
+        if source in (5, None):
+            with pytest.raises(TypeError):
+                run(f"def function(a, b):\n {change}", [0], source)
+        else:
+            assert run(f"def function(a, b):\n {change}\n return a", [0], source) == [0, *source]
+
+
+def test_elements_are_at_most_100000_and_made_in_parts() -> None:
+    long = "\u0430" * 100_001
+    for expression in ("[*(_l_ @ a)]", "_m_extend([], a)", "_m_join('', a)", "list(a)", "sorted(a)", "set(a)"):
+        with pytest.raises(ValueError, match="elements"):
+            value(expression, long)
+    meter = Meter(gas=200_000, cpu_ms=5_000)
+    names = {**guards(meter), **builtins(meter)}
+    for statement in ("x = [*(_l_ @ a)]", "x = []; x += _i_ @ a", "x = []; _m_extend(x, a)", "x = list(a)",
+            "*x, y = _l_ @ a", "x = []; x[:] = _l_ @ a", "x = zip(a, a)", "x = enumerate(a)"):
+        module: dict[str, Any] = {"__builtins__": names}
+        again = statement.replace("x ", "z ").replace("x,", "z,").replace("(x", "(z").replace("x[", "z[")
+        exec(f"def function(a):\n {statement}\n {again}\n not _t_\n return 5", module)
+        with pytest.raises(Exceeded, match="memory"):
+            meter.call(None, module["function"], long[:-1])
+
+
+def test_iterators_of_scripts_are_unpacked_as_they_are() -> None:
+    assert run("""
+def function():
+    class Walk:
+        def __init__(self): self.n = 0
+        def __iter__(self): return self
+        def __next__(self):
+            self.n += 1
+            if self.n > 3: raise StopIteration
+            return self.n
+        def extend(self, x): return x
+    a, *b = _l_ @ Walk()
+    c = []
+    _m_extend(c, Walk())
+    return a, b, c, [*(_l_ @ Walk())], _m_extend(Walk(), 5)
+""") == (1, [2, 3], [1, 2, 3], [1, 2, 3], 5)
+
+
+def test_what_except_takes() -> None:
+    for caught in (ValueError, (ValueError, KeyError), ()):
+        assert value("_x_ @ a", caught) is caught
+    assert len(value("_x_ @ a", (KeyError,) * 16)) == 16
+    own = load("class Own(_b_ @ ValueError): pass")["Own"]
+    assert value("_x_ @ a", own) is own
+    for other in ((KeyError,) * 17, 5, None, int, BaseException, (KeyError, 5), ((KeyError,),), [KeyError]):
+        with pytest.raises(TypeError, match="except"):
+            value("_x_ @ a", other)
+    assert run("""
+def function():
+    try:
+        1 / 0
+    except _x_ @ KeyError:
+        return 1
+    except (_x_ @ ValueError, _x_ @ ZeroDivisionError):
+        return 2
+""") == 2
+
+
+def test_a_slice_is_no_key() -> None:
+    assert run("def function(a):\n (_v_ @ a)[1:] = [5]\n return a", [1, 2, 3]) == [1, 5]
+    with pytest.raises(TypeError, match="slices"):
+        value("_v_ @ a", {})
+    for part in (slice(1), (1, slice(2))):
+        with pytest.raises(TypeError, match="cannot be a key"):
+            value("_k_ @ a", part)
+
+
+def test_a_key_has_no_part_with_a_hash_of_its_own() -> None:
+    module = load("""
+class Own:
+    def __eq__(self, other): return self is other
+    def __hash__(self): return 5
+class Sub(_b_ @ Own): pass
+class Plain: pass
+class Error(_b_ @ ValueError): pass
+""")
+    for name in ("Own", "Sub"):
+        thing = module[name]()
+        assert value("_k_ @ a", thing) is thing
+        for key in ((1, thing), (1, (thing,))):
+            with pytest.raises(TypeError, match="__hash__"):
+                value("_k_ @ a", key)
+    for key in ((1, module["Plain"]()), (module["Own"], module["Error"]("x"))):
+        assert value("_k_ @ a", key) is key
+
+
+def test_long_ints_weigh_more_in_tuples() -> None:
+    long = 1 << 8190
+    assert len(value("_T_ @ a", (long,) * 500)) == 500
+    with pytest.raises(ValueError, match="20,000"):
+        value("_T_ @ a", (long,) * 600)
+    assert len(value("_T_ @ a", (1 << 100,) * 19_000)) == 19_000
+
+
 def test_a_guard_stands_on_the_left() -> None:
     for name, guard in NAMES.items():
         if not callable(guard) and hasattr(type(guard), "__matmul__"):
