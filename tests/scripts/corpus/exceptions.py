@@ -201,21 +201,6 @@ CASES = [
                         except ValueError: pass
                     raise kept
             """,
-            "chain of contexts that grows": """
-                state = [ValueError('first')]
-                def on_packet(packet):
-                    last = state[0]
-                    for n in range(1500):
-                        new = ValueError('next')
-                        try: raise last
-                        except ValueError:
-                            try: raise new
-                            except ValueError: pass
-                        last = new
-                    state[0] = last
-                    raise last
-                def on_player_disconnect(player): state.clear()
-            """,
             "class of an exception called Stop": """
                 class Stop(Exception): pass
                 raise Stop('x')
@@ -577,6 +562,27 @@ CASES = [
                     try: x = [][1]
                     except IndexError as error: del error
                 run()
+            """,
+        },
+    ),
+    *cases(
+        "exceptions",
+        f"{RAISE}|{STOP}",
+        {
+            "chain of contexts that grows": """
+                state = [ValueError('first')]
+                def on_packet(packet):
+                    last = state[0]
+                    for n in range(1500):
+                        new = ValueError('next')
+                        try: raise last
+                        except ValueError:
+                            try: raise new
+                            except ValueError: pass
+                        last = new
+                    state[0] = last
+                    raise last
+                def on_player_disconnect(player): state.clear()
             """,
         },
     ),
