@@ -803,6 +803,8 @@ cdef class Kit:
                 return self.gather(source, ELEMENTS)
         elif PyDict_CheckExact(source) or PySet_CheckExact(source):
             self.charge(len(source) >> 4)
+        elif is_script_object(source) and (hasattr(type(source), "__iter__") or hasattr(type(source), "__getitem__")):
+            return self.gather(source, ELEMENTS)        # beforehand: it may change what takes the elements in
         return source
 
     # -- comparing
@@ -1060,7 +1062,9 @@ cdef class Kit:
                         result = False
                         break
                     parts += 1
-                    if PyUnicode_CheckExact(part):
+                    if PyLong_CheckExact(part):
+                        parts += guard_digits(part) // 8
+                    elif PyUnicode_CheckExact(part):
                         characters += PyUnicode_GET_LENGTH(part)
                     elif PyBytes_CheckExact(part):
                         characters += PyBytes_GET_SIZE(part)
@@ -1930,6 +1934,9 @@ cdef int set_slots() except -1:
     guard_set_method(<PyTypeObject*>Operator)
     (<Kind*><PyObject*>Builtin).tp_name = "function"        # as messages of Python name it
     (<Kind*><PyObject*>Method).tp_name = "function"
+    (<Kind*><PyObject*>Joined).tp_name = "tuple"
+    (<Kind*><PyObject*>Shown).tp_name = "object"
+    (<Kind*><PyObject*>ShownItems).tp_name = "object"
     return 0
 
 
@@ -2013,12 +2020,12 @@ cdef class Methods:
         cdef list items
         if not PyList_CheckExact(x):
             return x.sort(key=key, reverse=reverse)
+        backward = bool(reverse)        # first: it may be code of the script, which changes the list
         if len(<list>x) > SORTED:
             raise ValueError("at most 20,000 elements can be sorted")
         if key is None and self.kit.sorts_natively(x):
-            (<list>x).sort(reverse=bool(reverse))
+            (<list>x).sort(reverse=backward)
             return None
-        backward = bool(reverse)
         items = (<list>x)[:]
         (<list>x).clear()
         result = items

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 OPERATIONS_PER_TICK = 8
 OPERATIONS_MAX = 200  # in one statement
 LINEAR_OPERATIONS = 4  # what a call of a method of LINEAR_METHODS counts for
+TARGETS_MAX = 16  # of one assignment, that are lists
 HANDLERS_MAX = 16  # of one `try`, and names in one handler
 INTEGER_BITS_MAX = 4096  # of a constant, and of an operand at run time
 KEY_MAX = 1 << 60  # integers from here on could be chosen to collide
@@ -143,11 +144,11 @@ def _text_of_constants(left: ast.expr, right: ast.expr) -> bool:
     return text
 
 
-def _takes_many(target: ast.expr) -> bool:
-    """Whether what is assigned becomes elements of a list."""
+def _takes_many(target: ast.expr) -> int:
+    """How many lists take in what is assigned, as their elements."""
     if isinstance(target, ast.Subscript):
-        return isinstance(target.slice, ast.Slice)
-    return any(isinstance(part, ast.Starred) for part in ast.walk(target))
+        return int(isinstance(target.slice, ast.Slice))
+    return sum(isinstance(part, ast.Starred) for part in ast.walk(target))
 
 
 def _no_operand_of_concern(node: ast.expr) -> bool:
@@ -495,12 +496,11 @@ class Policy(RestrictingNodeTransformer):
     def key(self, node: ast.expr) -> ast.expr:
         """A key under which something is put."""
         done = self.expression(node)
-        if not _constant_tuple(done):
-            return _guard("_k_", done)
-        for part in ast.walk(done):
+        for part in ast.walk(done) if _constant_tuple(done) else ():
             if isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value >= KEY_MAX:
                 self.refuse(part, "a key is an integer of 2**60 or more", "Write str(number), or a smaller number")
-        return done
+        # Constant tuples are guarded too: enough of them with the same hash fit into a source.
+        return done if _scalar(done) else _guard("_k_", done)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         node.value = self.expression(node.value)
@@ -771,7 +771,10 @@ class Policy(RestrictingNodeTransformer):
             and not any(isinstance(part, ast.Starred) for part in (*target.elts, *node.value.elts))
         )
         node.value = self.transient(node.value) if swap else self.expression(node.value)
-        if any(map(_takes_many, node.targets)):
+        many = sum(map(_takes_many, node.targets))
+        if many > TARGETS_MAX:
+            self.refuse(node, f"more than {TARGETS_MAX} targets take lists in", "Assign one after the other")
+        if many:
             node.value = _guard("_l_", node.value)
         node.targets = self.expressions(node.targets)
         return node

@@ -1030,3 +1030,50 @@ def function(what):
     assert run(source, "") == ([1, 2, 3], [0, 0, 0])
     assert run(source, "grow") == ([1, 2, 3], [0, 1, 2], "list modified during sort")
     assert run(source, "fail") == ([3, 1, 2], [0, 0, 0], "no")
+
+
+def test_the_argument_of_a_sort_does_not_change_what_is_sorted() -> None:
+    # By then the comparisons of its elements would have been found to be safe.
+    with pytest.raises((ValueError, Exceeded)):
+        run("""
+def function(shape, other):
+    x = [2, 1]
+    class Reverse:
+        def __bool__(self):
+            x[:] = [shape, other]
+            return False
+    _m_sort(x, reverse=Reverse())
+""", lists_of_lists(), lists_of_lists())
+
+
+def test_an_iterator_does_not_change_the_list_that_its_elements_go_into() -> None:
+    assert run("""
+def function():
+    x = [0] * 1000
+    class Evil:
+        def __iter__(self):
+            x.clear()
+            self.n = 0
+            return self
+        def __next__(self):
+            self.n += 1
+            if self.n > 1000: raise StopIteration
+            return self.n
+    try:
+        x[::-1] = _l_ @ Evil()
+    except ValueError:
+        return len(x)
+""") == 0
+
+
+def test_long_ints_in_tuples_are_charged_for_when_they_are_sorted() -> None:
+    rows = [(1 << 8000, 1 << 8000, 1 << 8000, n) for n in range(1_000)]
+    assert gas_of("_m_sort(a)", rows) > 5 * gas_of("_m_sort(a)", [(1, 1, 1, n) for n in range(1_000)])
+
+
+@pytest.mark.parametrize("expression", ["'%d' % [1]", "'%d' % (a, [1])"])
+def test_messages_name_no_type_of_ours(expression: str) -> None:
+    template, _, right = expression.partition(" % ")
+    with pytest.raises(TypeError) as error:
+        value(f"(_q_ @ {template}) % {right}", 1)
+    assert "gsrt" not in str(error.value)

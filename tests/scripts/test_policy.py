@@ -172,7 +172,8 @@ def test_guards_of_expressions(source: str, guarded: str) -> None:
         ("d[a] = b", "d[_k_ @ a] = b"),
         ("d['x'] = d[-1] = b", "d['x'] = d[-1] = b"),
         ("d[a, 1] = b", "d[_k_ @ (_T_ @ (a, 1))] = b"),
-        ("d[1, 2] = b", "d[1, 2] = b"),
+        ("d[1, 2] = b", "d[_k_ @ (1, 2)] = b"),
+        ("{(1, 2), (3, 4), 5}", "{_k_ @ (1, 2), _k_ @ (3, 4), 5}"),
         ("d[a:b] = c", "(_v_ @ d)[_z_ @ a:_z_ @ b] = _l_ @ c"),
         ("del d[a], d[a:1], o.x, b", "del d[a], d[_z_ @ a:1], (_w_ @ o).x, b"),
         ("o.x, (d[a], *o.y) = b", "(_w_ @ o).x, (d[_k_ @ a], *(_w_ @ o).y) = _l_ @ b"),
@@ -488,3 +489,9 @@ def test_a_kind_of_node_unknown_to_us_is_refused() -> None:
     tree = ast.Module([ast.Expr(Novelty(lineno=3, col_offset=4), lineno=3, col_offset=4)], [])
     Policy(lambda *problem: refused.append(problem)).visit(tree)
     assert refused == [(3, 4, "`Novelty` is not available", "Write it another way")]
+
+
+def test_few_targets_take_lists_in() -> None:
+    compile_script("x[1:] = " * 16 + "y", "ships.py")
+    assert "16 targets" in problems("x[1:] = " * 17 + "y")[0]
+    assert "16 targets" in problems("(*a, b), " * 17 + "c = y")[0]
