@@ -476,27 +476,44 @@ cdef class Turn:
     cdef double each, all
     cdef object clock
     cdef list waiting                   # Handlers that are behind
+    cdef list late                      # those that were so in the turn before, and are let on in this one
 
     def __init__(self, double each_ms, double all_ms, clock=None):
         self.each = each_ms / 1000
         self.all = all_ms / 1000
         self.clock = clock
         self.waiting = []
+        self.late = []
 
     @property
     def is_behind(self):
         """Whether something had to be put off to the next turn."""
-        return len(self.waiting) > 0
+        return len(self.waiting) > 0 or len(self.late) > 0
 
-    def begin(self):
-        """A new turn: everyone has time again."""
+    def begin(self, bint others_first=False):
+        """A new turn: everyone has time again. With `others_first`, those that were behind only after let_on(); True:
+        there are such."""
         cdef Handlers handlers
         self.number += 1
         self.used = 0
-        if self.waiting:
-            for handlers in self.waiting:
-                handlers.is_behind = False
-            self.waiting.clear()
+        self.let_on()
+        if not self.waiting:
+            return False
+        self.late, self.waiting = self.waiting, self.late
+        if not others_first:
+            self.let_on()
+            return False
+        for handlers in self.late:
+            handlers.is_late = True
+        return True
+
+    def let_on(self):
+        """All others have been served in this turn."""
+        cdef Handlers handlers
+        if self.late:
+            for handlers in self.late:
+                handlers.is_behind = handlers.is_late = False
+            self.late.clear()
 
     cdef double time(self) except? -1:
         cdef timespec now

@@ -19,6 +19,7 @@ cdef class Interceptor:
     cdef set others                             # wanted opCodes from SMALL_OP_CODES on
     cdef bint every                             # whatever the opCode
     cdef readonly bint is_behind                # it has used up its time in this turn: what is for its room has to wait
+    cdef readonly bint is_late                  # it is behind since the turn before: others come first
     cdef bytes replacement                      # a whole packet in normal form, with its targets
     cdef bint wants(self, int32_t op_code)
     cdef int packet(self, int sender, const Header* header, const uint8_t* packet, uint32_t size, bint reliable,

@@ -57,6 +57,7 @@ cdef enum:
     WIRE_BYTES = 65536          # TLS records are gathered up to this for one write
     KEEP_BYTES = 16384          # an empty output buffer larger than this is given back
     DISCARD_READS = 64          # of 4 KB, when a connection is closed over unread bytes
+    LATER_MAX = 256             # datagrams kept in one turn for scripts that others go before
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
     PEERS = 256                 # peer ids fit a byte
     ADDRESS_BYTES = 28          # sockaddr_in6
@@ -643,6 +644,7 @@ cdef class Relay:
     cdef list dirty                         # streams with something for flush
     cdef list paused
     cdef list doomed
+    cdef list later                         # (member, packet) of datagrams that others go before
     cdef list closed_now                    # keeps streams alive while events may still point to them
 
     def __cinit__(self, int udp_fd, profile, handler):
@@ -654,6 +656,7 @@ cdef class Relay:
         self.dirty = []
         self.paused = []
         self.doomed = []
+        self.later = []
         self.closed_now = []
         self.udp_fd = udp_fd
         self.poll_fd = -1
@@ -852,7 +855,10 @@ cdef class Relay:
                     continue
                 member.spend(<uint32_t>length)
                 if room.interceptor is not None and room.interceptor.is_behind:
-                    self.count(room, DROPPED_SCRIPT_BUSY, 1)
+                    if room.interceptor.is_late and len(self.later) < LATER_MAX:
+                        self.later.append((member, PyBytes_FromStringAndSize(<const char*>body, length)))
+                    else:
+                        self.count(room, DROPPED_SCRIPT_BUSY, 1)
                     continue
                 self.relay_packet(member, &header, body, <uint32_t>length, True)
             elif header.op_code != 0:
@@ -879,6 +885,26 @@ cdef class Relay:
                         self.count(None, DROPPED_UNKNOWN_ADDRESS, 1)
                     return 0
         return 0
+
+    def take_later(self, double now):
+        """Deals with the datagrams that were put off for their room's script was late."""
+        cdef Member member
+        cdef bytes packet
+        cdef Header header
+        cdef const uint8_t* at
+        if not self.later:
+            return
+        later = self.later
+        self.later = []
+        self.now = now
+        for member, packet in later:
+            at = <const uint8_t*>PyBytes_AS_STRING(packet)
+            if not member.udp_bound:
+                self.count(member.room, DROPPED_UNKNOWN_ADDRESS, 1)
+            elif member.room.interceptor is not None and member.room.interceptor.is_behind:
+                self.count(member.room, DROPPED_SCRIPT_BUSY, 1)
+            elif not scan_packet(at, <uint32_t>PyBytes_GET_SIZE(packet), &header):
+                self.relay_packet(member, &header, at, <uint32_t>PyBytes_GET_SIZE(packet), True)
 
     # ---- the way of a packet
 

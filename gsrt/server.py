@@ -275,7 +275,7 @@ class Server:
         due = min(self._due, self.timers.earliest)
         events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
         now = self.clock()
-        self.scripts.begin_turn()
+        scripts_late = self.scripts.begin_turn()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
             time.sleep(self._flushed_at + self.tick - now)
@@ -284,7 +284,14 @@ class Server:
         ready = [key.data for key, _ in events]
         if UDP in ready:
             self.relay.receive_datagrams(now)
-        if ready != ONLY_UDP or now >= due:
+        further = ready != ONLY_UDP or now >= due
+        if further:
+            self.reception.handshakes_left = HANDSHAKES_PER_TURN
+            if STREAMS in ready:
+                self.relay.receive_streams(now)
+        if scripts_late:
+            self._let_scripts_on(now)
+        if further:
             self._turn_further(ready, events, now, due)
         if self.image.stale:
             self.image.keep_current()
@@ -299,13 +306,18 @@ class Server:
         if taken > self._worst_tick:
             self._worst_tick = taken
 
+    def _let_scripts_on(self, now: float) -> None:
+        """Scripts that had used up their time in the turn before: what has come for others meanwhile goes out first, or
+        it would wait twice."""
+        self.relay.flush()
+        self.scripts.let_on()
+        self.relay.take_later(now)
+        self.relay.resume(now)
+
     def _turn_further(
         self, ready: list[object], events: list[tuple[selectors.SelectorKey, int]], now: float, due: float
     ) -> None:
-        """What a turn does besides datagrams, between taking them and the flush."""
-        self.reception.handshakes_left = HANDSHAKES_PER_TURN
-        if STREAMS in ready:
-            self.relay.receive_streams(now)
+        """What a turn does besides players' packets, between taking them and the flush."""
         if LISTENER in ready:
             self._accept(now)
         if self.control in ready:

@@ -76,10 +76,14 @@ class Scripts:
         """What runs in that session."""
         return self._attached.get(session_id)
 
-    def begin_turn(self) -> None:
-        """Every script has time again."""
+    def begin_turn(self) -> bool:
+        """Every script has time again; True: some had used up theirs before, and go on after let_on()."""
+        return self.sandbox is not None and self.sandbox.turn.begin(True)
+
+    def let_on(self) -> None:
+        """All others have been served in this turn."""
         if self.sandbox is not None:
-            self.sandbox.turn.begin()
+            self.sandbox.turn.let_on()
 
     @property
     def is_behind(self) -> bool:

@@ -598,6 +598,72 @@ def test_datagrams_are_dropped_meanwhile(rig: Rig, post: Post) -> None:
     assert rig.room.counts()["dropped_script_busy"] == 4
 
 
+def test_a_late_script_s_packets_wait_until_others_were_served(rig: Rig, post: Post) -> None:
+    """What came for other rooms while it was at work is out before it goes on."""
+    other_room = Room(rig.relay)
+    for number in (11, 12):
+        rig.members[number] = Member(other_room, number)
+    green = rig.join(12)
+    other = rig.post(11)
+    seen: list[int | None] = []
+    post.handlers.on_packet(5, lambda packet: seen.append(packet.data.get_number(1)) or post.takes(11)(packet))
+    red, blue = rig.join(1), rig.join(2)
+    sender = rig.post(1)
+    post.turn.begin()
+    sender.send(packet(5, data=data(_1=0)))
+    red.put(packet(5, data=data(_1=1)))
+    assert post.turn.begin(True)
+    assert post.handlers.is_behind
+    assert post.handlers.is_late
+    sender.send(packet(5, data=data(_1=2)), packet(5, data=data(_1=3)))
+    other.send(packet(6, data=data(_1=9)))
+    rig.take_streams()
+    rig.flush()
+    assert seen == [0]
+    assert numbers(green.packets()) == [9]
+    post.turn.let_on()
+    assert not post.handlers.is_late
+    rig.relay.take_later(rig.now)
+    rig.relay.resume(rig.now)
+    assert seen == [0, 2]  # that was all its time again
+    assert rig.drops() == {"script_busy": 1}
+    assert post.turn.begin(True)
+    post.turn.let_on()
+    rig.relay.resume(rig.now)
+    rig.flush()
+    assert numbers(blue.packets()) == [0, 2, 1]
+    assert not post.turn.begin()
+    assert not post.turn.is_behind
+
+
+def test_what_was_put_off_is_bounded_and_dies_with_its_sender(rig: Rig, post: Post) -> None:
+    post.handlers.on_packet(5, post.takes(11))
+    rig.join(1)
+    rig.join(2)
+    sender, blue = rig.post(1), rig.post(2)
+    post.turn.begin()
+    sender.send(packet(5))
+    post.turn.begin(True)
+    for first in range(0, 260, 26):  # no more at a time than the kernel keeps
+        sender.send(*(packet(6, data=data(_1=number)) for number in range(first, first + 26)))
+    assert rig.drops() == {"script_busy": 4}
+    post.turn.let_on()
+    rig.relay.take_later(rig.now)
+    rig.flush()
+    got: list[wire.Packet] = []
+    while not blue.quiet():
+        got += map(wire.decode_packet, wire.datagram_frames(blue.socket.recv(2048)))
+    assert numbers(got[1:]) == list(range(256))
+    post.turn.begin()
+    sender.send(packet(5))
+    post.turn.begin(True)
+    sender.send(packet(6), packet(6))
+    rig.members[1].leave()
+    post.turn.let_on()
+    rig.relay.take_later(rig.now)
+    assert rig.drops() == {"script_busy": 4, "unknown_address": 2}
+
+
 def test_a_datagram_s_later_packets_are_dropped_too(rig: Rig, post: Post) -> None:
     post.handlers.on_packet(5, post.takes(11))
     rig.join(1)

@@ -98,17 +98,26 @@ class ScriptFloor(Floor):
 
     # the loop
 
+    def begin_turn(self) -> None:
+        """Every script has time again."""
+        self.scripts.begin_turn()
+        self.scripts.let_on()
+
     def turn(self) -> None:
         """One turn: what has come, then what is due."""
-        self.scripts.begin_turn()
+        late = self.scripts.begin_turn()
         self.take_streams()
+        if late:
+            self.relay.flush()
+            self.scripts.let_on()
+            self.relay.take_later(self.now)
         self.relay.resume(self.now)
         self.timers.run(self.now)
         self.reception.expire(self.now)
         self.end_tick()
 
     def advance(self, seconds: float) -> None:
-        self.scripts.begin_turn()
+        self.begin_turn()
         super().advance(seconds)
 
     def lose(self, guest: Guest) -> None:

@@ -577,10 +577,10 @@ def test_a_script_that_is_off_leaves_a_plain_relay(op_code: int) -> None:
         red = floor.seat(session.players[0])
         blue = floor.seat(session.players[1])
         for number in range(3):
-            floor.scripts.begin_turn()
+            floor.begin_turn()
             red.put(floor.packet(5, payload=b"%d" % number))
         assert floor.attached(session).state == "off"
-        floor.scripts.begin_turn()
+        floor.begin_turn()
         red.put(floor.packet(5, payload=b"3"), floor.packet(6))
         news = blue.news()
         assert [payload for code, payload in news if code == 5] == [b"0", b"1", b"2", b"3"]

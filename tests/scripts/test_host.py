@@ -212,7 +212,7 @@ def test_figures() -> None:
         )
         red = floor.seat(session.players[0])
         for value in (0, 1, 2, 0):
-            floor.scripts.begin_turn()
+            floor.begin_turn()
             red.put(floor.packet(5, data=_number(value)))
         figures = floor.attached(session).figures()
         assert {key: figures[key] for key in ("path", "state", "reloads", "strikes", "failures", "calls", "sent")} == {

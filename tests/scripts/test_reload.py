@@ -53,7 +53,7 @@ class Game:
 
     def play(self, op_code: int = 5, **fields: Any) -> list[tuple[int, dict[int, Any]]]:
         """Red sends a packet: what blue hears."""
-        self.floor.scripts.begin_turn()
+        self.floor.begin_turn()
         self.red.put(self.floor.packet(op_code, **fields))
         return [(each.op_code, Data.decode(each.data or b"").to_dict()) for each in self.blue.packets()]
 

@@ -21,9 +21,9 @@ from tests.support.server import PROJECT, ControlRefused, Seat, ServerProcess
 
 LATE_MS_MAX = 60
 COUNT_MIN = 1000  # fewer packets at times when the machine was the server's own say nothing about lateness
-SECONDS_MAX = 35.0  # bombs that have not had their turn by then are left out; every kind has had some
+SECONDS_MAX = 38.0  # bombs that have not had their turn by then are left out; every kind has had some
 DEADLINE = 20.0
-PACKETS = 6  # sent into each script, alternately by stream and by datagram
+PACKETS = 4  # sent into each script, by stream and by datagram
 
 
 class Heartbeats:
@@ -118,7 +118,7 @@ def explode(server: ServerProcess, path: Path, source: bytes) -> str:
         with Bomber(server, answer["players"][0]["accessToken"]) as bomber:
             for _ in range(PACKETS):
                 bomber.throw()
-                time.sleep(0.005)  # packets of different turns
+                time.sleep(0.02)  # as a game does that sends 50 times a second
             figures = script_of(server, session_id)
     finally:
         server.control({"do": "session.end", "sessionId": session_id})
@@ -157,6 +157,7 @@ def test_every_bomb_in_turn(server: ServerProcess, tmp_path: Path) -> None:
             state = explode(server, tmp_path / f"{name.replace('/', '-')}.py", source)
             outcomes[state] = outcomes.get(state, 0) + 1
         found = heartbeats.report()
+        counters = server.counters(table)
     finally:
         heartbeats.end()
     print(f"{outcomes}, left out {left_out}; alone {alone}; beside the bombs {found}")
@@ -168,7 +169,6 @@ def test_every_bomb_in_turn(server: ServerProcess, tmp_path: Path) -> None:
     assert min(found["sent"].values()) > 500
     assert server.control({"do": "status"})["pid"] == pid
     assert server.session_ids() == [table.session_id]
-    counters = server.counters(table)
     assert {name: value for name, value in counters.items() if name.startswith(("dropped", "streams_paused"))} == {}
     if found["count"] >= COUNT_MIN:
         assert found["p99"] < LATE_MS_MAX, found

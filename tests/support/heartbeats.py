@@ -100,6 +100,7 @@ class Pair:
             time.sleep(0.01)
         late: list[float] = []
         contended = 0
+        every = sorted(milliseconds for each in self.directions.values() for _, milliseconds in each.late)
         for each in self.directions.values():
             for sent, milliseconds in each.late:
                 if any(began <= sent <= ended for began, ended in self._contended):
@@ -116,6 +117,7 @@ class Pair:
             },
             "losses": self.losses,
             "contended": contended,
+            "p99 of all": every[int(len(every) * 0.99)],
             "count": len(late),
             "p50": late[len(late) // 2] if late else 0.0,
             "p99": late[int(len(late) * 0.99)] if late else 0.0,
