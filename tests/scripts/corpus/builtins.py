@@ -181,52 +181,6 @@ CASES = [
                     except ValueError: pass
                     for n in Endless(): pass
             """,
-            "unpacking that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                first, *rest = Endless()
-            """,
-            "star display that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                x = [*Endless()]
-            """,
-            "star call that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                def run(*rest): return len(rest)
-                run(*Endless())
-            """,
-            "extension that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                x = []
-                x.extend(Endless())
-            """,
-            "augmented extension that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                x = []
-                x += Endless()
-            """,
-            "slice assignment that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 1
-                x = []
-                x[:] = Endless()
-            """,
-            "joining that never ends": """
-                class Endless:
-                    def __iter__(self): return self
-                    def __next__(self): return 'a'
-                x = ''.join(Endless())
-            """,
             "membership that never ends": """
                 class Endless:
                     def __iter__(self): return self
@@ -261,6 +215,64 @@ CASES = [
                         try: x.difference_update(Endless())
                         except ValueError: pass
             """,
+        },
+    ),
+    *cases(
+        "builtins",
+        f"{RAISE}|{STOP}",
+        {
+            "unpacking that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                first, *rest = Endless()
+            """,
+            "star display that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                x = [*Endless()]
+            """,
+            "star call that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                def run(*rest): return len(rest)
+                run(*Endless())
+            """,
+            "extension that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                x = []
+                x.extend(Endless())
+            """,
+            "slice assignment that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                x = []
+                x[:] = Endless()
+            """,
+            "joining that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 'a'
+                x = ''.join(Endless())
+            """,
+            "augmented extension that never ends": """
+                class Endless:
+                    def __iter__(self): return self
+                    def __next__(self): return 1
+                x = []
+                x += Endless()
+            """,
+        },
+    ),
+    *cases(
+        "builtins",
+        HARMLESS,
+        {
             "length that lies to a list": """
                 class Liar:
                     def __len__(self): return 1 << 40
@@ -269,12 +281,6 @@ CASES = [
                 x = []
                 x.extend(Liar())
             """,
-        },
-    ),
-    *cases(
-        "builtins",
-        HARMLESS,
-        {
             "keys of several kinds": """
                 table = {1: 'a', 'x': 2, (1, 'y'): 3, None: 4, 2.5: 5, b'z': 6, True: 7}
                 seen = {1, 'x', (1, 2)}

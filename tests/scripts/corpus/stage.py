@@ -51,6 +51,21 @@ def packets() -> list[tuple[int, bytes, bool]]:
     return [(sender, packet.encode(), bool(packet.reliable)) for sender, packet in sent]
 
 
+def resident_kb(what: str) -> int:
+    """Resident size of this process: `what` is VmRSS (now) or VmHWM (the peak)."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(what.encode()):
+                return int(line.split()[1])
+    raise OSError(f"the system does not tell {what}")
+
+
+def _forget_peak() -> None:
+    """The peak of the resident size is what it is now."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
 class _Watched(Guest):
     """A guest whose failures can be told apart afterwards."""
 
@@ -80,6 +95,9 @@ class Stage:
         self.outcomes: list[str] = []
         self.beyond: float = 0.0  # milliseconds of CPU beyond the deadline, of the longest call
         self.longest = ""
+        self.grown_kb = 0  # of the resident size, in the turn that took most
+        self.grew = ""
+        self.peak_kb = 0
         self.said: list[str] = []
         self.switched: str | None = None
         self._sandbox = sandbox
@@ -167,6 +185,8 @@ class Stage:
     def _turn(self, what: str, happens: Callable[[], None]) -> None:
         self._now += TURN_SECONDS
         self._sandbox.turn.begin()
+        _forget_peak()
+        resident = resident_kb("VmRSS")
         calls = self._guest.handlers.calls
         began = time.thread_time()
         try:
@@ -177,6 +197,10 @@ class Stage:
             allowed = self._sandbox.profile.script_cpu_ms * max(1, self._guest.handlers.calls - calls)
             if used - allowed > self.beyond:
                 self.beyond, self.longest = used - allowed, what
+            peak = resident_kb("VmHWM")
+            self.peak_kb = max(self.peak_kb, peak)
+            if peak - resident > self.grown_kb:
+                self.grown_kb, self.grew = peak - resident, what
         for peer_id in self._kicked[:4]:
             self._guest.disconnected(peer_id, self._now)
         self._kicked.clear()
