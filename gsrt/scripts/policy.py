@@ -810,8 +810,9 @@ class Policy(RestrictingNodeTransformer):
             guard = ""
         target = node.target
         if isinstance(target, ast.Subscript):
-            # No guard for the key: an item that could be read is there already.
-            target.value, target.slice = self.expression(target.value), self.expression(target.slice)
+            # An item that could be read need not be there any more when it is written.
+            target.value = self.expression(target.value)
+            target.slice = (self.expression if isinstance(target.slice, ast.Slice) else self.key)(target.slice)
         else:
             self.expression(target)
             if isinstance(target, ast.Name):
@@ -858,7 +859,8 @@ class Policy(RestrictingNodeTransformer):
         first, again = stable(target.value)
         key, key_again = stable(target.slice)
         read = _at(ast.Subscript(first, key, ast.Load()), target)
-        target.value, target.slice = again, key_again
+        target.value = again
+        target.slice = key_again if _scalar(key_again) else _guard("_k_", key_again)
         return before, names, read, target
 
     def _assign_operation(self, node: ast.AugAssign) -> list[ast.AST]:

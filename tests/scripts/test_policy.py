@@ -168,7 +168,10 @@ def test_guards_of_expressions(source: str, guarded: str) -> None:
         ("a |= 4", "a |= 4"),
         ("o.x += b", "(_w_ @ o).x += _i_ @ b"),
         ("o.count += 1", "(_w_ @ o).count += 1"),
-        ("d[a] += b", "d[a] += _i_ @ b"),
+        ("d[a] += b", "d[_k_ @ a] += _i_ @ b"),
+        ("d['x'] += b", "d['x'] += _i_ @ b"),
+        ("d[a:b] += c", "d[_z_ @ a:_z_ @ b] += _i_ @ c"),
+        ("d[a] **= b", "d[_k_ @ a] = _pow_(d[a], b)"),
         ("d[a] = b", "d[_k_ @ a] = b"),
         ("d['x'] = d[-1] = b", "d['x'] = d[-1] = b"),
         ("d[a, 1] = b", "d[_k_ @ (_T_ @ (a, 1))] = b"),
@@ -206,7 +209,7 @@ def test_what_works_in_place_is_evaluated_once() -> None:
         "_3_ = b",
         "_2_ | _o_ @ _3_",
         "_2_ |= _3_",
-        "d[_1_] = _2_",
+        "d[_k_ @ _1_] = _2_",
         "del _1_, _2_, _3_",
     ]
 
