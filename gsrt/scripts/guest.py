@@ -41,6 +41,7 @@ if TYPE_CHECKING:
             """The script does not run any more; from now on the session is a plain relay."""
 
 
+TRACEBACK_MAX = 1000  # entries looked at: one that is raised again and again has any number
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
 KICK_GAS = 100  # what putting a player out costs a script
 FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
@@ -212,6 +213,7 @@ class Guest:
         if not isinstance(error, Exceeded):
             self.failures += 1
             self.log("error", f"{name}: {self._told(error)}")
+            error.__traceback__ = None  # or one that the script has kept would grow with each time
             return
         self.strikes += 1
         self.log("error", f"{name}: stopped: {error} (strike {self.strikes} of {self.profile.script_strikes})")
@@ -241,9 +243,11 @@ class Guest:
         return f"{where}{type(error).__name__}: {self.text(error)}"
 
     def _place(self, traceback: TracebackType | None) -> str:
-        """The innermost place in the script's own file."""
+        """The innermost place in the script's own file, of the outermost thousand."""
         found = ""
-        while traceback is not None:
+        for _ in range(TRACEBACK_MAX):
+            if traceback is None:
+                break
             code = traceback.tb_frame.f_code
             if code.co_filename == self.compiled.filename:
                 found = f"{code.co_filename} line {traceback.tb_lineno} in {code.co_name}: "

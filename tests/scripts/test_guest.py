@@ -185,6 +185,31 @@ def test_an_error_s_text_never_runs_the_script_again() -> None:
         assert play.guest.strikes == 0
 
 
+def test_an_error_raised_again_and_again_is_told_as_soon() -> None:
+    """Its traceback has an entry for each time."""
+    with Play(
+        """
+        class Odd(Exception):
+            pass
+
+        kept = Odd("again")
+
+        def on_packet(packet):
+            for i in range(3000):
+                try:
+                    raise kept
+                except Odd:
+                    pass
+            raise kept
+        """
+    ) as play:
+        for _ in range(5):
+            play.feed(5)
+        assert play.errors == ["opCode 5: test.py line 10 in on_packet: Odd: again"] * 5
+        kept = play.globals["kept"]
+        assert kept.__traceback__ is None
+
+
 # Strikes
 
 
