@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.scripts.corpus import (
     api,
     builtins,
+    bulk,
     climb,
     cpu,
     crash,
@@ -21,7 +22,7 @@ from tests.scripts.corpus.case import OUTCOMES, Case
 
 
 def _gathered() -> dict[str, Case]:
-    limits = (cpu, memory, crash, shapes)
+    limits = (cpu, memory, crash, shapes, bulk)
     found: dict[str, Case] = {}
     for module in (climb, formatting, builtins, exceptions, operators, api, *limits, source, isolation, order):
         for case in module.CASES:
