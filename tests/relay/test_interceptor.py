@@ -606,7 +606,12 @@ def test_a_late_script_s_packets_wait_until_others_were_served(rig: Rig, post: P
     green = rig.join(12)
     other = rig.post(11)
     seen: list[int | None] = []
-    post.handlers.on_packet(5, lambda packet: seen.append(packet.data.get_number(1)) or post.takes(11)(packet))
+
+    def slow(packet: Packet) -> None:
+        seen.append(packet.data.get_number(1))
+        post.takes(11)(packet)
+
+    post.handlers.on_packet(5, slow)
     red, blue = rig.join(1), rig.join(2)
     sender = rig.post(1)
     post.turn.begin()

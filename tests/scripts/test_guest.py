@@ -95,7 +95,7 @@ def test_methods_and_lambdas_may_be_handlers() -> None:
         ("def f():\n    raise ValueError('oh')\n\n\nf()", "test.py line 2 in f: ValueError: oh"),
         ("session.send(0)", "test.py line 1 in <module>: ValueError: op_code: a whole number from 1 to"),
         ("print(nothing)", "test.py line 1 in <module>: NameError: "),
-        ("while True:\n    pass", " (1,000,000) at test.py line "),
+        ("while True:\n    pass", "at test.py line 1 in <module>"),
         ("x = []\nwhile True:\n    x.append('y' * 100000)", "stopped: "),
         ("raise ValueError('x' * 100000)", "ValueError: xxxx"),
         ("class E(Exception):\n    def __str__(self):\n        return 1\nraise E()", "test.py line 4 in <module>: E"),
