@@ -1,5 +1,6 @@
 """`python -m tests.support.heartbeats HOST PORT SERVER_PID TOKEN TOKEN`: two players with the Python client, in a
-process of their own, who send each other 60 packets a second reliably and as many by datagram, each with a number and its time.
+process of their own, who send each other 60 packets a second reliably and as many by datagram, each with a number and
+its time.
 
 Prints "ready" when all of it flows, then one JSON object for each line on stdin: what was sent since the line before,
 what of it has come and how late; ends with stdin. A gap in the numbers stays one until the packet has come.
