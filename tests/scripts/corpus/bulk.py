@@ -49,7 +49,7 @@ CASES: list[Case] = [
             "long statement of lookups": _repeated("d = {}\nt = (1.5,) * 19000", "d.get(t)"),
             "long statement of subtractions": _repeated("s = set(range(30000))\nt = s.copy()", "s - t"),
             "long chain of methods": (
-                "s = 'e' * 500000\ndef on_packet(packet):\n    s" + ".lower().upper()" * 65 + "\n"
+                "s = 'e' * 500000\ndef on_packet(packet):\n    s" + ".lower().upper()" * 35 + "\n"
             ),
             "long condition of methods": (
                 "s = '\\xe9' * 1000000\ndef on_packet(packet):\n    if "
