@@ -185,8 +185,9 @@ class Stage:
     def _turn(self, what: str, happens: Callable[[], None]) -> None:
         self._now += TURN_SECONDS
         self._sandbox.turn.begin()
-        _forget_peak()
         resident = resident_kb("VmRSS")
+        if resident_kb("VmHWM") - resident > 1024:  # it takes a millisecond
+            _forget_peak()
         calls = self._guest.handlers.calls
         began = time.thread_time()
         try:
