@@ -16,6 +16,7 @@ class Exceeded(Exception):
     where: tuple[str, int, str] | None  # file name, line, function
     def __init__(self, budget: str, limit: int, used: int, where: tuple[str, int, str] | None = None) -> None: ...
 
+def give_back_memory() -> None: ...
 @final
 class Account:
     """What one script has used, over all its calls."""

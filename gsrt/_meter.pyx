@@ -31,6 +31,9 @@ cdef extern from *:
     #define _GNU_SOURCE
     #endif
     #include <errno.h>
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    #endif
     #include <poll.h>
     #include <signal.h>
     #include <string.h>
@@ -103,6 +106,11 @@ cdef extern from *:
         if (poll(&log, 1, 0) == 1 && (log.revents & POLLOUT))
             (void)!write(2, line, bytes);
     }
+    static void gsrt_trim(void) {
+    #ifdef __GLIBC__
+        malloc_trim(0);
+    #endif
+    }
     /* The result of a call as it is; NULL passes the exception on that is set. */
     static PyObject *gsrt_as_it_is(void *result) { return (PyObject *)result; }
     """
@@ -113,6 +121,7 @@ cdef extern from *:
     int timer_delete "gsrt_timer_delete"(int timer) nogil
     int signal_handle "gsrt_signal_handle"(int number) nogil
     void signal_reset "gsrt_signal_reset"(int number) nogil
+    void trim "gsrt_trim"() nogil
     void say "gsrt_say"(const char* line, size_t size) nogil
     object as_it_is "gsrt_as_it_is"(void* result)
     bint unlikely(bint condition) nogil
@@ -611,6 +620,12 @@ cdef class Tick:
         if unlikely(self.state.gas < 0 or self.state.attention):
             self.meter.over()
         return True
+
+
+def give_back_memory():
+    """What the allocator keeps without use goes back to the system, where the C library can do that."""
+    with nogil:
+        trim()
 
 
 # ---- The meter.

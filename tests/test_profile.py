@@ -56,7 +56,7 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
         "datagram_batches_max": 16,
         "tick_ms": 0.0,
         "script_gas": 200_000,
-        "script_cpu_ms": 50,
+        "script_cpu_ms": 30,
         "script_memory_bytes": 8 << 20,
         "script_source_bytes": 65_536,
         "script_strikes": 3,

@@ -202,7 +202,6 @@ class Replay:
         """What the server does after the packets of a turn: timers that are due, players who were kicked leave."""
         while (due := self._timers.next()) is not None and due <= self._now and not self._guest.is_off:
             self._timers.run(self._now)
-        self._guest.look_after_memory()
 
     @property
     def _now(self) -> float:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_control, add_json
 from gsrt.cli.asking import ask, print_json
-from gsrt.cli.text import columns, count, duration
+from gsrt.cli.text import columns, count, duration, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ def _describe(answer: dict[str, Any]) -> str:
         ("connections", count(answer["connections"], "connection")),
     )
     blocks = [columns(summary, indent=""), _counters("In total", answer["counters"])]
-    blocks += [_counters(f"Session {one['sessionId']}", one["counters"]) for one in answer["perSession"]]
+    for one in answer["perSession"]:
+        blocks.append(_counters(f"Session {one['sessionId']}", one["counters"]))
+        if "script" in one:
+            script = one["script"]
+            figures = {name: value for name, value in script.items() if isinstance(value, (int, float))}
+            title = f"Script of {one['sessionId']}: {printable(script['path'])}, {script['state']}"
+            blocks.append(_counters(title, figures))
     blocks.append(_counters("Loop", answer["loop"]))
     return "\n\n".join(blocks)
 

@@ -298,9 +298,10 @@ class Player:
         return self._player_id
 
     def kick(self, reason: str = "") -> None:
-        """Throws the player out; REASON (at most 200 characters) is for the server's log.
+        """Throws the player out, for good: the token is worthless from now on. REASON (at most 200 characters) is for
+        the server's log.
 
-        One who has left already is no matter. Raises TypeError, ValueError."""
+        It happens after the callback. One who has left already cannot come back. Raises TypeError, ValueError."""
         self._capabilities.kick(self._peer_id, _text("reason", reason, REASON_CHARACTERS_MAX))
 
 

@@ -114,6 +114,7 @@ class Guest:
         self._timer_count = 0
         self._requests: dict[int, Callable[..., object] | None] = {}  # what waits for its answer
         self._request_count = 0
+        self._counting = False  # what it holds is about to be counted
         self.session = Session(self)
         self.globals: dict[str, Any] = {
             "__builtins__": sandbox.builtins,
@@ -222,7 +223,15 @@ class Guest:
             self._surroundings.switched_off(str(error))
 
     def look_after_memory(self) -> None:
-        """Counts what the script holds, when so much has happened that it may be too much; then it is switched off."""
+        """So much has happened that what the script holds is to be counted: in the next turn, for it takes a while and
+        so did the callback that has brought it about."""
+        if not self._counting:
+            self._counting = True
+            self._surroundings.later(self._moment, lambda now: self._count_memory())
+
+    def _count_memory(self) -> None:
+        """A script that holds too much is switched off."""
+        self._counting = False
         account = self.handlers.account
         if not account.recount_due or self.is_off:
             return

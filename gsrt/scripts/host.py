@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BURST_SECONDS = 10  # so many seconds' worth of log lines at once
 SEED_BYTES = 8
+TIDY_SECONDS = 1.0  # after a script was switched off
 WRITE_SECONDS = 1.0  # how long a recording waits for the disk
 RECORDING_BYTES_MAX = 64 << 20
 
@@ -168,6 +169,19 @@ class Scripts:
             self.sandbox = Sandbox(self.profile, self.journal)
             self.armed(self.sandbox)
         return self.sandbox
+
+    def tidy_up(self) -> None:
+        """A script has gone that may have taken much: what is left of it goes back to the system, a little later."""
+
+        def work(now: float) -> None:
+            import gc
+
+            from gsrt._meter import give_back_memory
+
+            gc.collect()
+            give_back_memory()
+
+        self.timers.set(self.clock() + TIDY_SECONDS, work)
 
     # Changed files
 
@@ -373,6 +387,7 @@ class Attached:
         self.guest = None
         self.state = "off"
         self.session.room.interceptor = None
+        self._scripts.tidy_up()
         self._scripts.log.error(
             "script switched off",
             session=self.session.session_id,

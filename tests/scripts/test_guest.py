@@ -351,6 +351,7 @@ def test_what_is_registered_counts_as_held(hoard: str) -> None:
     ) as play:
         for _ in range(3):
             play.feed(5)
+            play.advance(1)
         assert play.guest.handlers.account.held_bytes > 900_000
         assert play.guest.strikes >= 1
 

@@ -20,7 +20,6 @@ from tests.support import wire
 from tests.support.server import PROJECT, ControlRefused, Seat, ServerProcess
 
 LATE_MS_MAX = 60
-CPU_MS = 30  # of one callback: what it takes, and what ending it takes, is how long the others may have to wait
 COUNT_MIN = 1000  # fewer packets at times when the machine was the server's own say nothing about lateness
 SECONDS_MAX = 38.0  # bombs that have not had their turn by then are left out; every kind has had some
 DEADLINE = 20.0
@@ -135,7 +134,7 @@ def script_of(server: ServerProcess, session_id: str) -> dict[str, Any]:
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    server = ServerProcess(overrides={"script_log_lines_per_second": 10, "script_cpu_ms": CPU_MS})
+    server = ServerProcess(overrides={"script_log_lines_per_second": 10})
     server.allowed_errors = ("error script ", "error script.off ", "script")
     with server:
         yield server

@@ -193,8 +193,9 @@ class Stage:
         try:
             happens()
         finally:
-            self._guest.look_after_memory()
             used = (time.thread_time() - began) * 1000
+            if self._guest._counting:  # a turn of its own
+                self._guest._count_memory()
             allowed = self._sandbox.profile.script_cpu_ms * max(1, self._guest.handlers.calls - calls)
             if used - allowed > self.beyond:
                 self.beyond, self.longest = used - allowed, what
