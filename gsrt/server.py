@@ -445,14 +445,15 @@ class Server:
         for session in self.sessions:
             if session.lasting:
                 return session
-        compiled = None
+        version = None
         if self.script is not None:
-            compiled, _ = compile_file(self.script, self.profile.script_source_bytes)
+            version = compile_file(self.script, self.profile.script_source_bytes)
+            self.scripts.know(self.script, version)
         session = self.sessions.create(players, self.clock(), lasting=True)
-        if self.script is not None and compiled is not None:
+        if self.script is not None and version is not None:
             session.script = self.script
             self.image.keep_current()  # should the script hang at its very beginning
-            self.scripts.attach(session, self.script, compiled, self.clock())
+            self.scripts.attach(session, self.script, version[0], self.clock())
         return session
 
     def _script_again(self, session: Session, path: str) -> None:

@@ -149,14 +149,15 @@ def test_one_number_for_both() -> None:
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
 def test_a_port_in_use_says_which_and_what_to_do(kind: socket.SocketKind) -> None:
-    listener, datagrams = bind_port("127.0.0.1", 0)  # a number that is free for both; then one of them gives way
+    address = "127.9.8.7"  # where nobody else takes the number that is given back
+    listener, datagrams = bind_port(address, 0)  # a number that is free for both; then one of them gives way
     taken, other = (listener, datagrams) if kind == socket.SOCK_STREAM else (datagrams, listener)
     other.close()
     with taken:
         port = taken.getsockname()[1]
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(ServeError, match=f"{'TCP' if kind == socket.SOCK_STREAM else 'UDP'} port {port} is in use"):
-            bind_port("127.0.0.1", port)
+            bind_port(address, port)
         assert len(os.listdir("/proc/self/fd")) == before
 
 

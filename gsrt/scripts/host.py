@@ -119,8 +119,7 @@ class Scripts:
             compiled, stamp = result
             if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more
                 self._changed(path, compiled)
-            self._stamps[path] = stamp
-            self._versions[path] = result
+            self.know(path, result)
             if compiled.digest in self.quarantined:
                 done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
                 return
@@ -130,6 +129,11 @@ class Scripts:
             self.worker.submit(work, finished)
         except WorkerError as error:
             raise HostError(str(error)) from None
+
+    def know(self, path: str, version: Prepared) -> None:
+        """What the file holds has been compiled: as long as it does not change, it is not again."""
+        self._stamps[path] = version[1]
+        self._versions[path] = version
 
     def attach(self, session: Session, path: str, compiled: Compiled, now: float, record: str | None = None) -> None:
         """Puts a script to work in a session: its top level runs. Raises HostError; the session then has none."""
@@ -241,7 +245,7 @@ class Scripts:
                 attached.not_taken(str(result))
             elif result.digest in self.quarantined:
                 attached.not_taken("it has hung the server before")
-            elif attached.guest is None or result.digest != attached.guest.compiled.digest:
+            elif result.digest != attached.digest:
                 attached.try_out(result)
 
 
@@ -253,6 +257,7 @@ class Attached:
         self.path = path
         self.guest: Guest | None = None  # None: switched off
         self.state = "off"  # or "running"
+        self.digest: str | None = None  # of the version that is or was at work; None: none has been
         self.reloads = 0
         self._leaving: set[int] = set()  # peers that are about to be kicked
         self._scripts = scripts
@@ -301,6 +306,7 @@ class Attached:
 
     def _take_over(self, guest: Guest) -> None:
         self.guest = guest
+        self.digest = guest.compiled.digest
         self.state = "running"
         guest.handlers.recorder = None if self._tape is None else self._tape.recorder.packet
         self.session.room.interceptor = guest.handlers

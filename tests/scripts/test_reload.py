@@ -312,6 +312,8 @@ def test_a_script_that_is_off_comes_back_when_its_file_changes(floor: ScriptFloo
     assert floor.attached(game.session).state == "off"
     floor.looks_at_files()
     assert floor.attached(game.session).state == "off"
+    game.change(LOOP)  # the file is another, what it holds is not
+    assert floor.attached(game.session).state == "off"
     game.change(ONE)
     assert floor.attached(game.session).state == "running"
     assert game.play()[-2:] == [(9, {1: 1, 2: 1}), (5, {})]
