@@ -54,3 +54,13 @@ def test_status_of_a_server_where_nothing_has_happened(gsrt: Run, server: Server
 def test_status_for_programs_is_everything(gsrt: Run, server: ServerDouble) -> None:
     server.answers["status"] = {"ok": True, **STATUS}
     assert json.loads(gsrt("status", "--json").out) == STATUS
+
+
+def test_scripts_are_shown_with_their_session(gsrt: Run, server: ServerDouble) -> None:
+    script = {"path": "/games/t\x1bag.py", "state": "running", "strikes": 1, "failures": 0, "longestMs": 2.5}
+    session = {"sessionId": "7f3a", "counters": {"packets_in": 12}, "script": script}
+    server.answers["status"] = {"ok": True, **STATUS, "perSession": [session]}
+    out = gsrt("status").out
+    assert "Session 7f3a\n  packets_in  12\n\nScript of 7f3a: /games/t" in out
+    assert "ag.py, running\n  strikes      1\n  longestMs  2.5\n" in out
+    assert "\x1b" not in out

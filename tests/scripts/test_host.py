@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +354,26 @@ def test_a_session_that_ends_while_its_recording_is_written_loses_nothing() -> N
         lines = [json.loads(line) for line in Path(record).read_text().splitlines()]
         assert sum("packet" in line for line in lines) == 2
         assert list(lines[-1]) == ["at"]
+
+
+def test_what_a_script_that_is_off_has_left_behind_is_given_back() -> None:
+    """Its cycles too, which nothing else would collect so soon."""
+    with ScriptFloor() as floor:
+        session = floor.scripted("def on_packet(packet):\n    while True: pass\n")
+        guest = floor.seat(session.players[0])
+        for _ in range(3):
+            floor.begin_turn()
+            guest.put(floor.packet(5))
+        assert floor.attached(session).state == "off"
+        thing = type("Thing", (), {})()
+        thing.itself = thing  # type: ignore[attr-defined]
+        gone = weakref.ref(thing)
+        del thing
+        gc.disable()
+        try:
+            floor.now += 1.5
+            assert gone() is not None
+            floor.timers.run(floor.now)
+            assert gone() is None
+        finally:
+            gc.enable()
