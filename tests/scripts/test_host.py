@@ -366,7 +366,7 @@ def test_what_a_script_that_is_off_has_left_behind_is_given_back() -> None:
             guest.put(floor.packet(5))
         assert floor.attached(session).state == "off"
         thing = type("Thing", (), {})()
-        thing.itself = thing  # type: ignore[attr-defined]
+        thing.itself = thing
         gone = weakref.ref(thing)
         del thing
         gc.disable()
