@@ -24,7 +24,7 @@ from tests.scripts.fuzz.playing import Theatre
 from tests.scripts.fuzz.walking import Walker
 
 SEED = 1
-EACH = 600  # scripts of each of the two processes
+EACH = 750  # scripts of each of the two processes
 SECONDS_MAX = 300
 
 
@@ -136,7 +136,16 @@ def test_random_scripts_come_upon_a_planted_fault() -> None:
 
 def test_a_script_is_made_smaller_by_all_that_its_fault_does_not_need() -> None:
     plant = _instead_of("hex", type)
-    source = "def f():\n    if True:\n        a = 1\n        return hex(2)\nb = 3\nfor i in range(3):\n    print(i)\nx = f()\n"
+    source = """
+def f():
+    if True:
+        a = 1
+        return hex(2)
+b = 3
+for i in range(3):
+    print(i)
+x = f()
+"""
     assert smaller(source, "ESCAPE", plant) == "def f():\n    return hex(2)\nx = f()"
 
 
@@ -153,10 +162,11 @@ def test_what_is_within_reach_is_found_wherever_it_is() -> None:
 
     ship = Ship()
     sandbox = make_sandbox()
-    for value in (
+    values: tuple[Any, ...] = (
         *(hidden, (1, {"a": hidden}), {(1, object): 2}, ValueError(hidden), closure, hidden.append, Ship, ship),
         *(ship.method, lambda each=hidden: each, Data, sys, len, hidden.__len__, sandbox.builtins, sandbox, iter([])),
-    ):
+    )
+    for value in values:
         walker = Walker(ScriptType, sandbox.builtins, globals())
         walker.walk([value])
         assert walker.found, value

@@ -87,10 +87,12 @@ class _Writer:
         if kind == "builtin":
             return f"{random.choice(FUNCTIONS + ERRORS[:4])}({self._arguments(depth)})"
         if kind == "math":
-            return f"math.{random.choice(MATH)}({', '.join(self.of('num', depth - 1) for _ in range(random.choice((1, 1, 2))))})"
+            numbers = [self.of("num", depth - 1) for _ in range(random.choice((1, 1, 2)))]
+            return f"math.{random.choice(MATH)}({', '.join(numbers)})"
         if kind == "attribute":
             names = random.choice((["a", "b", "act", "start", "real", "value", "name"], METHODS))
-            return f"{self._receiver(random.choice((*BUILT_IN, *OF_THE_HOST, 'obj', 'cls', 'exc')), depth)}.{random.choice(names)}"
+            receiver = random.choice((*BUILT_IN, *OF_THE_HOST, "obj", "cls", "exc"))
+            return f"{self._receiver(receiver, depth)}.{random.choice(names)}"
         if kind in PARTS and kind not in ATOMS:
             return self.filled(random.choice(PARTS[kind]), depth - 1)
         return None
@@ -349,7 +351,7 @@ class _Writer:
 
     def program(self) -> str:
         random = self._random
-        self._left = int(STATEMENTS_MIN + (STATEMENTS_MAX - STATEMENTS_MIN) * random.random() ** 2)
+        self._left = int(STATEMENTS_MIN + (STATEMENTS_MAX - STATEMENTS_MIN) * random.random() ** 3)
         lines = [FIRST, "class E0(ValueError):", "    pass", "def f3(*a):", "    return a[0]", "f0 = f1 = f2 = f3"]
         lines += ["class C0:", "    def __init__(self, a=None):", "        self.a = a", "C1 = C2 = C0"]
         for name in ("C0", "C1", "C2"):

@@ -14,6 +14,7 @@ A fault is one word and what about it:
 from __future__ import annotations
 
 import gc
+import io
 import os
 import re
 import sys
@@ -24,13 +25,16 @@ from typing import Any
 from gsrt import _core, _guard, _guest, _meter
 from gsrt._guard import ScriptType
 from gsrt._guest import Data
+from gsrt.log import Log
+from gsrt.profile import Profile
 from gsrt.scripts import api, guest
 from gsrt.scripts.compiler import Compiled, Refused, compile_script
 from gsrt.scripts.guest import ScriptError
+from gsrt.scripts.journal import Journal
 from gsrt.scripts.reload import state_of
 from gsrt.scripts.sandbox import Sandbox
 from tests.scripts.corpus.benign import SOURCE as BENIGN
-from tests.scripts.corpus.stage import Stage, make_sandbox, packets
+from tests.scripts.corpus.stage import Stage, packets
 from tests.scripts.fuzz.walking import HIDDEN, Walker
 
 STALL_MS = 100
@@ -42,8 +46,8 @@ REFUSED, RAN = "refused", "ran"
 
 _NUMBERS = re.compile(r"0[xX]([0-9a-fA-F]{9,16})|(?<![\d.])(\d{13,16})(?![\d.])")
 _INTERNAL = re.compile(
-    r"SystemError|SystemExit|KeyboardInterrupt|GeneratorExit|returned a result with an exception set|returned NULL without setting|bad argument to internal"
-    r"|bad internal call|__pyx"
+    r"SystemError|SystemExit|KeyboardInterrupt|GeneratorExit|returned a result with an exception set"
+    r"|returned NULL without setting|bad argument to internal|bad internal call|__pyx"
 )
 
 
@@ -88,7 +92,7 @@ class Played(Stage):
         if type(self.probe) is Walker:
             mine = self._guest
             named = [value for name, value in mine.globals.items() if not HIDDEN.fullmatch(name)]
-            called = [*mine.handlers.functions, *mine._connect, *mine._disconnect]
+            called: list[Any] = [*mine.handlers.functions, *mine._connect, *mine._disconnect]
             called += [timer.function for timer in mine._timers.values()]
             self.probe.walk([*named, *called])
 
@@ -113,7 +117,11 @@ class Theatre:
     """A sandbox in which one script after the other is played."""
 
     def __init__(self) -> None:
-        self.sandbox = make_sandbox()
+        profile = Profile.load("generic")
+        log = Log(io.StringIO(), lambda: 0.0)
+        journal = Journal(profile.script_log_ring_lines, log, lambda: 0.0, profile.script_log_characters_max)
+        # In a turn no time passes: how busy the machine is decides nothing.
+        self.sandbox = Sandbox(profile, journal, lambda: 0.0)
         self.sandbox.meter.start_timer()
         self._control = compile_script(BENIGN, "benign.py")
         self._answers = self._controlled()

@@ -29,7 +29,7 @@ HOST_CLOSURES = frozenset(
 class Walker(Probe):
     """The `leak` of a random script; `walk` goes through all that it holds in the end."""
 
-    __slots__ = ("_seen", "_waiting")
+    __slots__ = ("_inner", "_seen", "_waiting")
 
     def __init__(self, script_type: type, shared: dict[str, object], script_globals: dict[str, Any]) -> None:
         super().__init__(script_type, shared, script_globals)
@@ -42,6 +42,7 @@ class Walker(Probe):
     def walk(self, roots: Iterable[Any], values_max: int = WALKED_MAX) -> None:
         """Looks at the roots and at what they refer to, each value once."""
         self._waiting: list[Any] = list(roots)
+        self._inner: set[int] = set()  # ids of tuples in tuples, which were weighed with these
         self._seen: dict[int, Any] = {}  # the values as well: none may be freed and its id come up again
         while self._waiting and len(self._seen) < values_max:
             value = self._waiting.pop()
@@ -53,10 +54,10 @@ class Walker(Probe):
                 self.found.append(wrong)
             if not wrong:
                 self._go_on(value)
-        self._waiting, self._seen = [], {}
+        self._waiting, self._seen, self._inner = [], {}, set()
 
     def _judge_container(self, value: Any, left: list[int]) -> str:
-        if type(value) is tuple:
+        if type(value) is tuple and id(value) not in self._inner:
             weight, depth = tuple_shape(value)
             if weight > TUPLE_WEIGHT_MAX or depth > TUPLE_DEPTH_MAX:
                 return f"a tuple of weight {weight} and depth {depth}"
@@ -77,9 +78,9 @@ class Walker(Probe):
         if kind is types.FunctionType and value.__qualname__ in HOST_CLOSURES:
             return ""
         wrong = super()._judge(value, left)
-        if not wrong and kind.__module__ in ("gsrt.scripts.api", "gsrt._guest") and kind.__name__ not in HOST_TYPES:
-            if not isinstance(value, Exception):
-                return f"a {kind.__module__}.{kind.__name__}"
+        of_host = kind.__module__ in ("gsrt.scripts.api", "gsrt._guest") and not isinstance(value, Exception)
+        if not wrong and of_host and kind.__name__ not in HOST_TYPES:
+            return f"a {kind.__module__}.{kind.__name__}"
         if not wrong and isinstance(value, (types.MethodType, types.BuiltinFunctionType)):
             owner, name = value.__self__, value.__name__
             if name.startswith("_") and type(type(owner)) is not self._script_type:
@@ -88,6 +89,8 @@ class Walker(Probe):
 
     def _go_on(self, value: Any) -> None:
         kind, waiting = type(value), self._waiting
+        if kind is tuple:
+            self._inner.update(id(each) for each in value if type(each) is tuple)
         if kind in (list, tuple, set):
             waiting.extend(value)
         elif kind is dict:
