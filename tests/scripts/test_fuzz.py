@@ -79,7 +79,7 @@ def _dies(value: object) -> None:
 
 
 def _loses(value: object, kept: list[bytes] = []) -> None:  # noqa: B006 - it is to last
-    region = mmap.mmap(-1, 40 << 20)
+    region = mmap.mmap(-1, 8 << 20)
     region[:: mmap.PAGESIZE] = bytes(len(region) // mmap.PAGESIZE)
     kept.append(region)  # type: ignore[arg-type]
 
