@@ -20,6 +20,7 @@ from tests.scripts.fuzz.grammar import program
 from tests.scripts.fuzz.playing import Theatre, resident_kb
 
 BATCH = 50
+CONTROLLED_EACH = 5  # scripts; when the benign one is answered differently, any of these may be why
 SETTLED = 15  # scripts after which the process has about the size that it keeps
 HEAP_GROWTH_KB = 24 * 1024  # over the rest of a batch
 SILENT_MAX = 40.0  # seconds for one script: many times what the slowest takes
@@ -194,7 +195,8 @@ def _in_child(scripts: list[tuple[int, str]], plant: Plant | None, writer: int) 
             for number, (seed, source) in enumerate(scripts):
                 if number == SETTLED:
                     settled = resident_kb("VmRSS")
-                outcome, faults = theatre.play(source)
+                last = number == len(scripts) - 1
+                outcome, faults = theatre.play(source, last or number % CONTROLLED_EACH == CONTROLLED_EACH - 1)
                 print(json.dumps([seed, outcome, faults]), file=pipe, flush=True)
             grown = resident_kb("VmRSS") - settled
             if settled and grown > HEAP_GROWTH_KB:
