@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gsrt.scripts.compiler import Problem
 
-DATA_BYTES_MAX = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
+DATA_BYTES_MORE = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
 NICENESS = 5  # the players first
 
 
@@ -30,7 +30,8 @@ def main(path: str, source_bytes_max: int) -> None:
     from gsrt.scripts.compiler import STACK_BYTES
 
     os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES_MAX, DATA_BYTES_MAX))
+    most = _data_bytes() + DATA_BYTES_MORE
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     answer: list[tuple[Any, ...]] = [("error", "it takes too much memory to compile; shorten it")]
 
     def work() -> None:
@@ -62,6 +63,15 @@ def compiled(path: str, source_bytes_max: int) -> tuple[Any, ...]:
     except Refused as refused:
         return "refused", [_plain(each) for each in refused.problems]
     return "code", made.code, made.filename, made.digest, [_plain(each) for each in made.warnings]
+
+
+def _data_bytes() -> int:
+    """What this process has already: a debugging tool below it may have reserved a lot."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def _plain(problem: Problem) -> tuple[str, int, int, str, str]:
