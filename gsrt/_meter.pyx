@@ -106,6 +106,15 @@ cdef extern from *:
         if (poll(&log, 1, 0) == 1 && (log.revents & POLLOUT))
             (void)!write(2, line, bytes);
     }
+    /* CPython 3.13 takes calls that fill in a default off its recursion limit without looking whether any is left
+       (gh-132744): a tick, which every function begins with, looks for it. */
+    static inline int gsrt_too_deep(void) {
+    #if PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000
+        return PyThreadState_GetUnchecked()->py_recursion_remaining <= 0;
+    #else
+        return 0;
+    #endif
+    }
     static void gsrt_trim(void) {
     #ifdef __GLIBC__
         malloc_trim(0);
@@ -121,6 +130,7 @@ cdef extern from *:
     int timer_delete "gsrt_timer_delete"(int timer) nogil
     int signal_handle "gsrt_signal_handle"(int number) nogil
     void signal_reset "gsrt_signal_reset"(int number) nogil
+    bint too_deep "gsrt_too_deep"()
     void trim "gsrt_trim"() nogil
     void say "gsrt_say"(const char* line, size_t size) nogil
     object as_it_is "gsrt_as_it_is"(void* result)
@@ -619,6 +629,8 @@ cdef class Tick:
         self.state.gas -= 1
         if unlikely(self.state.gas < 0 or self.state.attention):
             self.meter.over()
+        if unlikely(too_deep()):
+            raise RecursionError("maximum recursion depth exceeded")
         return True
 
 

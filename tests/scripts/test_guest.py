@@ -632,3 +632,25 @@ def test_what_players_are_told_when_it_is_off() -> None:
         assert text.startswith("script switched off: ")
         assert text.endswith(" at script.py line 4 in on_packet")
         assert (told.sender or 0) == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(a=1):\n    f()\n",
+        "def f(a=1, *b):\n    f(())\n",
+        "def f(a, *, k=1):\n    f(2)\n\ndef g():\n    f(1)\n",
+        "class C:\n    def m(self, a=1):\n        self.m()\n\ndef f():\n    C().m()\n",
+        "class C:\n    def __init__(self, a=1):\n        C()\n\ndef f():\n    C()\n",
+        "f = lambda a=1: f()\n",
+        "def f(a=1):\n    try:\n        f()\n    finally:\n        a\n",
+    ],
+)
+def test_recursion_without_end_is_an_error_whatever_the_call(source: str) -> None:
+    """Calls that fill in a default are not counted by some versions of CPython."""
+    call = "g()" if "def g" in source else "f()"
+    with Play(f"{source}\ndef on_packet(packet):\n    {call}\n") as play:
+        play.feed(5)
+        play.feed(5)
+        assert play.guest.strikes or "RecursionError" in play.errors[0]
+        assert len(play.errors) == 2
