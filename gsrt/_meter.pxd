@@ -105,6 +105,8 @@ cdef class Meter:
     cdef object finish_foreign(self)
     cdef void note(self) noexcept
     cdef object place(self)
+    cdef object raised_at(self, object traceback)
+    cdef bint is_script(self, object frame) except -1
     cdef void end_timer(self) noexcept
     cdef int look(self) except -1
     cdef long long resident(self) noexcept

@@ -776,7 +776,7 @@ cdef class Meter:
             PyErr_Fetch(&kind, &value, &traceback)
         self.note()
         if self.where is None and traceback != NULL:
-            self.where = innermost(<object>traceback)
+            self.where = self.raised_at(<object>traceback)
         # Still within the call, so that what is freed here is counted as freed.
         Py_XDECREF(kind)
         Py_XDECREF(value)
@@ -870,13 +870,24 @@ cdef class Meter:
         if current == NULL:
             return None
         frame = first = <object>current
-        while frame is not None:
-            if frame.f_builtins.get("_t_") is self.tick_object or frame.f_globals.get("_t_") is self.tick_object:
-                break
+        while frame is not None and not self.is_script(frame):
             frame = frame.f_back
         if frame is None:
             frame = first
         return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+    cdef object raised_at(self, object traceback):
+        """(file name, line, function) of the innermost frame of a script in a traceback, or of any if none is one."""
+        found = traceback
+        while traceback is not None:
+            if self.is_script(traceback.tb_frame) or not self.is_script(found.tb_frame):
+                found = traceback
+            traceback = traceback.tb_next
+        code = found.tb_frame.f_code
+        return code.co_filename, found.tb_lineno, code.co_name
+
+    cdef bint is_script(self, object frame) except -1:
+        return frame.f_builtins.get("_t_") is self.tick_object or frame.f_globals.get("_t_") is self.tick_object
 
     # -- CPU time.
 
@@ -1012,14 +1023,6 @@ cdef class Meter:
 
 cdef str NESTED = "a script is running already: calls are never nested"
 cdef long PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-cdef object innermost(object traceback):
-    """(file name, line, function) where the exception of this traceback was raised."""
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    code = traceback.tb_frame.f_code
-    return code.co_filename, traceback.tb_lineno, code.co_name
 
 
 # ---- What is held.

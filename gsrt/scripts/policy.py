@@ -656,7 +656,7 @@ class Policy(RestrictingNodeTransformer):
         elif isinstance(operator, ast.Pow):
             if _power_is_small(constant_left, constant_right):
                 return "", "", ""
-            small = isinstance(constant_right, int) and 0 <= constant_right <= 3
+            small = isinstance(constant_right, int) and 0 <= constant_right <= 2
             return (guard_left, "", "") if small else ("", "", "_pow_")
         elif isinstance(operator, ast.LShift):
             small = isinstance(constant_right, int) and 0 <= constant_right <= INTEGER_BITS_MAX

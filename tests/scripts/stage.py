@@ -14,6 +14,8 @@ from gsrt.timers import Timer, Timers
 from tests.relay.rig import Rig, profile
 from tests.support import wire
 
+CPU_MS = 10_000  # of a callback in a Play
+
 
 class Owner:
     """Who is told what goes wrong in handlers."""
@@ -129,7 +131,9 @@ class Surroundings:
 
 
 class Play:
-    """A script at work in surroundings of its own; players 1 to `players` are expected, nobody is there."""
+    """A script at work in surroundings of its own; players 1 to `players` are expected, nobody is there.
+
+    Its CPU time is not what ends it (unless `limits` say so): how busy the machine is decides nothing."""
 
     def __init__(self, source: str, *, players: int = 3, seed: int = 7, load: bool = True, **limits: float) -> None:
         from gsrt.scripts.compiler import compile_script
@@ -139,7 +143,7 @@ class Play:
         self.clock = Clock()
         self.surroundings = Surroundings()
         # The journal is the host's; here everything goes to the surroundings.
-        self.sandbox = Sandbox(profile(**limits), None, self.clock)  # type: ignore[arg-type]
+        self.sandbox = Sandbox(profile(**({"script_cpu_ms": CPU_MS} | limits)), None, self.clock)  # type: ignore[arg-type]
         self.guest = Guest(
             self.sandbox,
             compile_script(dedent(source), "test.py"),

@@ -226,6 +226,15 @@ session.set_interval(lambda: print("tick"), 10)
 """
 
 
+@pytest.mark.parametrize("work", ["set(range(100000))", "b'x' * 2_000_000"])
+def test_a_refused_object_is_told_with_the_line_of_the_script(work: str) -> None:
+    """It may be a guard of ours that asked for it, and nothing of the script runs afterwards."""
+    with Play(f"def on_packet(packet):\n    {work}\n") as play:
+        play.feed(5)
+        assert "made an object of" in play.errors[0]
+        assert " at test.py line 2 in on_packet" in play.errors[0]
+
+
 @pytest.mark.parametrize("strikes", [1, 3])
 def test_strikes_end_it(strikes: int) -> None:
     with Play(LOOP, script_strikes=strikes) as play:

@@ -214,6 +214,38 @@ CASES = [
                 def down(n): return down(n + 1)
                 def on_packet(packet): down(0)
             """,
+            "recursion of calls that fill in a default": """
+                def down(n=1): return down()
+                def on_packet(packet): down()
+            """,
+            "recursion of calls that fill in a default, with a clean-up": """
+                def down(n=1):
+                    try: down()
+                    finally: n
+                def on_packet(packet): down()
+            """,
+            "recursion of calls that pack arguments": """
+                def down(n=1, *rest): return down(())
+                def on_packet(packet): down()
+            """,
+            "recursion of calls that fill in a keyword": """
+                def down(n, *, k=1): return down(2)
+                def on_packet(packet): down(1)
+            """,
+            "recursion of a lambda that fills in a default": """
+                down = lambda n=1: down()
+                def on_packet(packet): down()
+            """,
+            "recursion of methods that fill in a default": """
+                class Ship:
+                    def down(self, n=1): return self.down()
+                def on_packet(packet): Ship().down()
+            """,
+            "recursion of constructors that fill in a default": """
+                class Ship:
+                    def __init__(self, n=1): Ship()
+                def on_packet(packet): Ship()
+            """,
             "recursion of methods": """
                 class Ship:
                     def __getitem__(self, n): return self[n + 1]
