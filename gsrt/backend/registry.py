@@ -1,0 +1,52 @@
+"""The requests there are: modules of gsrt.backend.requests, each loaded when it is first asked for."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt.backend.call import RequestModule
+
+SUFFIX = "Request"
+NAME_CHARACTERS_MAX = 64
+
+
+class Registry:
+    """Request types by name."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] | None = None  # name of a request -> its module; read when first needed
+        self._loaded: dict[str, RequestModule] = {}
+
+    def find(self, name: str) -> RequestModule | None:
+        """The request of that NAME, such as "AccountDetailsRequest"; None where there is none."""
+        found = self._loaded.get(name)
+        if found is None and len(name) <= NAME_CHARACTERS_MAX and name in self._names():
+            from importlib import import_module
+
+            found = self._loaded[name] = import_module(self._names()[name])
+        return found
+
+    def names(self) -> list[str]:
+        """All of them, sorted."""
+        return sorted(self._names())
+
+    def _names(self) -> dict[str, str]:
+        if self._files is None:
+            import os
+
+            from gsrt.backend import requests
+
+            files = {each.partition(".")[0] for path in requests.__path__ for each in os.listdir(path)}
+            self._files = {name_of(each): f"{requests.__name__}.{each}" for each in files if not each.startswith("_")}
+        return self._files
+
+
+def name_of(module: str) -> str:
+    """The request that a module is for: account_details: AccountDetailsRequest."""
+    return "".join(word.capitalize() for word in module.split("_")) + SUFFIX
+
+
+def response_of(request: RequestModule) -> str:
+    """What its answer is called: AccountDetailsResponse, unless it says otherwise."""
+    named: str | None = getattr(request, "RESPONSE", None)
+    return named or request.NAME.removesuffix(SUFFIX) + "Response"
