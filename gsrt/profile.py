@@ -63,6 +63,28 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "script_log_lines_per_second": (0.1, 10_000.0),
     "script_log_characters_max": (16, 65_536),
     "script_log_ring_lines": (1, 1_000_000),
+    "platform_message_bytes_max": (1024, 1_048_576),
+    "platform_messages_per_second": (1.0, 100000.0),
+    "platform_messages_burst": (1, 100_000),
+    "platform_silence_seconds": (1.0, 86400.0),
+    "platform_devices_max": (1, 1024),
+    "requests_waiting_max": (1, 65_536),
+    "away_seconds": (0.0, 86400.0),
+    "password_memory_kb": (1024, 1_048_576),
+    "password_passes": (1, 64),
+    "login_failures_max": (1, 1000),
+    "login_lock_seconds": (1.0, 86400.0),
+    "auth_tokens_per_player_max": (1, 1024),
+    "store_batch_ms": (0.0, 1000.0),
+    "store_batch_writes": (1, 100_000),
+    "store_waiting_max": (16, 1_000_000),
+    "tickets_max": (1, 1_000_000),
+    "document_bytes_max": (64, 16_777_216),
+    "documents_per_owner_max": (1, 10_000_000),
+    "messages_per_player_max": (1, 100_000),
+    "leaderboard_page_max": (1, 10_000),
+    "log_rows_max": (1, 10_000_000),
+    "game_reload_seconds": (0.0, 3600.0),
     "control_clients_max": (1, 1024),
     "control_line_bytes_max": (1024, 1 << 24),
     "control_idle_seconds": (0.1, 3600.0),
@@ -145,6 +167,28 @@ class Profile:
     script_log_lines_per_second: float
     script_log_characters_max: int
     script_log_ring_lines: int
+    platform_message_bytes_max: int
+    platform_messages_per_second: float
+    platform_messages_burst: int
+    platform_silence_seconds: float
+    platform_devices_max: int
+    requests_waiting_max: int
+    away_seconds: float
+    password_memory_kb: int
+    password_passes: int
+    login_failures_max: int
+    login_lock_seconds: float
+    auth_tokens_per_player_max: int
+    store_batch_ms: float
+    store_batch_writes: int
+    store_waiting_max: int
+    tickets_max: int
+    document_bytes_max: int
+    documents_per_owner_max: int
+    messages_per_player_max: int
+    leaderboard_page_max: int
+    log_rows_max: int
+    game_reload_seconds: float
     control_clients_max: int
     control_line_bytes_max: int
     control_idle_seconds: float
