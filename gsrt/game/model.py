@@ -39,7 +39,7 @@ TIES = (FIRST, SHARED)
 class Record:
     """Equal to another of its class that holds the same."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
     __hash__ = None  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:
@@ -52,7 +52,7 @@ class Record:
 
 
 class Threshold(Record):
-    """Who fits a waiting player for `period` seconds: those whose skill lies between `min` and `max` (see the types)."""
+    """Who fits a waiting player for `period` seconds: whose skill lies between `min` and `max` (see the types)."""
 
     __slots__ = ("accept_min_players", "max", "min", "period", "type")
 
@@ -134,7 +134,7 @@ class MatchConfig(Record):
 
 
 class EventConfig(Record):
-    """Something that players or scripts report: `path` is its script, `attributes` what comes with it (name -> kind)."""
+    """What players or scripts report: `path` is its script, `attributes` what comes with it (name -> kind)."""
 
     __slots__ = ("attributes", "code", "path")
 
@@ -278,7 +278,7 @@ class Game(Record):
 
 
 class Mistake(Record):
-    """Something wrong in a game's folder. `line` from 1, 0 where the whole file is meant; `text` says what was expected."""
+    """What is wrong in a game's folder. `line` from 1, 0: the whole file; `text` says what was expected."""
 
     __slots__ = ("key", "line", "path", "text")
 
