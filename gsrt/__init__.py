@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+DEFAULT_PORT = 8784  # TCP and UDP, where neither the host nor the game says another

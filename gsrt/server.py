@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 
+from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
 from gsrt.log import Log
 from gsrt.profile import Profile
@@ -34,6 +35,8 @@ from gsrt.worker import Worker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
+    from gsrt.game.model import Game
+    from gsrt.platform import Platform
     from gsrt.scripts.compiler import Compiled
     from gsrt.scripts.sandbox import Sandbox
 
@@ -48,6 +51,7 @@ ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no d
 
 # What a selector key stands for.
 UDP, STREAMS, LISTENER, CERTIFICATE, WAKE, WORK = "udp", "streams", "listener", "certificate", "wake", "work"
+STORE = "store"
 ONLY_UDP = [UDP]
 
 # Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
@@ -123,9 +127,11 @@ def raise_descriptor_limit(wanted: int) -> int:
 class Server:
     """A running server: made with its options, it listens; run() is the loop until stop()."""
 
-    def __init__(self, options: Options, log: Log, resumed: Resumed | None = None) -> None:
-        """Opens the sockets, or takes those of before a restart. Raises ServeError, ProfileError, ControlError or
-        CertificateError."""
+    def __init__(
+        self, options: Options, log: Log, resumed: Resumed | None = None, game: Game | None = None
+    ) -> None:
+        """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. Raises
+        ServeError, ProfileError, ControlError, CertificateError or StoreError."""
         resumed = resumed or Resumed()
         self.log = log
         self.clock = time.monotonic
@@ -149,7 +155,10 @@ class Server:
         limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
         if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
             log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
-        self._listener, self._datagrams = resumed.sockets or bind_port(options.host, options.port)
+        port = game.port if options.port is None and game is not None else options.port
+        self._listener, self._datagrams = resumed.sockets or bind_port(
+            options.host, DEFAULT_PORT if port is None else port
+        )
         for each in (self._listener, self._datagrams):
             each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
@@ -197,6 +206,20 @@ class Server:
             if session.script is not None:
                 self._script_again(session, session.script)
         self._maker: CertificateMaker | None = None
+        self.platform: Platform | None = None
+        if game is not None:
+            self._open_platform(game)
+
+    def _open_platform(self, game: Game) -> None:
+        from gsrt.platform import Platform
+        from gsrt.store.store import StoreError
+
+        try:
+            self.platform = Platform(self, game)
+        except StoreError:
+            self.close()
+            raise
+        self._selector.register(self.platform.store, selectors.EVENT_READ, STORE)
 
     # Life
 
@@ -211,7 +234,9 @@ class Server:
         self._stopping = True
 
     def close(self) -> None:
-        """Says goodbye to all players, closes everything."""
+        """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
+        if self.platform is not None:
+            self.platform.close()
         self.sessions.end_all("the server is shutting down")
         self.relay.flush()
         for stream in list(self.relay.streams.values()):
@@ -328,6 +353,8 @@ class Server:
             self._certificate_made()
         if WORK in ready:
             self.worker.deliver()
+        if STORE in ready and self.platform is not None:
+            self.platform.store.deliver()
         if self.image.stale:  # what the operator was told of is to be known even if a due script hangs
             self.image.keep_current()
         if now >= due:
@@ -523,9 +550,22 @@ def serve(options: Options) -> int:
     """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
     log = Log(sys.stderr, time.monotonic)
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
+    game: Game | None = None
+    refusals: tuple[type[Exception], ...] = (ServeError, CertificateError)
+    if options.game is not None:
+        from gsrt.game.reading import GameError, read_game
+        from gsrt.store.store import StoreError
+
+        refusals = (*refusals, StoreError)
+        try:
+            game = read_game(options.game)
+        except GameError as refused:
+            for line in str(refused).splitlines():
+                log.error("cannot start", reason=line)
+            return 1
     try:
-        server = Server(options, log, resumed)
-    except (ServeError, CertificateError) as error:
+        server = Server(options, log, resumed, game)
+    except refusals as error:
         log.error("cannot start", reason=str(error))
         return 1
     server.wake_on_signals()

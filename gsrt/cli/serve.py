@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+from gsrt import DEFAULT_PORT
 from gsrt.cli import CommandError, command_name
 from gsrt.cli.arguments import player_names, port_number
-
-DEFAULT_PORT = 8784
 
 
 class Options:
@@ -19,6 +18,7 @@ class Options:
         "command",
         "control",
         "demo",
+        "game",
         "host",
         "key",
         "port",
@@ -34,17 +34,18 @@ class Options:
         control: str,
         state_dir: str,
         host: str = "0.0.0.0",
-        port: int = DEFAULT_PORT,
+        port: int | None = None,
         profile: str = "generic",
         tick_ms: float | None = None,
         cert: str | None = None,
         key: str | None = None,
         demo: list[str] | None = None,
         script: str | None = None,
+        game: str | None = None,
         command: str = "gsrt",
     ) -> None:
         self.host = host  # the address to listen at
-        self.port = port  # one number for TCP and UDP; 0: any free one
+        self.port = port  # one number for TCP and UDP; 0: any free one; None: the game's, or the usual one
         self.control = control  # path of the control socket
         self.profile = profile  # name or path of the firmware profile
         self.tick_ms = tick_ms  # milliseconds; None: as the profile says
@@ -53,6 +54,7 @@ class Options:
         self.state_dir = state_dir  # directory for what has to outlive the process: the certificate the server makes
         self.demo = demo  # players of a session to open at once; None: no such session
         self.script = script  # path of the script of sessions that name no other; None: they have none
+        self.game = game  # path of the game's folder; None: sessions are made by the operator only
         self.command = command  # what to type for `gsrt` on this machine
 
 
@@ -64,9 +66,10 @@ def default_state_dir() -> str:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("game", nargs="?", metavar="GAME", help="folder of the game to serve (see gsrt new)")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen at (default: %(default)s)")
     parser.add_argument(
-        "--port", type=port_number, default=DEFAULT_PORT, metavar="N", help="TCP and UDP port (default: %(default)s)"
+        "--port", type=port_number, metavar="N", help=f"TCP and UDP port (default: the game's, or {DEFAULT_PORT})"
     )
     parser.add_argument(
         "--control", metavar="PATH", help="where to make the control socket (default: in a directory of yours)"
@@ -106,6 +109,7 @@ def run(arguments: Namespace) -> int:
                 state_dir=arguments.state or default_state_dir(),
                 demo=arguments.demo,
                 script=None if arguments.script is None else os.path.abspath(arguments.script),
+                game=None if arguments.game is None else os.path.abspath(arguments.game),
                 command=command_name(),
             )
         )
