@@ -1,0 +1,189 @@
+"""The store's thread's side: operations, and the transactions they are written in together.
+
+A disk takes as long for one change as for a hundred, and a card wears as much. So what is changed within a moment is
+one transaction, and nobody hears of an operation before the disk has it. An operation fails alone: it is undone to its
+savepoint. Where nothing was changed yet, nothing waits.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from gsrt.store.errors import StoreError, describe, trouble
+from gsrt.store.transaction import Transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Done = Callable[[Any, BaseException | None], None]
+
+COUNTERS = (
+    "store_operations",
+    "store_changes",
+    "store_batches",
+    "store_failures",
+    "store_operations_failed",
+)
+
+
+class Job:
+    """An operation on its way: asked for, done, told."""
+
+    __slots__ = ("announcements", "arguments", "done", "error", "operation", "result")
+
+    def __init__(self, operation: Callable[..., object], arguments: Sequence[object], done: Done) -> None:
+        self.operation: Callable[..., object] | None = operation
+        self.arguments = arguments
+        self.done = done
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.announcements: Sequence[tuple[str, dict[str, Any]]] = ()
+
+    def fail(self, error: BaseException) -> None:
+        """ERROR in place of whatever came of it. An error's frames hold the thread's objects, so they stay behind."""
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        self.result, self.error, self.announcements = None, error, ()
+
+
+class Batches:
+    """Performs jobs over one connection. `hand_over(jobs, trouble)` gets those that can be told, in their order, and
+    what was wrong with the disk (None: nothing)."""
+
+    __slots__ = (
+        "_changes",
+        "_connection",
+        "_entropy",
+        "_error_class",
+        "_hand_over",
+        "_jobs",
+        "_seconds",
+        "_wall",
+        "_writes_max",
+        "commit_seconds_worst",
+        "counters",
+        "due",
+    )
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        hand_over: Callable[[list[Job], str | None], None],
+        *,
+        wall: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        seconds: float,
+        writes_max: int,
+    ) -> None:
+        from sqlite3 import Error
+
+        self._connection = connection
+        self._hand_over = hand_over
+        self._wall = wall
+        self._entropy = entropy
+        self._seconds = seconds
+        self._writes_max = writes_max
+        self._error_class = Error
+        self._jobs: list[Job] = []  # performed, and not on the disk yet
+        self._changes = 0  # `total_changes` when the batch began
+        self.due: float | None = None  # when what was changed has to be written (monotonic); None: nothing was
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.commit_seconds_worst = 0.0
+
+    def perform(self, job: Job) -> None:
+        """Does JOB, and commits where it is time to."""
+        self.counters["store_operations"] += 1
+        connection = self._connection
+        try:
+            if self.due is None:
+                connection.execute("BEGIN")
+                self._changes = connection.total_changes
+            connection.execute("SAVEPOINT operation")
+        except self._error_class as error:
+            job.operation = None
+            self._jobs.append(job)
+            self._give_up(error)
+            return
+        whole = self._do(job)
+        self._jobs.append(job)
+        if not whole:
+            assert job.error is not None
+            self._give_up(job.error)
+            return
+        changes = connection.total_changes - self._changes
+        if changes == 0:
+            self.commit()
+        elif self.due is None:
+            self.due = monotonic() + self._seconds
+        if self.due is not None and (changes >= self._writes_max or monotonic() >= self.due):
+            self.commit()
+
+    def _do(self, job: Job) -> bool:
+        """Performs JOB's operation within its savepoint. False: the whole transaction is lost."""
+        connection = self._connection
+        assert job.operation is not None
+        tx = Transaction(connection, self._wall(), self._entropy)
+        try:
+            job.result = job.operation(tx, *job.arguments)
+            connection.execute("RELEASE operation")
+            job.announcements = tx.announcements
+            return True
+        except BaseException as raised:  # whatever it is: the one who asked has to hear of it
+            job.fail(self._told(raised))
+            self.counters["store_operations_failed"] += 1
+        finally:
+            tx.end()
+            job.operation, job.arguments = None, ()
+        try:
+            connection.execute("ROLLBACK TO operation")
+            connection.execute("RELEASE operation")
+        except self._error_class:
+            return False
+        return True
+
+    def commit(self) -> None:
+        """Ends the transaction, and tells what came of its operations."""
+        if not self._jobs:
+            return
+        changes = self._connection.total_changes - self._changes
+        began = monotonic()
+        try:
+            self._connection.execute("COMMIT")
+        except self._error_class as error:
+            self._give_up(error)
+            return
+        if changes:
+            self.commit_seconds_worst = max(self.commit_seconds_worst, monotonic() - began)
+            self.counters["store_batches"] += 1
+            self.counters["store_changes"] += changes
+        self._tell(None)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Undoes the transaction: nothing of it is on the disk, and every operation of it hears so."""
+        self.counters["store_failures"] += 1
+        text = str(error) if isinstance(error, StoreError) else describe(error)
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except self._error_class:
+                pass
+        try:
+            # Where the disk is full, what the log holds may find its place in the database: the log then begins anew.
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except self._error_class:
+            pass
+        for job in self._jobs:
+            job.fail(StoreError(text))
+        self._tell(text)
+
+    def _tell(self, trouble: str | None) -> None:
+        jobs, self._jobs = self._jobs, []
+        self.due = None
+        self._hand_over(jobs, trouble)
+
+    def _told(self, raised: BaseException) -> BaseException:
+        if isinstance(raised, self._error_class) and trouble(raised) is not None:
+            return StoreError(describe(raised))
+        return raised
