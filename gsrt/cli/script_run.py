@@ -13,6 +13,7 @@ from gsrt.cli import CommandError
 from gsrt.cli.arguments import add_json
 from gsrt.cli.script_check import Checked, add_profile, load_profile
 from gsrt.cli.text import printable
+from gsrt.scripts.errands import absent
 from gsrt.scripts.guest import Guest, ScriptError
 from gsrt.scripts.recording import (
     CONNECT,
@@ -239,6 +240,11 @@ class Replay:
 
     def log(self, level: str, text: str, now: float) -> None:
         self._step(level, text)
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        done(absent())
 
     def switched_off(self, reason: str) -> None:
         self._step("off", f"after {self._guest.strikes} strikes: {reason}")

@@ -100,10 +100,25 @@ DATA = "a Data, a dict of index to value, or None"
 IRREGULAR_FIELDS = {"device_os": "deviceOS"}
 
 
-class Session:
+class Asker:
+    """What a script gets its capabilities from: a session, or an event."""
+
+    __slots__ = ("_capabilities",)
+
+    _capabilities: Capabilities
+
+    def _own(self, function: object) -> Callable[..., object]:
+        """FUNCTION, a function or a method of this script; anything of the host's could do more than a script may."""
+        plain = function.__func__ if type(function) is MethodType else function
+        if type(plain) is FunctionType and self._capabilities.is_own(plain):
+            return function  # type: ignore[return-value]
+        raise _refusal(TypeError, "function", "a function of this script", function)
+
+
+class Session(Asker):
     """The session that the script belongs to: where it registers its functions, sends, and asks who is there."""
 
-    __slots__ = ("_capabilities", "_data_type", "_logger", "_random")
+    __slots__ = ("_data_type", "_logger", "_random")
 
     def __init__(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
@@ -246,13 +261,6 @@ class Session:
     def now_ms(self) -> int:
         """Whole milliseconds since the session began; the same during one callback."""
         return self._capabilities.now_ms()
-
-    def _own(self, function: object) -> Callable[..., object]:
-        """FUNCTION, a function or a method of this script; anything of the host's could do more than a script may."""
-        plain = function.__func__ if type(function) is MethodType else function
-        if type(plain) is FunctionType and self._capabilities.is_own(plain):
-            return function  # type: ignore[return-value]
-        raise _refusal(TypeError, "function", "a function of this script", function)
 
     def _data(self, data: object) -> Data:
         """DATA; of a dict, what is in it now."""
@@ -529,79 +537,129 @@ class Random:
 class Requests:
     """Requests to the backend: `session.new_request().create_account_details_request()` gives one to fill and send."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_asker",)
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
 
     def __repr__(self) -> str:
         return "<requests>"
 
     def create_registration_request(self) -> Request:
         """Registers a player: display_name, user_name, password, segments."""
-        return Request(self._session, "RegistrationRequest")
+        return Request(self._asker, "RegistrationRequest")
 
     def create_authentication_request(self) -> Request:
         """Logs a player in: user_name, password."""
-        return Request(self._session, "AuthenticationRequest")
+        return Request(self._asker, "AuthenticationRequest")
 
     def create_device_authentication_request(self) -> Request:
         """Logs a device in: device_id, device_os, device_model, device_name, device_type, display_name,
         operating_system, segments."""
-        return Request(self._session, "DeviceAuthenticationRequest")
+        return Request(self._asker, "DeviceAuthenticationRequest")
 
     def create_end_session_request(self) -> Request:
         """Logs the player out."""
-        return Request(self._session, "EndSessionRequest")
+        return Request(self._asker, "EndSessionRequest")
 
     def create_account_details_request(self) -> Request:
         """Asks for the player's account."""
-        return Request(self._session, "AccountDetailsRequest")
+        return Request(self._asker, "AccountDetailsRequest")
 
     def create_change_user_details_request(self) -> Request:
         """Changes the account: display_name, user_name, new_password, old_password, language."""
-        return Request(self._session, "ChangeUserDetailsRequest")
+        return Request(self._asker, "ChangeUserDetailsRequest")
 
     def create_matchmaking_request(self) -> Request:
         """Looks for a match, or no longer: match_short_code, skill, match_group, match_data, participant_data,
         custom_query, action ("cancel")."""
-        return Request(self._session, "MatchmakingRequest")
+        return Request(self._asker, "MatchmakingRequest")
 
     def create_find_pending_matches_request(self) -> Request:
         """Asks which matches wait for players: match_short_code, match_group, max_matches_to_find."""
-        return Request(self._session, "FindPendingMatchesRequest")
+        return Request(self._asker, "FindPendingMatchesRequest")
 
     def create_join_pending_match_request(self) -> Request:
         """Joins a match that waits for players: match_short_code, pending_match_id, match_group."""
-        return Request(self._session, "JoinPendingMatchRequest")
+        return Request(self._asker, "JoinPendingMatchRequest")
 
     def create_match_details_request(self) -> Request:
         """Asks about a match: match_id, realtime_enabled."""
-        return Request(self._session, "MatchDetailsRequest")
+        return Request(self._asker, "MatchDetailsRequest")
 
     def create_log_event_request(self) -> Request:
         """Reports an event: event_key, and the event's own attributes."""
-        return Request(self._session, "LogEventRequest")
+        return Request(self._asker, "LogEventRequest")
 
     def create_leaderboard_data_request(self) -> Request:
         """Asks for a leaderboard: leaderboard_short_code, entry_count, offset, social."""
-        return Request(self._session, "LeaderboardDataRequest")
+        return Request(self._asker, "LeaderboardDataRequest")
 
     def create_around_me_leaderboard_request(self) -> Request:
         """Asks for a leaderboard around the player: leaderboard_short_code, entry_count."""
-        return Request(self._session, "AroundMeLeaderboardRequest")
+        return Request(self._asker, "AroundMeLeaderboardRequest")
 
     def create_list_achievements_request(self) -> Request:
         """Asks for the achievements and which the player has."""
-        return Request(self._session, "ListAchievementsRequest")
+        return Request(self._asker, "ListAchievementsRequest")
 
     def create_list_message_request(self) -> Request:
         """Asks for the player's messages: entry_count, offset, include."""
-        return Request(self._session, "ListMessageRequest")
+        return Request(self._asker, "ListMessageRequest")
 
     def create_dismiss_message_request(self) -> Request:
         """Removes one of the player's messages: message_id."""
-        return Request(self._session, "DismissMessageRequest")
+        return Request(self._asker, "DismissMessageRequest")
+
+    def create_list_virtual_goods_request(self) -> Request:
+        """Asks for the game's virtual goods."""
+        return Request(self._asker, "ListVirtualGoodsRequest")
+
+    def create_buy_virtual_goods_request(self) -> Request:
+        """Buys a virtual good with the player's currency."""
+        return Request(self._asker, "BuyVirtualGoodsRequest")
+
+    def create_consume_virtual_good_request(self) -> Request:
+        """Uses up some of the player's goods."""
+        return Request(self._asker, "ConsumeVirtualGoodRequest")
+
+    # What only scripts may ask for
+
+    def create_change_currency_request(self) -> Request:
+        """Gives the player currency, or takes it."""
+        return Request(self._asker, "ChangeCurrencyRequest")
+
+    def create_grant_good_request(self) -> Request:
+        """Gives the player a virtual good."""
+        return Request(self._asker, "GrantGoodRequest")
+
+    def create_award_achievement_request(self) -> Request:
+        """Gives the player an achievement."""
+        return Request(self._asker, "AwardAchievementRequest")
+
+    def create_send_message_request(self) -> Request:
+        """Sends the player a message, which waits until the player is online."""
+        return Request(self._asker, "SendMessageRequest")
+
+    def create_submit_score_request(self) -> Request:
+        """Enters a score of the player's into a leaderboard."""
+        return Request(self._asker, "SubmitScoreRequest")
+
+    def create_document_get_request(self) -> Request:
+        """Reads a document of the player's, or of the game's where no player is set."""
+        return Request(self._asker, "DocumentGetRequest")
+
+    def create_document_set_request(self) -> Request:
+        """Writes a document of the player's, or of the game's where no player is set."""
+        return Request(self._asker, "DocumentSetRequest")
+
+    def create_document_remove_request(self) -> Request:
+        """Removes a document of the player's, or of the game's where no player is set."""
+        return Request(self._asker, "DocumentRemoveRequest")
+
+    def create_document_find_request(self) -> Request:
+        """Looks for documents of the player's, or of the game's where no player is set."""
+        return Request(self._asker, "DocumentFindRequest")
 
 
 class Request:
@@ -611,10 +669,10 @@ class Request:
     attributes of events are called: `set_SCORE(5)` sets SCORE. A value is a text, number, bool or None, or a list or a
     dict (its keys texts) of such, 500 in all; a request has at most 64 fields."""
 
-    __slots__ = ("_fields", "_name", "_player_id", "_session")
+    __slots__ = ("_asker", "_fields", "_name", "_player_id")
 
-    def __init__(self, session: Session, name: str) -> None:
-        self._session = session
+    def __init__(self, asker: Asker, name: str) -> None:
+        self._asker = asker
         self._name = name
         self._player_id: str | None = None
         self._fields: dict[str, object] = {}
@@ -623,7 +681,8 @@ class Request:
         return f"<{self._name}>"
 
     def set_player_id(self, player_id: str | None) -> Request:
-        """On whose behalf it is sent: a player's id, such as player.player_id. Raises TypeError, ValueError."""
+        """On whose behalf it is sent: a player's id, such as player.player_id; None, as it is at first: nobody's, for
+        documents of the game. Raises TypeError, ValueError."""
         if player_id is not None:
             _text("player_id", player_id, PLAYER_ID_CHARACTERS_MAX)
         self._player_id = player_id
@@ -633,8 +692,8 @@ class Request:
         """Sends it; `callback(response)` is called with the answer, in a later turn. Nothing waits meanwhile.
 
         Raises TypeError, QuotaError (too many requests)."""
-        function = None if callback is None else self._session._own(callback)
-        self._session._capabilities.request(self._name, self._player_id, self._fields.copy(), function)
+        function = None if callback is None else self._asker._own(callback)
+        self._asker._capabilities.request(self._name, self._player_id, self._fields.copy(), function)
 
     def __getattr__(self, name: str) -> Callable[[object], Request]:
         field = _field(name)
@@ -649,7 +708,7 @@ class Request:
                 raise ValueError(f"{field}: a request has at most {FIELDS_MAX} fields")
             copier = _Copier(field)
             copied = copier.copy(value, VALUE_DEPTH_MAX)
-            self._session._capabilities.charge(copier.nodes // ELEMENTS_PER_TICK)
+            self._asker._capabilities.charge(copier.nodes // ELEMENTS_PER_TICK)
             self._fields[field] = copied
             return self
 
@@ -731,6 +790,11 @@ class _Copier:
         self.characters += len(text)
         if self.characters > VALUE_CHARACTERS_MAX:
             raise ValueError(f"{self.field}: at most {VALUE_CHARACTERS_MAX} characters in all")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{self.field}: a text with half of a surrogate pair is no text elsewhere") from None
         return str(text)
 
 

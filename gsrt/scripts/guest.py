@@ -11,7 +11,8 @@ from types import FunctionType
 from gsrt._guard import safe_text
 from gsrt._guest import Data, Handlers, QuotaError
 from gsrt._meter import Account, Exceeded
-from gsrt.scripts.api import Player, Response, Session, make_print
+from gsrt.scripts.api import Player, Session, make_print
+from gsrt.scripts.errands import Errand, Errands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
         def log(self, level: str, text: str, now: float) -> None:
             """A line of the script's log; debug, info, warn or error."""
 
+        def request(
+            self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+        ) -> None:
+            """Has the backend do a request; `done(answer)` is called once, at once or later."""
+
         def switched_off(self, reason: str) -> None:
             """The script does not run any more; from now on the session is a plain relay."""
 
@@ -45,7 +51,6 @@ TRACEBACK_MAX = 1000  # entries looked at: one that is raised again and again ha
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
 KICK_GAS = 100  # what putting a player out costs a script
 FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
-BACKEND_ABSENT = {"backend": "NOT_AVAILABLE: this server keeps no accounts, matches or leaderboards yet"}
 TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
 
 
@@ -112,8 +117,7 @@ class Guest:
         self._disconnect: list[Callable[..., object]] = []
         self._timers: dict[int, Timer] = {}
         self._timer_count = 0
-        self._requests: dict[int, Callable[..., object] | None] = {}  # what waits for its answer
-        self._request_count = 0
+        self.errands = Errands(self, surroundings.later)
         self._counting = False  # what it holds is about to be counted
         self.session = Session(self)
         self.globals: dict[str, Any] = {
@@ -147,6 +151,7 @@ class Guest:
                     self.handlers.run(now, _each, self._connect, player)
         except Exception as error:
             told = self._told(error)
+            self.errands.drop()
             self.close()
             raise ScriptError(told) from None
 
@@ -168,7 +173,7 @@ class Guest:
         for timer in self._timers.values():
             self._surroundings.cancel(timer.handle)
         self._timers.clear()
-        self._requests.clear()
+        self.errands.close()
         self._connect.clear()
         self._disconnect.clear()
         self.globals.clear()
@@ -227,7 +232,7 @@ class Guest:
         so did the callback that has brought it about."""
         if not self._counting:
             self._counting = True
-            self._surroundings.later(self._moment, lambda now: self._count_memory())
+            self._surroundings.later(self.moment, lambda now: self._count_memory())
 
     def _count_memory(self) -> None:
         """A script that holds too much is switched off."""
@@ -237,7 +242,14 @@ class Guest:
             return
         timers = [each.function for each in self._timers.values()]
         held = account.recount(
-            [self.globals, timers, self._connect, self._disconnect, self.handlers.functions, self._requests]
+            [
+                self.globals,
+                timers,
+                self._connect,
+                self._disconnect,
+                self.handlers.functions,
+                self.errands.callbacks(),
+            ]
         )
         if held > self.profile.script_memory_bytes:
             # It cannot get better by itself, and every further callback might add as much again.
@@ -305,13 +317,13 @@ class Guest:
             raise QuotaError(f"a script may have {self.profile.script_timers_max} timers at a time")
         seconds = max(milliseconds, self.profile.script_timer_ms_min) / 1000
         self._timer_count += 1
-        timer = Timer(self._timer_count, function, self._moment + seconds, seconds if repeat else None)
+        timer = Timer(self._timer_count, function, self.moment + seconds, seconds if repeat else None)
         self._timers[timer.timer_id] = timer
         timer.handle = self._surroundings.later(timer.due, lambda now: self._timer_due(timer, now))
         return timer.timer_id
 
     @property
-    def _moment(self) -> float:
+    def moment(self) -> float:
         """The time of the callback that runs, in the loop's seconds."""
         return self._began + self.handlers.now_ms / 1000 if self.handlers.calls else self._now
 
@@ -344,23 +356,18 @@ class Guest:
         self._surroundings.kick(peer_id, reason)
 
     def log(self, level: str, text: str) -> None:
-        self._surroundings.log(level, text, self._moment)
+        self._surroundings.log(level, text, self.moment)
 
     def request(
         self, name: str, player_id: str | None, fields: dict[str, object], callback: Callable[..., object] | None
     ) -> None:
-        if len(self._requests) >= self.profile.script_requests_max:
+        if len(self.errands) >= self.profile.script_requests_max:
             raise QuotaError(f"{self.profile.script_requests_max} requests may be waiting for their answer")
-        self._request_count += 1
-        number = self._request_count
-        self._requests[number] = callback
-        when = self._moment + self.profile.script_timer_ms_min / 1000
-        self._surroundings.later(when, lambda now: self._answer(name, number, now))
+        self.errands.ask(Errand(name, player_id, fields, callback, self._surroundings.request), self.moment)
 
-    def _answer(self, name: str, number: int, now: float) -> None:
-        callback = self._requests.pop(number, None)
-        if callback is not None:
-            self._call(now, name, callback, Response({"error": dict(BACKEND_ABSENT)}))
+    def answered(self, name: str, now: float, receive: Callable[[Errand], None], errand: Errand) -> None:
+        """The backend has answered: `receive(errand)` calls the script's callback."""
+        self._call(now, name, receive, errand)
 
 
 def _each(functions: list[Callable[..., object]], player: Player) -> None:

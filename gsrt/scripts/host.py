@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gsrt.backend.desk import Desk
     from gsrt.log import Log
     from gsrt.profile import Profile
     from gsrt.scripts.compiler import Compiled
@@ -62,6 +63,7 @@ class Scripts:
         self.sandbox: Sandbox | None = None
         self.quarantined: dict[str, str] = {}
         self.allowed = True
+        self.desk: Desk | None = None  # where requests are done, if a game is served
         self.armed: Callable[[Sandbox], None] = lambda sandbox: None
         self._entropy = entropy
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
@@ -222,9 +224,7 @@ class Scripts:
                     found.append((path, now_is, error))
             return found
 
-        def finished(
-            found: list[tuple[str, Stamp, Compiled | HostError]] | None, error: BaseException | None
-        ) -> None:
+        def finished(found: list[tuple[str, Stamp, Compiled | HostError]] | None, error: BaseException | None) -> None:
             for path, stamp, result in found or ():
                 self._stamps[path] = stamp
                 if not isinstance(result, HostError):
@@ -385,6 +385,17 @@ class Attached:
         if suppressed is not None:
             name = os.path.basename(self.path)
             self._scripts.journal.add(self.session.session_id, name, level, text, suppressed=suppressed)
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        desk = self._scripts.desk
+        if desk is None:
+            from gsrt.scripts.errands import absent
+
+            done(absent())
+        else:  # what is done in nobody's name keeps an order of the session's own
+            desk.submit(name, fields, done, player_id=player_id, line=player_id or ("session", self.session.session_id))
 
     def switched_off(self, reason: str) -> None:
         """Strikes have ended it: the session goes on as a plain relay."""

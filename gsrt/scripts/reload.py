@@ -95,6 +95,11 @@ class Nowhere:
         if level == "error" and not self.trouble:
             self.trouble = text
 
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        """Nobody answers."""
+
     def switched_off(self, reason: str) -> None:
         """It would have been."""
 

@@ -10,6 +10,7 @@ from gsrt import _core
 from gsrt._guest import Data, Handlers, Packet, Turn
 from gsrt._meter import Account, Meter
 from gsrt.scripts.api import Player
+from gsrt.scripts.errands import absent
 from gsrt.timers import Timer, Timers
 from tests.relay.rig import Rig, profile
 from tests.support import wire
@@ -125,6 +126,11 @@ class Surroundings:
 
     def log(self, level: str, text: str, now: float) -> None:
         self.lines.append((level, text))
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        done(absent())
 
     def switched_off(self, reason: str) -> None:
         self.off.append(reason)

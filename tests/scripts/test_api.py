@@ -703,6 +703,18 @@ class TestRequests:
         "create_list_achievements_request": "ListAchievementsRequest",
         "create_list_message_request": "ListMessageRequest",
         "create_dismiss_message_request": "DismissMessageRequest",
+        "create_list_virtual_goods_request": "ListVirtualGoodsRequest",
+        "create_buy_virtual_goods_request": "BuyVirtualGoodsRequest",
+        "create_consume_virtual_good_request": "ConsumeVirtualGoodRequest",
+        "create_change_currency_request": "ChangeCurrencyRequest",
+        "create_grant_good_request": "GrantGoodRequest",
+        "create_award_achievement_request": "AwardAchievementRequest",
+        "create_send_message_request": "SendMessageRequest",
+        "create_submit_score_request": "SubmitScoreRequest",
+        "create_document_get_request": "DocumentGetRequest",
+        "create_document_set_request": "DocumentSetRequest",
+        "create_document_remove_request": "DocumentRemoveRequest",
+        "create_document_find_request": "DocumentFindRequest",
     }
 
     @pytest.fixture

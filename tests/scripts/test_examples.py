@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -196,6 +197,11 @@ class Wall:
     def log(self, level: str, text: str, now: float) -> None:
         if level == "error":
             self.errors.append(text)
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        raise AssertionError("no example asks the backend")
 
     def switched_off(self, reason: str) -> None:
         raise AssertionError(reason)

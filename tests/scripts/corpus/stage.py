@@ -17,6 +17,7 @@ from gsrt._meter import Exceeded
 from gsrt.log import Log
 from gsrt.profile import Profile
 from gsrt.scripts.compiler import Compiled
+from gsrt.scripts.errands import absent
 from gsrt.scripts.guest import Guest, ScriptError
 from gsrt.scripts.journal import Journal
 from gsrt.scripts.sandbox import Sandbox
@@ -144,6 +145,12 @@ class Stage:
     def log(self, level: str, text: str, now: float) -> None:
         self._sandbox.journal.add(self._name, "corpus.py", level, text)
         self._note("log", level, text)
+
+    def request(
+        self, name: str, player_id: str | None, fields: dict[str, object], done: Callable[[dict[str, object]], None]
+    ) -> None:
+        self._note("request", name, player_id)
+        done(absent())
 
     def switched_off(self, reason: str) -> None:
         self.switched = reason
