@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from gsrt.scripts.compiling import Stamp
+
 # How a threshold compares skills.
 ABSOLUTE = "ABSOLUTE"  # both lie in [min, max]
 RELATIVE = "RELATIVE"  # the other's lies in [mine + min, mine + max]
@@ -242,6 +244,7 @@ class Game(Record):
         "port",
         "scripts",
         "secret",
+        "stamps",
         "www",
     )
 
@@ -275,6 +278,7 @@ class Game(Record):
         self.goods = dict(goods or {})
         self.www = www  # absolute path of the folder that is served to browsers
         self.scripts = scripts  # absolute path of the folder of scripts
+        self.stamps: dict[str, Stamp] = {}  # of its files when they were read
 
 
 class Mistake(Record):
