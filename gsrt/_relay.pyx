@@ -9,6 +9,7 @@ handler given to the Relay:
                                                     start_tls), "unknown"; "wait": ask again later; None: more is needed
     http(stream, data: bytes, now) -> int           bytes consumed; 0: more are needed
     control(stream, op_code, packet: bytes, now)    a packet before login, or UDPConnect or PlayerReady of a peer
+    text(stream, message: str, now)                 a whole message of a text WebSocket
     datagram(address: bytes, packet: bytes, now)    a packet with opCode 0 by UDP: a login, if it is one
     closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
     failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
@@ -20,6 +21,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset, strerror
@@ -34,8 +36,8 @@ from gsrt._sockets cimport (
     sockaddr_in, sockaddr_in6, socklen_t, spread,
 )
 from gsrt._websocket cimport (
-    FRAME_BAD, FRAME_MORE, FRAME_OVER, Frame, OP_BINARY, OP_CLOSE, OP_CONTINUATION, OP_PING, OP_PONG, OP_TEXT,
-    scan_frame, unmask, write_head,
+    FRAME_BAD, FRAME_MORE, FRAME_OVER, Frame, HEAD_MAX, OP_BINARY, OP_CLOSE, OP_CONTINUATION, OP_PING, OP_PONG,
+    OP_TEXT, scan_frame, unmask, write_head,
 )
 from gsrt._wire cimport (
     HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, PREFIX_MAX, check_data, read_length, scan_packet, varint_size, write_varint,
@@ -70,7 +72,8 @@ cdef enum Mode:
     RT = 1
     WEBSOCKET = 2
     HTTP = 3
-    DRAIN = 4                   # our side is shut; what still comes is thrown away until the other side closes too
+    TEXT = 4                    # a WebSocket whose messages go to the handler
+    DRAIN = 5                   # our side is shut; what still comes is thrown away until the other side closes too
 
 cdef enum Counter:
     PACKETS_IN = 0
@@ -466,6 +469,10 @@ cdef class Stream:
     cdef bint goodbye_said
     cdef bint ended                     # the other side's TLS goodbye has been read
     cdef bint restarted                 # TLS began: what was being looked at has been dealt with elsewhere
+    cdef bint overrun                   # more would have waited to go out than may: flush closes it
+    cdef uint32_t text_bytes_max        # of a text message
+    cdef double text_tokens             # text messages that may come at once
+    cdef readonly double heard_at       # when the last frame of a text WebSocket came, be it a ping
     cdef uint64_t skip                  # bytes of an oversize frame still to come
     cdef uint8_t* kept
     cdef uint32_t kept_size
@@ -517,6 +524,22 @@ cdef class Stream:
         """From the next byte on, the connection carries WebSocket frames."""
         self.is_websocket = True
         self.mode = WEBSOCKET
+
+    def start_text(self, uint32_t bytes_max):
+        """From the next byte on, the connection carries WebSocket text messages of up to `bytes_max` bytes, which go to
+        handler.text. Called again it changes that limit."""
+        self.text_bytes_max = bytes_max
+        if self.mode != TEXT:
+            self.is_websocket = True
+            self.mode = TEXT
+            self.text_tokens = self.relay.texts_burst
+            self.heard_at = self.relay.now
+
+    def send_text(self, bytes message):
+        """A text message (UTF-8) into the output of this tick. False: nobody will get it, for the connection is closed,
+        or is about to be, as the other side does not read."""
+        return self.fd >= 0 and not self.finishing and self.relay.put_text(
+            self, <const uint8_t*>PyBytes_AS_STRING(message), <uint32_t>PyBytes_GET_SIZE(message))
 
     def write(self, bytes data):
         """Raw bytes (an HTTP answer) into the output of this tick."""
@@ -617,7 +640,7 @@ cdef class Relay:
     cdef double now                         # of the last receiving; for faults met outside of it
     cdef uint64_t counters[COUNTERS]
     # limits, from the profile
-    cdef double packets_per_second, packets_burst, bytes_per_second, bytes_burst
+    cdef double packets_per_second, packets_burst, bytes_per_second, bytes_burst, texts_per_second, texts_burst
     cdef uint32_t packet_bytes_max, datagram_bytes_max, frame_skip_bytes_max, login_bytes_max, held_bytes_max
     cdef uint32_t out_soft_bytes, out_hard_bytes
     cdef int batches_max
@@ -665,6 +688,8 @@ cdef class Relay:
         self.packets_burst = profile.packets_burst
         self.bytes_per_second = profile.bytes_per_second
         self.bytes_burst = profile.bytes_burst
+        self.texts_per_second = profile.platform_messages_per_second
+        self.texts_burst = profile.platform_messages_burst
         self.packet_bytes_max = profile.packet_bytes_max
         self.datagram_bytes_max = profile.datagram_bytes_max
         if self.datagram_bytes_max > DATAGRAM_BYTES:
@@ -1025,7 +1050,7 @@ cdef class Relay:
                         const uint8_t* body, uint32_t body_size, bint reliable) except -1:
         cdef uint32_t size = head_size + body_size
         cdef uint32_t waiting = stream.out_size - stream.out_at + stream.records_bytes
-        cdef uint8_t frame[4]
+        cdef uint8_t frame[HEAD_MAX]
         cdef uint32_t frame_size = 0
         cdef bytearray record
         if stream.fd < 0:
@@ -1042,7 +1067,7 @@ cdef class Relay:
                 self.count(target.room, DROPPED_SLOW, 1)
                 return self.doom(target, "it does not read what is sent to it")
         if stream.is_websocket:
-            frame_size = write_head(frame, size)
+            frame_size = write_head(frame, OP_BINARY, size)
         if stream.layer is None:
             stream.reserve_out(frame_size + size)
             memcpy(stream.out + stream.out_size, frame, frame_size)
@@ -1067,6 +1092,40 @@ cdef class Relay:
         self.count(target.room, PACKETS_OUT, 1)
         self.count(target.room, BYTES_OUT, size)
         return 0
+
+    cdef bint put_text(self, Stream stream, const uint8_t* body, uint32_t size) except -1:
+        """A WebSocket text message; whether there is room for it."""
+        cdef uint8_t head[HEAD_MAX]
+        cdef uint32_t head_size = write_head(head, OP_TEXT, size)
+        cdef uint32_t piece
+        cdef bytearray record
+        cdef uint64_t waiting = <uint64_t>(stream.out_size - stream.out_at) + stream.records_bytes
+        if stream.overrun or waiting + head_size + size > self.out_hard_bytes:
+            stream.overrun = True       # closed when it is flushed: whoever sends may be in the middle of something
+            self.count(None, DROPPED_SLOW, 1)
+            self.mark(stream)
+            return False
+        if stream.layer is None:
+            stream.append_out(head, head_size)
+            stream.append_out(body, size)
+        else:
+            if not stream.records or len(<bytearray>stream.records[-1]) + head_size + size > RECORD_BYTES:
+                stream.records.append(bytearray())
+            record = <bytearray>stream.records[-1]
+            record += PyBytes_FromStringAndSize(<const char*>head, head_size)
+            stream.records_bytes += head_size + size
+            while True:
+                piece = min(size, <uint32_t>(RECORD_BYTES - len(record)))
+                record += PyBytes_FromStringAndSize(<const char*>body, piece)
+                body += piece
+                size -= piece
+                if size == 0:
+                    break
+                record = bytearray()
+                stream.records.append(record)
+        stream.out_packets += 1
+        self.mark(stream)
+        return True
 
     cdef int put_raw(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
         """Bytes that are no packet: HTTP answers, WebSocket control frames."""
@@ -1276,6 +1335,8 @@ cdef class Relay:
                 more = self.take_frames(stream, data + used, size - used, now)
             elif mode == WEBSOCKET:
                 more = self.take_messages(stream, data + used, size - used, now)
+            elif mode == TEXT:
+                more = self.take_texts(stream, data + used, size - used, now)
             elif mode == HTTP:
                 more = self.take_http(stream, data + used, size - used, now)
             else:
@@ -1459,14 +1520,29 @@ cdef class Relay:
                 self.take_message(stream, frame.body, frame.length, now)
             else:
                 self.keep_fragment(stream, frame.body, frame.length)
-        elif frame.op_code == OP_CONTINUATION and stream.in_message:
+        elif frame.op_code == OP_TEXT:
+            self.close_websocket(stream, 1003, "WebSocket text where packets are binary", now)
+        else:
+            self.take_other_frame(stream, frame, now)
+        return 0
+
+    cdef int take_other_frame(self, Stream stream, Frame* frame, double now) except -1:
+        """A frame that does not begin a message."""
+        cdef uint8_t* whole
+        if frame.op_code == OP_CONTINUATION and stream.in_message:
             self.keep_fragment(stream, frame.body, frame.length)
             if frame.last:
-                stream.in_message = False
-                self.take_message(stream, stream.message, stream.message_size, now)
-                PyMem_Free(stream.message)
+                whole = stream.message
                 stream.message = NULL
-                stream.message_size = 0
+                stream.in_message = False
+                try:
+                    if stream.mode == TEXT:
+                        self.take_text(stream, whole, stream.message_size, now)
+                    else:
+                        self.take_message(stream, whole, stream.message_size, now)
+                finally:
+                    PyMem_Free(whole)
+                    stream.message_size = 0
         elif frame.op_code == OP_PING:
             self.answer_control(stream, 0x80 | OP_PONG, frame.body, frame.length)
             self.floods_answers(stream, now)
@@ -1474,11 +1550,66 @@ cdef class Relay:
             self.answer_control(stream, 0x80 | OP_CLOSE, frame.body, 2 if frame.length >= 2 else 0)      # its code
             self.flush_stream(stream)
             self.lost(stream, "closed by the other side", True, now)
-        elif frame.op_code == OP_TEXT:
-            self.close_websocket(stream, 1003, "WebSocket text where packets are binary", now)
         elif frame.op_code != OP_PONG:
             self.close_websocket(stream, 1002, "WebSocket frame out of turn", now)
         return 0
+
+    cdef uint32_t take_texts(self, Stream stream, uint8_t* data, uint32_t size, double now) except? 0xffffffff:
+        """WebSocket frames: text messages, and control frames."""
+        cdef uint8_t* at = data
+        cdef uint8_t* end = data + size
+        cdef Frame frame
+        cdef int state
+        while stream.fd >= 0 and stream.mode == TEXT and not stream.paused:
+            state = scan_frame(at, end, stream.text_bytes_max - min(stream.text_bytes_max, stream.message_size), &frame)
+            if state == FRAME_MORE or self.over_text_rate(stream, now):
+                break
+            if state == FRAME_BAD:
+                self.close_websocket(stream, 1002, "WebSocket frame that RFC 6455 forbids", now)
+            elif state == FRAME_OVER:
+                self.count(None, DROPPED_OVERSIZE, 1)
+                self.close_websocket(stream, 1009, f"WebSocket message over {stream.text_bytes_max} bytes", now)
+            else:
+                unmask(&frame)
+                at = frame.body + frame.length
+                self.take_text_frame(stream, &frame, now)
+        return <uint32_t>(at - data)
+
+    cdef int take_text_frame(self, Stream stream, Frame* frame, double now) except -1:
+        if frame.last or frame.length == 0:         # other pieces pay with the last one
+            stream.text_tokens -= 1
+        if frame.op_code == OP_TEXT and not stream.in_message:
+            if frame.last:
+                self.take_text(stream, frame.body, frame.length, now)
+            else:
+                self.keep_fragment(stream, frame.body, frame.length)
+        elif frame.op_code == OP_BINARY and not stream.in_message:
+            self.close_websocket(stream, 1003, "binary WebSocket message where texts are due", now)
+        else:
+            self.take_other_frame(stream, frame, now)
+        return 0
+
+    cdef int take_text(self, Stream stream, const uint8_t* body, uint32_t size, double now) except -1:
+        """A whole text message."""
+        cdef str message
+        try:
+            message = PyUnicode_DecodeUTF8(<const char*>body, size, NULL)
+        except UnicodeDecodeError:
+            return self.close_websocket(stream, 1007, "WebSocket text that is no UTF-8", now)
+        self.handler.text(stream, message, now)
+        return 0
+
+    cdef bint over_text_rate(self, Stream stream, double now) except? -1:
+        """Whether the other side sends texts too fast; the stream is then not read until resume()."""
+        if now != stream.heard_at:
+            if now > stream.heard_at:       # a clock set back gives nothing
+                stream.text_tokens = min(self.texts_burst,
+                                         stream.text_tokens + (now - stream.heard_at) * self.texts_per_second)
+            stream.heard_at = now
+        if stream.text_tokens >= 1:
+            return False
+        self.count(None, PAUSED_RATE, 1)
+        return self.pause(stream)
 
     cdef int keep_fragment(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
         cdef uint8_t* grown = <uint8_t*>PyMem_Realloc(stream.message, stream.message_size + size + 1)
@@ -1540,6 +1671,8 @@ cdef class Relay:
         body[0] = <uint8_t>(code >> 8)
         body[1] = <uint8_t>(code & 0xff)
         self.answer_control(stream, 0x80 | OP_CLOSE, body, 2)
+        self.flush_stream(stream)
+        self.discard_input(stream)
         return self.refuse(stream, reason, now)
 
     # ---- out
@@ -1551,9 +1684,12 @@ cdef class Relay:
         if self.dirty:
             for stream in self.dirty:       # it may grow meanwhile
                 stream.dirty = False
-                if stream.fd >= 0 and not stream.wants_write:
+                if stream.fd >= 0 and (stream.overrun or not stream.wants_write):
                     try:
-                        self.flush_stream(stream)
+                        if stream.overrun:
+                            self.lost(stream, "it does not read what is sent to it", False, self.now)
+                        else:
+                            self.flush_stream(stream)
                     except Exception as error:
                         self.drop_stream(stream)
                         self.handler.failed(stream, error, self.now)

@@ -2,7 +2,7 @@
 # Pure: nothing here allocates, calls Python or reads past `end`.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cdef enum:
     OP_CONTINUATION = 0
@@ -13,6 +13,7 @@ cdef enum:
     OP_PONG = 10
 
     CONTROL_MAX = 125       # bytes in a control frame
+    HEAD_MAX = 10           # bytes of the longest head that we write
 
 # What scan_frame finds.
 cdef enum FrameState:
@@ -30,7 +31,8 @@ cdef struct Frame:
 
 
 cdef inline int scan_frame(uint8_t* at, const uint8_t* end, uint32_t limit, Frame* frame) noexcept nogil:
-    """The frame that begins at `at`, with at most `limit` bytes in it: a FrameState. Its mask is not taken off."""
+    """The frame that begins at `at`, with at most `limit` bytes in it unless it is a control frame: a FrameState. Its
+    mask is not taken off."""
     cdef uint64_t length
     cdef int i
     if end - at < 2:
@@ -55,7 +57,7 @@ cdef inline int scan_frame(uint8_t* at, const uint8_t* end, uint32_t limit, Fram
         for i in range(8):
             length = length << 8 | at[2 + i]
         frame.mask = at + 10
-    if length > limit:
+    if length > limit and frame.op_code < OP_CLOSE:
         return FRAME_OVER
     frame.length = <uint32_t>length
     frame.body = frame.mask + 4
@@ -79,13 +81,20 @@ cdef inline void unmask(const Frame* frame) noexcept nogil:
         at[i] ^= frame.mask[i & 3]
 
 
-cdef inline uint32_t write_head(uint8_t* at, uint32_t length) noexcept nogil:
-    """The head of one whole binary message of up to 65,535 bytes, at most 4 bytes: how many it has."""
-    at[0] = 0x80 | OP_BINARY
+cdef inline uint32_t write_head(uint8_t* at, int op_code, uint32_t length) noexcept nogil:
+    """The head of one whole message, at most HEAD_MAX bytes: how many it has."""
+    cdef int i
+    at[0] = 0x80 | <uint8_t>op_code
     if length <= CONTROL_MAX:
         at[1] = <uint8_t>length
         return 2
-    at[1] = 126
-    at[2] = <uint8_t>(length >> 8)
-    at[3] = <uint8_t>length
-    return 4
+    if length <= 0xffff:
+        at[1] = 126
+        at[2] = <uint8_t>(length >> 8)
+        at[3] = <uint8_t>length
+        return 4
+    at[1] = 127
+    memset(at + 2, 0, 4)
+    for i in range(4):
+        at[6 + i] = <uint8_t>(length >> (24 - 8 * i))
+    return 10

@@ -83,6 +83,7 @@ class Recorder:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.controls: list[tuple[Stream, int, bytes]] = []
+        self.texts: list[tuple[Stream, str]] = []
         self.datagrams: list[tuple[bytes, bytes]] = []
         self.closings: list[tuple[Stream, str, bool]] = []
         self.failures: list[tuple[Stream | None, Exception]] = []
@@ -90,6 +91,7 @@ class Recorder:
         self.layer: Callable[[], Layer] | None = None
         self.wait = False
         self.on_control: Callable[[Stream, int, bytes, float], None] | None = None
+        self.on_text: Callable[[Stream, str, float], None] | None = None
         self.on_datagram: Callable[[bytes, bytes, float], None] | None = None
         self.on_closed: Callable[[Stream, str, bool, float], None] | None = None
 
@@ -110,6 +112,8 @@ class Recorder:
             return 0
         if data.startswith(b"GET /ws"):
             stream.start_websocket()
+        elif data.startswith(b"GET /text/"):
+            stream.start_text(int(data.split()[1][6:]))
         else:
             stream.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
             stream.finish()
@@ -142,6 +146,11 @@ class Recorder:
             stream.member.confirm_udp()
         else:
             stream.close()
+
+    def text(self, stream: Stream, message: str, now: float) -> None:
+        self.texts.append((stream, message))
+        if self.on_text is not None:
+            self.on_text(stream, message, now)
 
     def datagram(self, address: bytes, packet: bytes, now: float) -> None:
         self.datagrams.append((address, packet))
