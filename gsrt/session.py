@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
         def connected(self, peer_id: int, now: float) -> None: ...
         def disconnected(self, peer_id: int, now: float) -> None: ...
+        def added(self, peer_id: int, player_id: str) -> None: ...
+        def removed(self, peer_id: int) -> None: ...
         def ended(self) -> None: ...
+
+    class Watcher(Protocol):
+        """Who brought a session about: what it is told. Players by their ids."""
+
+        def player_ready(self, player: Player, now: float) -> None: ...
+        def player_gone(self, player: Player, now: float) -> None: ...
+        def session_ended(self, session: Session) -> None: ...
 
 
 # What a player can be. Absent: the connection was lost, the others do not know yet. Kicked: for good.
@@ -157,6 +166,8 @@ class Player:
             self.session.tell_others(self, rt.player_connect_frame)
             if self.session.guest is not None:
                 self.session.guest.connected(self.peer_id, now)
+        if self.session.watcher is not None:
+            self.session.watcher.player_ready(self, now)
 
     def lost(self, reason: str, orderly: bool, now: float) -> None:
         """The connection is over. After an orderly close the others know at once; after a loss there is a time in
@@ -181,11 +192,14 @@ class Player:
 
     def kick(self, now: float) -> None:
         """Ends the player's connection and takes both tokens back."""
+        self._put_out("kicked", now)
+        self.session.house.changed(self.session)
+
+    def _put_out(self, reason: str, now: float) -> None:
         self._revoke()
         self._disconnect()
-        self._leave("kicked", now)
         self.state = KICKED
-        self.session.house.changed(self.session)
+        self._leave(reason, now)
 
     def dismiss(self) -> None:
         """The session is over."""
@@ -216,13 +230,16 @@ class Player:
     def _leave(self, reason: str, now: float) -> None:
         self.grace = None
         self.member.leave()
-        self.state = GONE
+        if self.state != KICKED:
+            self.state = GONE
         if self.announced:
             self.member.is_known = False
             self.session.tell_others(self, rt.player_disconnect_frame)
             if self.session.guest is not None:
                 self.session.guest.disconnected(self.peer_id, now)
         self._note("info", "left", None, reason=reason)
+        if self.session.watcher is not None:
+            self.session.watcher.player_gone(self, now)
         self.session.rest(now)
 
     def _revoke(self) -> None:
@@ -270,6 +287,7 @@ class Session:
         "room",
         "script",
         "session_id",
+        "watcher",
     )
 
     def __init__(self, house: House, session_id: str, now: float, on_end: Callable[[Session], None]) -> None:
@@ -281,6 +299,7 @@ class Session:
         self.lasting = False  # never ends by itself
         self.script: str | None = None  # path of the script that runs in it
         self.guest: Guest | None = None  # the script itself
+        self.watcher: Watcher | None = None
         self.ended = False
         self.on_end = on_end
         self.expiry: Timer | None = None
@@ -337,6 +356,30 @@ class Session:
         names = ", ".join(each.player_id for each in self.players)
         raise SessionError(f"session {self.session_id} has no player {player_id!r}; it has {names}")
 
+    def add_player(self, saved: SavedPlayer) -> Player:
+        """One more that the running session expects, with the tokens it was given; SessionError where it has no
+        place."""
+        limit = self.house.profile.players_per_session_max
+        if len(self.players) >= limit:
+            raise SessionError(f"{limit} players are in it, as many as this server's profile allows")
+        if any(saved.player_id == each.player_id or saved.peer_id == each.peer_id for each in self.players):
+            raise SessionError(f"player {saved.player_id!r} or peer {saved.peer_id} is in the session already")
+        player = Player(self, saved.player_id, saved.peer_id, saved)
+        self.players.append(player)
+        if self.guest is not None:
+            self.guest.added(player.peer_id, player.player_id)
+        self.house.changed(self)
+        return player
+
+    def remove_player(self, player: Player, now: float) -> None:
+        """The session does not expect that one any more: its connection ends, its tokens are worthless, its peer id is
+        free."""
+        player._put_out("removed", now)
+        self.players.remove(player)
+        if self.guest is not None:
+            self.guest.removed(player.peer_id)
+        self.house.changed(self)
+
     def tell_others(self, about: Player, message: Callable[[int, list[int]], bytes]) -> None:
         """Tells every other player that is logged in about one; the list each gets holds itself, as clients need it."""
         present = [each.peer_id for each in self.players if each.announced]
@@ -370,6 +413,8 @@ class Session:
             each.dismiss()
         self.house.log.info("session ended", session=self.session_id, reason=reason)
         self.on_end(self)
+        if self.watcher is not None:
+            self.watcher.session_ended(self)
 
     def _expire_after(self, seconds: float, now: float) -> None:
         self.keep()

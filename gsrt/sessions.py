@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gsrt.resume import SavedSession
+    from gsrt.resume import SavedPlayer, SavedSession
 
 _ID_BYTES = 8
 
@@ -33,19 +33,23 @@ class Sessions:
         """Players with a connection."""
         return sum(player.state in (JOINING, READY) for session in self._by_id.values() for player in session.players)
 
-    def create(self, players: Sequence[str], now: float, *, lasting: bool = False) -> Session:
-        """A new session of these player ids; SessionError where a limit forbids it or an id is no id."""
+    def check_room(self, players: int, sessions: int = 1) -> None:
+        """Raises SessionError where a limit forbids so many more."""
         profile = self.house.profile
-        if len(self._by_id) >= profile.sessions_max:
+        if len(self._by_id) + sessions > profile.sessions_max:
             raise SessionError(
                 f"{profile.sessions_max} sessions are open, as many as the profile allows: end one with "
                 "gsrt session end ID"
             )
-        if self._players + len(players) > profile.players_max:
+        if self._players + players > profile.players_max:
             raise SessionError(
-                f"{self._players} players are expected and {len(players)} more would pass the profile's "
+                f"{self._players} players are expected and {players} more would pass the profile's "
                 f"{profile.players_max}: end a session first (gsrt session end ID)"
             )
+
+    def create(self, players: Sequence[str], now: float, *, lasting: bool = False) -> Session:
+        """A new session of these player ids; SessionError where a limit forbids it or an id is no id."""
+        self.check_room(len(players))
         session_id = self._entropy(_ID_BYTES).hex()
         session = Session.create(
             players, house=self.house, session_id=session_id, now=now, on_end=self._ended, lasting=lasting
@@ -55,10 +59,26 @@ class Sessions:
         return session
 
     def restore(self, saved: SavedSession, now: float) -> Session:
-        """A session of before a restart; no limit is asked, for it was within them."""
+        """A session of before a restart, or one whose id and tokens were stored first; no limit is asked."""
         session = Session.restore(saved, house=self.house, now=now, on_end=self._ended)
         self._add(session)
         return session
+
+    def add_player(self, session: Session, saved: SavedPlayer) -> Player:
+        """One more in a running session; SessionError where it has no place."""
+        self.check_room(1, sessions=0)
+        player = session.add_player(saved)
+        self._players += 1
+        return player
+
+    def remove_player(self, session: Session, player: Player, now: float) -> None:
+        """One that a running session does not expect any more."""
+        session.remove_player(player, now)
+        self._players -= 1
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of that id, or None."""
+        return self._by_id.get(session_id)
 
     def get(self, session_id: str) -> Session:
         """The session of that id; SessionError where there is none."""

@@ -38,19 +38,23 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._holders)
 
-    def issue(self, player: Player) -> str:
-        """A new token of `player`, valid until it is revoked."""
+    def make(self) -> str:
+        """A new token that is nobody's yet."""
         while True:
-            random = b2a_base64(self._entropy(_RANDOM_BYTES), newline=False).translate(_URL_SAFE)
-            token = random.decode("ascii")
-            name = token[:NAME_CHARACTERS]
+            token = b2a_base64(self._entropy(_RANDOM_BYTES), newline=False).translate(_URL_SAFE).decode("ascii")
             # One that began with "-" would be taken for an option on a command line.
-            if name[0] != "-" and name not in self._holders:
-                self._holders[name] = (random[NAME_CHARACTERS:], player)
+            if token[0] != "-" and token[:NAME_CHARACTERS] not in self._holders:
                 return token
 
+    def issue(self, player: Player) -> str:
+        """A new token of `player`, valid until it is revoked."""
+        token = self.make()
+        self.restore(token, player)
+        return token
+
     def restore(self, token: str, player: Player) -> None:
-        """A token that was issued before a restart is `player`'s again; no two begin with the same 8 characters."""
+        """A token that was made earlier is `player`'s: before a restart, or until its match was stored. No two begin
+        with the same 8 characters."""
         self._holders[token[:NAME_CHARACTERS]] = (token[NAME_CHARACTERS:].encode("ascii"), player)
 
     def find(self, token: str) -> Player | None:
