@@ -153,7 +153,8 @@ class _Reading:
         self._profile = profile
         self._known = known  # scripts that were compiled before
         self._mistakes: list[Mistake] = []
-        self._compiled: dict[str, bool] = {}
+        self._compiled: set[str] = set()
+        self._possessions_known = True  # False: goods.toml could not be read, so nobody can refer to it
 
     def game(self) -> Game:
         stamps = stamps_of(self._folder)
@@ -268,6 +269,7 @@ class _Reading:
         file = self._optional(GOODS_FILE)
         if file is None:
             return {}, {}
+        self._possessions_known = bool(file.values)
         currencies = {
             code: Currency(code, name=table["name"], signup=table["signup"])
             for code, table in self._by_code(file, "currency")
@@ -304,7 +306,7 @@ class _Reading:
         self, file: _File, at: Path, named: Iterable[str], known: Mapping[str, object], kind: str
     ) -> None:
         for code in named:
-            if code not in known:
+            if code not in known and self._possessions_known:
                 file.tell((*at, code), _none_such(kind, known, code, GOODS_FILE))
 
     def _by_code(self, file: _File, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -347,7 +349,7 @@ class _Reading:
         absolute = os.path.abspath(path)
         if absolute in self._compiled:
             return
-        self._compiled[absolute] = True
+        self._compiled.add(absolute)
         try:
             if self._known.get(absolute) == stamp_of(absolute):
                 return
@@ -356,7 +358,7 @@ class _Reading:
             self.tell(path, 0, "", f"cannot be read: {error.strerror}")
         except HostError as error:
             for each in str(error).split("\n"):
-                line, text = _problem(each.removeprefix(f"{absolute}:"))
+                line, text = _problem(each.removeprefix(f"{os.path.basename(path)}:"))
                 self.tell(path, line, "", text)
 
     # Matches

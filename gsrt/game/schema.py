@@ -78,7 +78,7 @@ class Key:
             return f"text of {self.least or 0:g} to {self.most or TEXT_CHARACTERS_MAX:g} characters"
         if self.least is not None and self.most is not None:
             unit = " each" if self.kind is AMOUNTS else ""
-            return f"{self.kind}{unit} from {self.least:,.17g} to {self.most:,.17g}"
+            return f"a {self.kind}{unit} from {spelled(self.least)} to {spelled(self.most)}"
         return self.kind
 
 
@@ -227,7 +227,7 @@ def _value(table: Mapping[str, Any], key: Key, at: Path, tell: Tell) -> Any:
 
 def _amounts(value: object, key: Key, place: Path, tell: Tell) -> dict[str, int]:
     if type(value) is not dict:
-        tell(place, f"expected a {key.expected}, not {_shown(value)}")
+        tell(place, f"expected {key.expected}, not {_shown(value)}")
         return {}
     amounts: dict[str, int] = {}
     for code, amount in value.items():
@@ -235,7 +235,8 @@ def _amounts(value: object, key: Key, place: Path, tell: Tell) -> dict[str, int]
             amounts[code] = amount
         else:
             tell(
-                (*place, code), f"expected a whole number from {key.least:g} to {key.most:,.17g}, not {_shown(amount)}"
+                (*place, code),
+                f"expected a whole number from {spelled(key.least)} to {spelled(key.most)}, not {_shown(amount)}",
             )
     return amounts
 
@@ -270,6 +271,11 @@ def _in_range(value: Any, key: Key) -> bool:
 def is_code(value: object) -> bool:
     """Whether it can be a short code."""
     return type(value) is str and 0 < len(value) <= NAME_CHARACTERS_MAX and CODE_CHARACTERS.issuperset(value)
+
+
+def spelled(number: float | None) -> str:
+    """A bound of a range: 0.5, 604,800."""
+    return "" if number is None else f"{number:,.15g}"
 
 
 def _shown(value: object) -> str:
