@@ -8,8 +8,8 @@ A request is a module of `gsrt.backend.requests` with
     ERRORS                              tuples (field, code, when)
     run(call)                           a generator: it runs on the loop and yields the steps that are done elsewhere
 
-and, where they differ from what is usual, RESPONSE = "AuthenticationResponse", NEEDS_PLAYER = False (may be asked before
-anyone has signed in) and SCRIPTS_ONLY = True (players may not ask).
+and, where they differ from what is usual, RESPONSE = "AuthenticationResponse", NEEDS_PLAYER = False (may be asked
+before anyone has signed in) and SCRIPTS_ONLY = True (players may not ask).
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
         """The connection that a request came by. `player_id`: who has signed in; None: nobody yet."""
 
         player_id: str | None
+
+        def sign_in(self, player_id: str, auth_token: str) -> None: ...
+
+        def sign_out(self) -> float: ...  # gives the seconds that its player was signed in
 
     Steps = Generator["Stored | Worked | Awaited", Any, dict[str, object]]
 
@@ -100,13 +104,16 @@ class Field:
             value = int(value)  # some clients have no other numbers
         if not _is(self.kind, value):
             return None, f"must be {self.kind}"
+        if type(value) is str and not _storable(value):
+            return None, "must be a text of whole characters"
         measure: float
+        most = self.most
         if type(value) is str:
-            measure, most, unit = len(value), TEXT_CHARACTERS_MAX if self.most is None else self.most, " characters"
+            measure, most, unit = len(value), TEXT_CHARACTERS_MAX if most is None else most, " characters"
         elif type(value) is list:
-            measure, most, unit = len(value), self.most, " elements"
+            measure, unit = len(value), " elements"
         elif type(value) is int or type(value) is float:
-            measure, most, unit = value, INTEGER_MAX if self.most is None and type(value) is int else self.most, ""
+            measure, most, unit = value, INTEGER_MAX if most is None and type(value) is int else most, ""
         else:
             return value, None
         if self.required and value == "":
@@ -129,6 +136,15 @@ def _is(kind: str, value: object) -> bool:
     if kind is FLAG:
         return type(value) is bool
     return type(value) is (dict if kind is OBJECT else list)
+
+
+def _storable(text: str) -> bool:
+    """Whether it can be kept and found again: JSON can also hold halves of characters, and an end within a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def check_fields(declared: Sequence[Field], given: Mapping[str, object]) -> dict[str, Any]:

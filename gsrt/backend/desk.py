@@ -31,18 +31,29 @@ if TYPE_CHECKING:
 
     Answer = dict[str, object]
     Done = Callable[[Answer], None]
+    Came = Callable[[Any, BaseException | None], None]
 
-UNKNOWN: Answer = {"error": {"request": "UNKNOWN: this server knows no such request"}}
-NOT_AUTHORIZED: Answer = {"error": {"authentication": "NOTAUTHORIZED"}}
-TOO_MANY: Answer = {"error": {"request": "TOO_MANY: wait for the answers to the ones before"}}
-FAILED: Answer = {"error": {"request": "FAILED: the server's log says why"}}
-NOT_AVAILABLE: Answer = {"error": {"backend": "NOT_AVAILABLE: nothing was changed; try again later"}}
+# What is wrong with a request, whichever it is: field and code of the error.
+UNKNOWN = ("request", "UNKNOWN: this server knows no such request")
+NOT_AUTHORIZED = ("authentication", "NOTAUTHORIZED")
+TOO_MANY = ("request", "TOO_MANY: wait for the answers to the ones before")
+FAILED = ("request", "FAILED: the server's log says why")
+NOT_AVAILABLE = ("backend", "NOT_AVAILABLE: nothing was changed; try again later")
+
+WORK_AT_ONCE = 2  # steps at the worker: a flood of passwords to check must not keep scripts from being compiled
+WORK_WAITING_MAX = 256  # steps that wait for those; a client would not wait for the answer any longer
+
+
+def refusal(reason: tuple[str, str]) -> Answer:
+    """An answer that says so. A new one each time, for whoever gets it adds to it."""
+    field, code = reason
+    return {"error": {field: code}}
 
 
 class Waiting:
     """A request that waits for those before it, or is being done."""
 
-    __slots__ = ("connection", "done", "given", "line", "player_id", "request", "steps")
+    __slots__ = ("connection", "done", "given", "line", "player_id", "request")
 
     def __init__(
         self,
@@ -51,15 +62,24 @@ class Waiting:
         player_id: str | None,
         connection: Asker | None,
         done: Done,
-        line: Line,
+        line: object,
     ) -> None:
         self.request = request
         self.given = given
         self.player_id = player_id
         self.connection = connection
         self.done = done
-        self.line = line
-        self.steps: Steps | None = None
+        self.line = line  # whose order it was said to keep; None: that of whoever asks
+
+    @property
+    def asker(self) -> str | None:
+        """On whose behalf it is, as things stand: who has signed in by the connection, if it came by one."""
+        return self.player_id if self.connection is None else self.connection.player_id
+
+    @property
+    def key(self) -> object:
+        """The line it belongs to, as things stand."""
+        return self.asker or self.connection if self.line is None else self.line
 
 
 class Line:
@@ -72,6 +92,20 @@ class Line:
         self.waiting: deque[Waiting] = deque()
         self.busy = False
         self.pumping = False
+
+
+class Doing:
+    """Steps under way."""
+
+    __slots__ = ("came", "done", "name", "running", "steps", "taken")
+
+    def __init__(self, name: str, steps: Steps, done: Done) -> None:
+        self.name = name
+        self.steps = steps
+        self.done = done
+        self.taken = 0  # steps; what a step brings when it was over already counts for nothing
+        self.came: tuple[Any, BaseException | None] | None = (None, None)  # what the last step has brought
+        self.running = False
 
 
 class Desk:
@@ -95,6 +129,8 @@ class Desk:
         self.registry = Registry()
         self.counters = {"requests": 0, "requests_refused": 0, "requests_failed": 0}
         self._lines: dict[object, Line] = {}
+        self._working = 0
+        self._work_waiting: deque[tuple[Worked, Came]] = deque()
 
     def submit(
         self,
@@ -109,30 +145,47 @@ class Desk:
         """Does the request NAME; `done(answer)` is called once, now or in a later turn. The answer has "error" where it
         failed.
 
-        It comes by a `connection` (whoever has signed in there when it is its turn asks), or from a script, on behalf of
-        `player_id` or of nobody. `line`: whose order it keeps; by default the player's or the connection's."""
+        It comes by a `connection` (whoever has signed in there when it is its turn asks), or from a script, on behalf
+        of `player_id` or of nobody. `line`: whose order it keeps; by default the player's or the connection's."""
         self.counters["requests"] += 1
-        request = self.registry.find(name)
+        try:
+            request = self.registry.find(name)
+        except Exception as raised:  # its file cannot be loaded
+            self._fail(name, raised)
+            self._hand_over(name, done, refusal(FAILED))
+            return
         if request is None or (connection is not None and getattr(request, "SCRIPTS_ONLY", False)):
             self.counters["requests_refused"] += 1
-            done(UNKNOWN)
+            self._hand_over(name, done, refusal(UNKNOWN))
             return
-        if line is None:
-            line = player_id or (connection and (connection.player_id or connection))
-        place = self._lines.get(line)
-        if place is None:
-            place = self._lines[line] = Line(line)
-        if len(place.waiting) >= self.profile.requests_waiting_max:
+        waiting = Waiting(request, given, player_id, connection, done, line)
+        place = self._lines.get(waiting.key)
+        if place is not None and len(place.waiting) >= self.profile.requests_waiting_max:
             self.counters["requests_refused"] += 1
-            done(TOO_MANY)
+            self._hand_over(name, done, refusal(TOO_MANY))
             return
-        place.waiting.append(Waiting(request, given, player_id, connection, done, place))
-        self._pump(place)
+        self._join(waiting)
+
+    def perform(self, name: str, steps: Steps, done: Done) -> None:
+        """Takes STEPS, a generator like a request's `run(call)`, in nobody's line; `done(answer)` is called as with
+        `submit`. NAME is for the log."""
+        self._take(Doing(name, steps, done))
 
     @property
     def under_way(self) -> int:
         """Requests that were not answered yet."""
         return sum(len(line.waiting) + line.busy for line in self._lines.values())
+
+    # --- Lines ---
+
+    def _join(self, waiting: Waiting) -> None:
+        """Puts it at the end of the line it belongs to."""
+        key = waiting.key
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(key)
+        line.waiting.append(waiting)
+        self._pump(line)
 
     def _pump(self, line: Line) -> None:
         """Begins the next of the line, unless one is being done. A loop, for many may be over at once."""
@@ -140,72 +193,131 @@ class Desk:
             return
         line.pumping = True
         while line.waiting and not line.busy:
-            line.busy = True
-            self._begin(line.waiting.popleft())
+            waiting = line.waiting.popleft()
+            if waiting.key == line.key:
+                line.busy = True
+                self._begin(line, waiting)
+            else:  # somebody has signed in by its connection since: what follows keeps the order of that player
+                self._join(waiting)
         line.pumping = False
         if not line.busy:
             del self._lines[line.key]
 
-    def _begin(self, waiting: Waiting) -> None:
-        player_id = waiting.player_id if waiting.connection is None else waiting.connection.player_id
+    def _begin(self, line: Line, waiting: Waiting) -> None:
         request = waiting.request
+        player_id = waiting.asker
+
+        def done(answer: Answer) -> None:
+            self._hand_over(request.NAME, waiting.done, answer)
+            line.busy = False
+            self._pump(line)
+
         if player_id is None and getattr(request, "NEEDS_PLAYER", True):
-            self._finish(waiting, NOT_AUTHORIZED)
+            self.counters["requests_refused"] += 1
+            done(refusal(NOT_AUTHORIZED))
             return
         try:
             fields = check_fields(request.FIELDS, waiting.given)
-        except Failure as failure:
-            self._finish(waiting, {"error": failure.errors})
-            return
-        call = Call(self, request.NAME, fields, waiting.given, player_id, waiting.connection, self.wall())
-        waiting.steps = request.run(call)
-        self._step(waiting, None, None)
+            call = Call(self, request.NAME, fields, waiting.given, player_id, waiting.connection, self.wall())
+            steps = request.run(call)
+        except Exception as raised:
+            done(self._answer_to(request.NAME, raised))
+        else:
+            self._take(Doing(request.NAME, steps, done))
 
-    def _step(self, waiting: Waiting, value: Any, error: BaseException | None) -> None:
-        """Goes on with what the step before has brought, until the next one."""
-        assert waiting.steps is not None
-        try:
-            step = waiting.steps.send(value) if error is None else waiting.steps.throw(error)
-            if type(step) is Stored:
-                self.store.submit(step.operation, step.arguments, lambda *came: self._step(waiting, *came))
-            elif type(step) is Worked:
-                function, arguments = step.function, step.arguments
-                self.worker.submit(lambda: function(*arguments), lambda *came: self._step(waiting, *came))
+    # --- Steps ---
+
+    def _take(self, doing: Doing) -> None:
+        """Goes on with what the last step has brought, and with every further one that brings something at once."""
+        doing.running = True
+        while doing.came is not None:
+            value, error = doing.came
+            doing.came = None
+            doing.taken += 1
+            try:
+                step = doing.steps.send(value) if error is None else doing.steps.throw(error)
+            except StopIteration as end:
+                answer = end.value
+                if type(answer) is not dict:
+                    answer = self._answer_to(doing.name, TypeError(f"{answer!r} is no answer"))
+                self._hand_over(doing.name, doing.done, answer)
+                return
+            except Exception as raised:
+                self._hand_over(doing.name, doing.done, self._answer_to(doing.name, raised))
+                return
+            came = self._continuation(doing, doing.taken)
+            try:
+                self._start(step, came)
+            except Exception as raised:
+                came(None, raised)
+        doing.running = False
+
+    def _continuation(self, doing: Doing, number: int) -> Came:
+        """What is called with what step NUMBER brings. Only the first time counts."""
+
+        def came(value: Any, error: BaseException | None) -> None:
+            if number != doing.taken or doing.came is not None:
+                return
+            doing.came = value, error
+            if not doing.running:
+                self._take(doing)
+
+        return came
+
+    def _start(self, step: Stored | Worked | Awaited, came: Came) -> None:
+        if type(step) is Stored:
+            self.store.submit(step.operation, step.arguments, came)
+        elif type(step) is Worked:
+            if self._working < WORK_AT_ONCE:
+                self._work(step, came)
+            elif len(self._work_waiting) < WORK_WAITING_MAX:
+                self._work_waiting.append((step, came))
             else:
-                assert type(step) is Awaited
-                step.start(lambda came: self._step(waiting, came, None))
-        except StopIteration as end:
-            self._finish(waiting, end.value)
-        except Failure as failure:
-            self._finish(waiting, {"error": failure.errors})
-        except (StoreError, WorkerError) as unavailable:
-            self.counters["requests_failed"] += 1
-            self.log.limited(
-                "error", "backend", "request not done", request=waiting.request.NAME, reason=str(unavailable)
-            )
-            self._finish(waiting, NOT_AVAILABLE)
-        except Exception as raised:
-            self.counters["requests_failed"] += 1
-            self.log.limited(
-                "error",
-                f"request {waiting.request.NAME}",
-                "request failed",
-                request=waiting.request.NAME,
-                reason=f"{type(raised).__name__}: {raised}",
-            )
-            self._finish(waiting, FAILED)
+                raise WorkerError(f"{WORK_WAITING_MAX} requests wait for the worker already")
+        elif type(step) is Awaited:
+            step.start(lambda value: came(value, None))
+        else:
+            raise TypeError(f"{step!r} is no step")
 
-    def _finish(self, waiting: Waiting, answer: Answer) -> None:
-        line = waiting.line
+    def _work(self, step: Worked, came: Came) -> None:
+        function, arguments = step.function, step.arguments
+
+        def done(result: object, error: BaseException | None) -> None:
+            self._working -= 1
+            self._work_on()
+            came(result, error)
+
+        self.worker.submit(lambda: function(*arguments), done)
+        self._working += 1
+
+    def _work_on(self) -> None:
+        while self._work_waiting and self._working < WORK_AT_ONCE:
+            step, came = self._work_waiting.popleft()
+            try:
+                self._work(step, came)
+            except WorkerError as error:
+                came(None, error)
+
+    # --- Answers ---
+
+    def _answer_to(self, name: str, raised: Exception) -> Answer:
+        """What is answered when request NAME has RAISED that."""
+        if isinstance(raised, Failure):
+            return {"error": dict(raised.errors)}
+        self._fail(name, raised)
+        return refusal(NOT_AVAILABLE if isinstance(raised, StoreError | WorkerError) else FAILED)
+
+    def _fail(self, name: str, raised: Exception) -> None:
+        self.counters["requests_failed"] += 1
+        if isinstance(raised, StoreError | WorkerError):
+            self.log.limited("error", "backend", "request not done", request=name, reason=str(raised))
+        else:
+            reason = f"{type(raised).__name__}: {raised}"
+            self.log.limited("error", f"request {name}", "request failed", request=name, reason=reason)
+
+    def _hand_over(self, name: str, done: Done, answer: Answer) -> None:
         try:
-            waiting.done(answer)
+            done(answer)
         except Exception as raised:
-            self.log.limited(
-                "error",
-                f"answer {waiting.request.NAME}",
-                "an answer could not be given",
-                request=waiting.request.NAME,
-                reason=f"{type(raised).__name__}: {raised}",
-            )
-        line.busy = False
-        self._pump(line)
+            reason = f"{type(raised).__name__}: {raised}"
+            self.log.limited("error", f"answer {name}", "an answer could not be given", request=name, reason=reason)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
 SUFFIX = "Request"
 NAME_CHARACTERS_MAX = 64
+KINDS = (".py", ".pyc")  # files that are modules; a device may have the compiled ones only
 
 
 class Registry:
@@ -36,8 +37,12 @@ class Registry:
 
             from gsrt.backend import requests
 
-            files = {each.partition(".")[0] for path in requests.__path__ for each in os.listdir(path)}
-            self._files = {name_of(each): f"{requests.__name__}.{each}" for each in files if not each.startswith("_")}
+            files = [os.path.splitext(each) for path in requests.__path__ for each in os.listdir(path)]
+            self._files = {
+                name_of(module): f"{requests.__name__}.{module}"
+                for module, kind in files
+                if kind in KINDS and module.isidentifier() and not module.startswith("_")
+            }
         return self._files
 
 
