@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., object])
 
-    class Capabilities(Protocol):
-        """All that the script of one session can bring about."""
+    class Common(Protocol):
+        """What the script of a session and that of an event can bring about."""
 
-        @property
-        def session_id(self) -> str: ...
         @property
         def seed(self) -> int:
-            """What session.random begins with; the same whenever the session is replayed."""
-
-        def now_ms(self) -> int:
-            """Milliseconds since the session began; the same during one callback."""
+            """What the random numbers begin with; the same whenever a session is replayed."""
 
         def charge(self, ticks: int) -> None:
             """Takes gas for work that the host does for the script."""
@@ -40,6 +35,26 @@ if TYPE_CHECKING:
 
         def is_own(self, function: FunctionType) -> bool:
             """Whether FUNCTION was defined by this script."""
+
+        def log(self, level: str, text: str) -> None:
+            """LEVEL: debug, info, warn or error. TEXT may be of any length and hold any characters."""
+
+        def request(
+            self,
+            name: str,
+            player_id: str | None,
+            fields: dict[str, object],
+            callback: Callable[..., object] | None,
+        ) -> None:
+            """Has CALLBACK called with a Response in a later turn."""
+
+    class Capabilities(Common, Protocol):
+        """All that the script of one session can bring about."""
+
+        @property
+        def session_id(self) -> str: ...
+        def now_ms(self) -> int:
+            """Milliseconds since the session began; the same during one callback."""
 
         def new_data(self) -> Data: ...
         def send(
@@ -62,17 +77,6 @@ if TYPE_CHECKING:
         def player(self, peer_id: int) -> Player | None: ...
         def players(self) -> list[Player]: ...
         def kick(self, peer_id: int, reason: str) -> None: ...
-        def log(self, level: str, text: str) -> None:
-            """LEVEL: debug, info, warn or error. TEXT may be of any length and hold any characters."""
-
-        def request(
-            self,
-            name: str,
-            player_id: str | None,
-            fields: dict[str, object],
-            callback: Callable[..., object] | None,
-        ) -> None:
-            """Has CALLBACK called with a Response in a later turn."""
 
 
 OP_CODE_MAX = 2**31 - 1
@@ -105,7 +109,7 @@ class Asker:
 
     __slots__ = ("_capabilities",)
 
-    _capabilities: Capabilities
+    _capabilities: Common
 
     def _own(self, function: object) -> Callable[..., object]:
         """FUNCTION, a function or a method of this script; anything of the host's could do more than a script may."""
@@ -119,6 +123,8 @@ class Session(Asker):
     """The session that the script belongs to: where it registers its functions, sends, and asks who is there."""
 
     __slots__ = ("_data_type", "_logger", "_random")
+
+    _capabilities: Capabilities
 
     def __init__(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
@@ -310,7 +316,7 @@ class Player:
         the server's log.
 
         It happens after the callback. One who has left already cannot come back. Raises TypeError, ValueError."""
-        self._capabilities.kick(self._peer_id, _text("reason", reason, REASON_CHARACTERS_MAX))
+        self._capabilities.kick(self._peer_id, checked_text("reason", reason, REASON_CHARACTERS_MAX))
 
 
 class PacketBuilder:
@@ -392,7 +398,7 @@ class Logger:
 
     __slots__ = ("_capabilities",)
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(self, capabilities: Common) -> None:
         self._capabilities = capabilities
 
     def __repr__(self) -> str:
@@ -418,14 +424,14 @@ class Logger:
         self._capabilities.log(level, value if type(value) is str else self._capabilities.text(value))
 
 
-def make_print(capabilities: Capabilities) -> Callable[..., None]:
+def make_print(capabilities: Common) -> Callable[..., None]:
     """The `print` of a script: a line of level info in its log."""
 
     def print(*values: object, sep: str = " ", end: str = "\n", file: None = None) -> None:
         """Writes the values to the script's log, with SEP (at most 100 characters) between them.
 
         Raises TypeError for any END or FILE but the usual ones, for a log has lines and nothing else."""
-        _text("sep", sep, SEPARATOR_CHARACTERS_MAX)
+        checked_text("sep", sep, SEPARATOR_CHARACTERS_MAX)
         if file is not None or type(end) is not str or end != "\n":
             raise TypeError("print: it writes lines to the log; file= and end= are not available")
         capabilities.charge(len(values) // ELEMENTS_PER_TICK)
@@ -448,7 +454,7 @@ class Random:
 
     __slots__ = ("_bits", "_capabilities", "_unit")
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(self, capabilities: Common) -> None:
         # The generator behind random.Random: that module would bring half a megabyte, during a callback that is
         # charged for it; and its choices from the generator's bits are another version's to change.
         from _random import Random as Generator
@@ -684,7 +690,7 @@ class Request:
         """On whose behalf it is sent: a player's id, such as player.player_id; None, as it is at first: nobody's, for
         documents of the game. Raises TypeError, ValueError."""
         if player_id is not None:
-            _text("player_id", player_id, PLAYER_ID_CHARACTERS_MAX)
+            checked_text("player_id", player_id, PLAYER_ID_CHARACTERS_MAX)
         self._player_id = player_id
         return self
 
@@ -706,7 +712,7 @@ class Request:
         def set_field(value: object) -> Request:
             if field not in self._fields and len(self._fields) >= FIELDS_MAX:
                 raise ValueError(f"{field}: a request has at most {FIELDS_MAX} fields")
-            copier = _Copier(field)
+            copier = ValueCopier(field)
             copied = copier.copy(value, VALUE_DEPTH_MAX)
             self._asker._capabilities.charge(copier.nodes // ELEMENTS_PER_TICK)
             self._fields[field] = copied
@@ -732,13 +738,13 @@ class Response:
 
     def get(self, name: str, default: object = None) -> Any:
         """The value of a field, or DEFAULT where the answer has none of this NAME. Raises TypeError."""
-        return self._fields.get(_exact_text("name", name), default)
+        return self._fields.get(exact_text("name", name), default)
 
     def __getitem__(self, name: str) -> Any:
-        return self._fields[_exact_text("name", name)]
+        return self._fields[exact_text("name", name)]
 
     def __contains__(self, name: str) -> bool:
-        return _exact_text("name", name) in self._fields
+        return exact_text("name", name) in self._fields
 
     def has_errors(self) -> bool:
         """Whether the request failed."""
@@ -749,7 +755,7 @@ class Response:
         return self._errors
 
 
-class _Copier:
+class ValueCopier:
     """Copies the value of a request's field, so that what the script does to it later changes nothing."""
 
     __slots__ = ("characters", "field", "nodes")
@@ -861,7 +867,7 @@ def _peer_id(value: Any) -> int:
     return value._peer_id if type(value) is Player else _whole("peers", value, 1, PEERS_MAX)
 
 
-def _text(name: str, value: Any, characters_max: int) -> str:
+def checked_text(name: str, value: Any, characters_max: int) -> str:
     expected = f"a text of at most {characters_max} characters"
     if type(value) is not str:
         raise _refusal(TypeError, name, expected, value)
@@ -870,7 +876,7 @@ def _text(name: str, value: Any, characters_max: int) -> str:
     return value
 
 
-def _exact_text(name: str, value: Any) -> str:
+def exact_text(name: str, value: Any) -> str:
     if type(value) is not str:
         raise _refusal(TypeError, name, "a text", value)
     return value

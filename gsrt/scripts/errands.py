@@ -43,8 +43,8 @@ class Unfit(Exception):
 
 
 class Errand:
-    """One request. `send(name, player_id, fields, done)` takes it to the backend; `after()` is called when everything
-    that is to come of it has come: its callback has run, or there is none."""
+    """One request. `send(name, player_id, fields, done)` takes it to the backend; `after(well)` is called when
+    everything that is to come of it has come: its callback has run, WELL or not, or there is none."""
 
     __slots__ = ("after", "answer", "callback", "fields", "name", "player_id", "send", "weight")
 
@@ -55,7 +55,7 @@ class Errand:
         fields: dict[str, object],
         callback: Callable[..., object] | None,
         send: Send,
-        after: Callable[[], None] | None = None,
+        after: Callable[[bool], None] | None = None,
     ) -> None:
         self.name = name
         self.player_id = player_id
@@ -138,10 +138,9 @@ class Errands:
         if errand not in self._waiting:
             return
         del self._waiting[errand]
-        if errand.callback is not None:
-            self._guest.answered(errand.name, now, self._receive, errand)
+        well = errand.callback is None or self._guest.answered(errand.name, now, self._receive, errand)
         if errand.after is not None:
-            errand.after()
+            errand.after(well)
 
     def _receive(self, errand: Errand) -> None:
         """Within the budgets of the callback: the copy is the script's, it pays for it."""
@@ -180,7 +179,7 @@ class Errands:
 
 
 def weight_of(value: object, most: float = float("inf")) -> int:
-    """Bytes that VALUE takes as a script would hold it. Raises Unfit for more than MOST, for what is nested too deep, and
+    """Bytes that VALUE takes in a script. Raises Unfit for more than MOST, for what is nested too deep, and
     for what is no plain value."""
     weight = 0
     waiting: list[tuple[Any, int]] = [(value, 0)]

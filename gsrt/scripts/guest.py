@@ -202,14 +202,17 @@ class Guest:
         if self._disconnect:
             self._call(now, "on_player_disconnect", _each, self._disconnect, player)
 
-    def _call(self, now: float, what: str, function: Callable[..., object], *arguments: object) -> None:
+    def _call(self, now: float, what: str, function: Callable[..., object], *arguments: object) -> bool:
+        """False: it has failed, or there is nothing to call any more."""
         if self.is_off:
-            return
+            return False
         self._now = now
         try:
             self.handlers.run(now, function, *arguments)
         except Exception as error:
             self.failed(error, what)
+            return False
+        return True
 
     # What goes wrong in it
 
@@ -365,9 +368,9 @@ class Guest:
             raise QuotaError(f"{self.profile.script_requests_max} requests may be waiting for their answer")
         self.errands.ask(Errand(name, player_id, fields, callback, self._surroundings.request), self.moment)
 
-    def answered(self, name: str, now: float, receive: Callable[[Errand], None], errand: Errand) -> None:
-        """The backend has answered: `receive(errand)` calls the script's callback."""
-        self._call(now, name, receive, errand)
+    def answered(self, name: str, now: float, receive: Callable[[Errand], None], errand: Errand) -> bool:
+        """The backend has answered: `receive(errand)` calls the script's callback. False: it has failed."""
+        return self._call(now, name, receive, errand)
 
 
 def _each(functions: list[Callable[..., object]], player: Player) -> None:

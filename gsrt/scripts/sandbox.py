@@ -7,6 +7,7 @@ from gsrt._guard import ScriptType, builtins, guards
 from gsrt._guest import Data, Packet, QuotaError, Turn
 from gsrt._meter import Meter
 from gsrt.scripts.api import PacketBuilder, Request, Response
+from gsrt.scripts.event_api import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Sandbox:
         self.journal = journal
         self.meter = Meter(profile.script_gas, profile.script_cpu_ms, profile.script_memory_bytes)
         self.meter.script_type = ScriptType
-        self.meter.host_types = frozenset((Data, CoreData, Packet, PacketBuilder, Request, Response))
+        self.meter.host_types = frozenset((Data, CoreData, Packet, PacketBuilder, Request, Response, Event))
         self.turn = Turn(profile.script_turn_ms, profile.script_turn_all_ms, clock)
         # One dictionary for all scripts: they can neither name it nor change what is in it.
         self.builtins: dict[str, object] = {

@@ -151,7 +151,15 @@ MATCHES = (
         PRIMARY KEY(player, short_code)
     ) WITHOUT ROWID""",
     # What scripts have logged (realtime.log): a bounded ring.
-    "CREATE TABLE log(id INTEGER PRIMARY KEY, at REAL, session TEXT, level TEXT, text TEXT)",
+    """CREATE TABLE log(
+        id INTEGER PRIMARY KEY,
+        at REAL,
+        session TEXT,
+        script TEXT,
+        level TEXT,
+        text TEXT,
+        suppressed INTEGER
+    )""",
 )
 
 STEPS: Sequence[Sequence[str]] = (PLAYERS, POSSESSIONS, SUCCESSES, MATCHES)
