@@ -283,12 +283,13 @@ class Session(Asker):
 class Player:
     """A player of the session. The same player is the same object as long as the script runs."""
 
-    __slots__ = ("_capabilities", "_peer_id", "_player_id")
+    __slots__ = ("_capabilities", "_is_out", "_peer_id", "_player_id")
 
-    def __init__(self, capabilities: Capabilities, peer_id: int, player_id: str) -> None:
+    def __init__(self, capabilities: Capabilities, peer_id: int, player_id: str, is_out: bool = False) -> None:
         self._capabilities = capabilities
         self._peer_id = peer_id
         self._player_id = player_id
+        self._is_out = is_out  # the match goes on without it, and its number may be another's
 
     def __repr__(self) -> str:
         return f"<player {self._peer_id} {self._player_id!r}>"
@@ -316,7 +317,9 @@ class Player:
         the server's log.
 
         It happens after the callback. One who has left already cannot come back. Raises TypeError, ValueError."""
-        self._capabilities.kick(self._peer_id, checked_text("reason", reason, REASON_CHARACTERS_MAX))
+        checked_text("reason", reason, REASON_CHARACTERS_MAX)
+        if not self._is_out:
+            self._capabilities.kick(self._peer_id, reason)
 
 
 class PacketBuilder:

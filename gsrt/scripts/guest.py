@@ -129,12 +129,20 @@ class Guest:
 
     # Life
 
-    def load(self, now: float, here: list[int] | None = None, old_state: dict[str, Any] | None = None) -> None:
+    def load(
+        self,
+        now: float,
+        here: list[int] | None = None,
+        old_state: dict[str, Any] | None = None,
+        *,
+        restored: bool = False,
+    ) -> None:
         """Runs the script's top level, once; peers `here` are connected already.
 
         What takes over from an older version (`old_state`) then has its `on_reload(old_state)` called; without that
-        function, on_player_connect is called for everyone here, as if the session had just begun. Raises ScriptError;
-        the guest is then of no use."""
+        function, on_player_connect is called for everyone here, as if the session had just begun. What begins anew
+        after a restart of the server (`restored`) has its `on_restore()` called before that. Raises ScriptError; the
+        guest is then of no use."""
         self._now = now
         for peer_id in here or ():
             self._here[peer_id] = self.handlers.players[peer_id]
@@ -144,6 +152,8 @@ class Guest:
             for name in TOP_LEVEL:
                 if self._defines(name):
                     self._register(name, self.globals[name])
+            if restored and self._defines("on_restore"):
+                self.handlers.run(now, self.globals["on_restore"])
             if old_state is not None and self._defines("on_reload"):
                 self.handlers.run(now, self.globals["on_reload"], old_state)
             elif self._connect:
@@ -184,6 +194,18 @@ class Guest:
     def here_now(self) -> list[int]:
         """Peer ids of those that are connected."""
         return list(self._here)
+
+    def added(self, peer_id: int, player_id: str) -> None:
+        """One more player is expected."""
+        before = self.handlers.players.get(peer_id)
+        if before is not None and before.player_id == player_id:  # it had been in before
+            before._is_out = False
+        else:
+            self.handlers.players[peer_id] = Player(self, peer_id, player_id)
+
+    def removed(self, peer_id: int) -> None:
+        """A player who has left is not expected any more."""
+        self.handlers.players[peer_id]._is_out = True
 
     def connected(self, peer_id: int, now: float) -> None:
         """A player is ready, and the others have been told."""

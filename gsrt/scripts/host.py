@@ -137,13 +137,23 @@ class Scripts:
         self._stamps[path] = version[1]
         self._versions[path] = version
 
-    def attach(self, session: Session, path: str, compiled: Compiled, now: float, record: str | None = None) -> None:
-        """Puts a script to work in a session: its top level runs. Raises HostError; the session then has none."""
+    def attach(
+        self,
+        session: Session,
+        path: str,
+        compiled: Compiled,
+        now: float,
+        record: str | None = None,
+        *,
+        restored: bool = False,
+    ) -> None:
+        """Puts a script to work in a session: its top level runs, and its `on_restore` if the session was `restored`
+        after a restart. Raises HostError; the session then has none."""
         from gsrt.scripts.guest import ScriptError
 
         for warning in compiled.warnings:
             self.log.warn("script", session=session.session_id, text=str(warning))
-        attached = Attached(self, session, path, int.from_bytes(self._entropy(SEED_BYTES), "little"))
+        attached = self._place(session, path, restored)
         try:
             attached.begin(compiled, now, record)
         except ScriptError as error:
@@ -152,9 +162,43 @@ class Scripts:
             raise HostError(f"{record}: {error.strerror}") from None
         self._enter(attached, now)
 
-    def leave_off(self, session: Session, path: str, now: float) -> None:
+    def leave_off(self, session: Session, path: str, now: float, *, restored: bool = False) -> None:
         """The session is to have the script, which cannot run as it is: it begins when its file has changed."""
-        self._enter(Attached(self, session, path, int.from_bytes(self._entropy(SEED_BYTES), "little")), now)
+        self._enter(self._place(session, path, restored), now)
+
+    def _place(self, session: Session, path: str, restored: bool) -> Attached:
+        return Attached(self, session, path, int.from_bytes(self._entropy(SEED_BYTES), "little"), restored)
+
+    def put_to_work(
+        self,
+        session: Session,
+        path: str,
+        compiled: Compiled | None,
+        error: HostError | None,
+        now: float,
+        *,
+        restored: bool = False,
+    ) -> None:
+        """What `prepare` has brought goes to work in a session that is to be played even without it."""
+        try:
+            if compiled is None:
+                raise error or HostError("it cannot be compiled")
+            self.attach(session, path, compiled, now, restored=restored)
+        except HostError as refused:
+            self.log.error("session goes on without its script", session=session.session_id, reason=str(refused))
+            self.leave_off(session, path, now, restored=restored)
+
+    def begin_again(self, session: Session, path: str) -> None:
+        """After a restart of the server, the session's script begins anew."""
+
+        def prepared(compiled: Compiled | None, error: HostError | None) -> None:
+            if not session.ended:
+                self.put_to_work(session, path, compiled, error, self.clock(), restored=True)
+
+        try:
+            self.prepare(path, prepared)
+        except HostError as refused:
+            prepared(None, refused)
 
     def _enter(self, attached: Attached, now: float) -> None:
         session = attached.session
@@ -252,7 +296,7 @@ class Scripts:
 class Attached:
     """A script's place in a session: the guest that is at work there, and its surroundings (see gsrt.scripts.guest)."""
 
-    def __init__(self, scripts: Scripts, session: Session, path: str, seed: int) -> None:
+    def __init__(self, scripts: Scripts, session: Session, path: str, seed: int, restored: bool = False) -> None:
         self.session = session
         self.path = path
         self.guest: Guest | None = None  # None: switched off
@@ -262,6 +306,7 @@ class Attached:
         self._leaving: set[int] = set()  # peers that are about to be kicked
         self._scripts = scripts
         self._seed = seed
+        self._restored = restored  # it was there before the server's restart
         self._trial: Timer | None = None
         self._tape: Tape | None = None
         profile = scripts.profile
@@ -276,7 +321,7 @@ class Attached:
     def begin(self, compiled: Compiled, now: float, record: str | None) -> None:
         """Raises ScriptError, or OSError when the recording cannot be made."""
         guest = self._make(compiled, self)
-        guest.load(now, self._here())
+        guest.load(now, self._here(), restored=self._restored)
         if record is not None:
             try:
                 self._tape = Tape(self, record)
@@ -321,6 +366,16 @@ class Attached:
         if self._tape is not None:
             self._tape.close()
         self._scripts.detach(self)
+
+    def added(self, peer_id: int, player_id: str) -> None:
+        """One more player is expected."""
+        if self.guest is not None:
+            self.guest.added(peer_id, player_id)
+
+    def removed(self, peer_id: int) -> None:
+        """A player who has left is not expected any more."""
+        if self.guest is not None:
+            self.guest.removed(peer_id)
 
     def connected(self, peer_id: int, now: float) -> None:
         """A player is ready, and the others have been told."""
@@ -454,7 +509,8 @@ class Attached:
         new = self._make(compiled, self)
         state, left_out = ({}, []) if old is None else state_of(old, new.handlers.players)
         try:
-            new.load(now, self._here(), None if old is None else state)
+            begins = self._restored and self.digest is None
+            new.load(now, self._here(), None if old is None else state, restored=begins)
         except ScriptError as error:
             self.not_taken(str(error))
             return

@@ -48,6 +48,7 @@ def state_of(guest: Guest, players: dict[int, Player]) -> tuple[dict[str, Any], 
 class _Copier:
     def __init__(self, players: dict[int, Player]) -> None:
         self._players = players
+        self._out: dict[tuple[int, str], Player] = {}
         self._left = NODES_MAX
 
     def copy(self, value: Any, depth: int) -> Any:
@@ -66,10 +67,22 @@ class _Copier:
                 raise _NotPlain
             return {self.copy(key, depth + 1): self.copy(each, depth + 1) for key, each in value.items()}
         if kind is Player:
-            return self._players[value.peer_id]
+            return self._player(value)
         if kind is Data:
             return copy_of(value)
         raise _NotPlain
+
+    def _player(self, old: Player) -> Player:
+        """The same player to the other script. The match may go on without it."""
+        found = self._players.get(old.peer_id)
+        if found is not None and found.player_id == old.player_id:
+            return found
+        if not self._players:
+            raise _NotPlain
+        kin = next(iter(self._players.values()))
+        return self._out.setdefault(
+            (old.peer_id, old.player_id), Player(kin._capabilities, old.peer_id, old.player_id, is_out=True)
+        )
 
 
 class Nowhere:
