@@ -14,6 +14,8 @@ HELP_WIDTH = 100  # columns
 
 # subcommand -> (its module, what it does)
 COMMANDS = {
+    "new": ("gsrt.cli.new", "make a game: a folder that runs at once"),
+    "check": ("gsrt.cli.check", "say everything that is wrong with a game's folder"),
     "serve": ("gsrt.cli.serve", "run the server"),
     "session create": ("gsrt.cli.session_create", "open a session and get an access token for each player"),
     "session list": ("gsrt.cli.session_list", "show the open sessions and who is in"),
@@ -21,6 +23,8 @@ COMMANDS = {
     "player kick": ("gsrt.cli.player_kick", "put a player out of a session and revoke the token"),
     "script check": ("gsrt.cli.script_check", "say whether scripts would be taken, and what to write where not"),
     "script run": ("gsrt.cli.script_run", "feed a script a recorded session and print what it does"),
+    "backup": ("gsrt.cli.backup", "copy what the running server remembers into a file"),
+    "restore": ("gsrt.cli.restore", "put a backup in the place of what a game remembers"),
     "logs": ("gsrt.cli.logs", "show what scripts have logged"),
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),

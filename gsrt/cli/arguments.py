@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 
+from gsrt.cli import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt.profile import Profile
+
 
 def add_control(parser: ArgumentParser) -> None:
     """--control: `arguments.control` is the path given, or None."""
@@ -15,6 +21,23 @@ def add_control(parser: ArgumentParser) -> None:
 def add_json(parser: ArgumentParser) -> None:
     """--json: `arguments.json` is True or False."""
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+def add_profile(parser: ArgumentParser) -> None:
+    """--profile: whose limits are those of the server it is for."""
+    parser.add_argument(
+        "--profile", default="generic", metavar="NAME", help="limits: a name or a .toml file (default: %(default)s)"
+    )
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of this name or path. Raises CommandError."""
+    from gsrt.profile import Profile, ProfileError
+
+    try:
+        return Profile.load(name)
+    except ProfileError as error:
+        raise CommandError(str(error)) from None
 
 
 def player_names(text: str) -> list[str]:

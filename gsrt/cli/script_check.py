@@ -5,25 +5,16 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from gsrt.cli import CommandError
-from gsrt.cli.arguments import add_json
+from gsrt.cli.arguments import add_json, add_profile, load_profile
 from gsrt.cli.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gsrt.profile import Profile
     from gsrt.scripts.compiler import Compiled, Problem
 
 SHOWN_COLUMNS = 100  # of a source line, around the place that is wrong
-
-
-def add_profile(parser: ArgumentParser) -> None:
-    """--profile: whose limits are those of the server that is to run the script."""
-    parser.add_argument(
-        "--profile", default="generic", metavar="NAME", help="limits: a name or a .toml file (default: %(default)s)"
-    )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,16 +34,6 @@ def run(arguments: Namespace) -> int:
         for each in checked:
             print(each.as_text())
     return 0 if all(each.compiled for each in checked) else 1
-
-
-def load_profile(name: str) -> Profile:
-    """The profile of this name or path. Raises CommandError."""
-    from gsrt.profile import Profile, ProfileError
-
-    try:
-        return Profile.load(name)
-    except ProfileError as error:
-        raise CommandError(str(error)) from None
 
 
 class Checked:

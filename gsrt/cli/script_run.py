@@ -10,8 +10,8 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from gsrt._core import Data, Float32, Packet, split_datagram
 from gsrt.cli import CommandError
-from gsrt.cli.arguments import add_json
-from gsrt.cli.script_check import Checked, add_profile, load_profile
+from gsrt.cli.arguments import add_json, add_profile, load_profile
+from gsrt.cli.script_check import Checked
 from gsrt.cli.text import printable
 from gsrt.scripts.errands import absent
 from gsrt.scripts.guest import Guest, ScriptError
