@@ -68,7 +68,8 @@ def read_game(folder: str, profile: Profile | None = None, *, known: Game | None
         from gsrt.profile import Profile
 
         profile = Profile.load("generic")
-    return _Reading(folder, profile, {} if known is None else known.stamps).game()
+    scripts = {} if known is None else {path: known.stamps[path] for path in _scripts(known) if path in known.stamps}
+    return _Reading(folder, profile, scripts).game()
 
 
 def stamps_of(folder: str) -> dict[str, Stamp]:
@@ -502,6 +503,15 @@ class _Reading:
             if name not in kinds:
                 place = (*at, "attributes", number)
                 file.tell(place, _none_such("attribute", kinds, name, f"the event {event}"))
+
+
+def _scripts(game: Game) -> Iterator[str]:
+    """The paths of those that were compiled when it was read."""
+    for config in game.matches.values():
+        if config.realtime_script is not None:
+            yield config.realtime_script
+    for event in game.events.values():
+        yield event.path
 
 
 def _listed(folder: str, ending: str) -> list[str]:
