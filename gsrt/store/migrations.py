@@ -69,7 +69,7 @@ POSSESSIONS = (
         reason TEXT,
         at REAL
     )""",
-    "CREATE INDEX ledger_by_player ON ledger(player)",
+    "CREATE INDEX ledger_by_player ON ledger(player, kind, code, id)",
     # `owner` is a player's id, or '' for the game: so no foreign key.
     """CREATE TABLE documents(
         owner TEXT NOT NULL,
@@ -84,8 +84,19 @@ POSSESSIONS = (
     BEGIN DELETE FROM documents WHERE owner = old.id; END""",
 )
 
+
+def _block_of(row: str) -> str:
+    """The condition for the block that a row of scores ("new", "old": a trigger's) lies in."""
+    return f"""leaderboard = {row}.leaderboard AND part = {row}.part AND (score, number) = (
+            SELECT score, number FROM score_blocks AS block
+            WHERE block.leaderboard = {row}.leaderboard AND block.part = {row}.part
+            AND (block.score, block.number) <= ({row}.score, {row}.number)
+            ORDER BY block.score DESC, block.number DESC LIMIT 1)"""
+
+
 SUCCESSES = (
-    # `number` is the order of arrival, for ties.
+    # `number` is the place among equal scores: of two, who was there first has the lower one where low scores are the
+    # better, the higher one where high scores are.
     """CREATE TABLE scores(
         leaderboard TEXT NOT NULL,
         part TEXT NOT NULL DEFAULT '',
@@ -97,7 +108,35 @@ SUCCESSES = (
         PRIMARY KEY(leaderboard, part, player)
     ) WITHOUT ROWID""",
     "CREATE INDEX scores_by_rank ON scores(leaderboard, part, score, number)",
-    "CREATE INDEX scores_by_player ON scores(player)",
+    "CREATE INDEX scores_by_player ON scores(player, leaderboard)",
+    # To count those in front of a score without reading them all: the scores of a leaderboard's part, in the order of
+    # (score, number), are cut into blocks, each of which is named by where it begins and knows how many players are in
+    # it. The first one begins before all scores. gsrt.backend.leaderboards splits blocks; the triggers keep count, also
+    # when a deleted player's scores go.
+    """CREATE TABLE score_blocks(
+        leaderboard TEXT NOT NULL,
+        part TEXT NOT NULL,
+        score REAL NOT NULL,
+        number INTEGER NOT NULL,
+        players INTEGER NOT NULL,
+        PRIMARY KEY(leaderboard, part, score, number)
+    ) WITHOUT ROWID""",
+    f"""CREATE TRIGGER scores_come AFTER INSERT ON scores
+    BEGIN
+        INSERT OR IGNORE INTO score_blocks VALUES (new.leaderboard, new.part, -1e16, 0, 0);
+        UPDATE score_blocks SET players = players + 1 WHERE {_block_of("new")};
+    END""",
+    f"""CREATE TRIGGER scores_change AFTER UPDATE OF score, number ON scores
+    BEGIN
+        UPDATE score_blocks SET players = players - 1 WHERE {_block_of("old")};
+        DELETE FROM score_blocks WHERE players = 0 AND score > -1e16 AND {_block_of("old")};
+        UPDATE score_blocks SET players = players + 1 WHERE {_block_of("new")};
+    END""",
+    f"""CREATE TRIGGER scores_go AFTER DELETE ON scores
+    BEGIN
+        UPDATE score_blocks SET players = players - 1 WHERE {_block_of("old")};
+        DELETE FROM score_blocks WHERE players = 0 AND score > -1e16 AND {_block_of("old")};
+    END""",
     """CREATE TABLE achievements(
         player TEXT NOT NULL REFERENCES players(id) ON DELETE CASCADE,
         code TEXT NOT NULL,
@@ -110,7 +149,9 @@ SUCCESSES = (
         class TEXT NOT NULL,
         body TEXT NOT NULL,
         at REAL,
-        number INTEGER NOT NULL
+        number INTEGER NOT NULL,
+        keep INTEGER NOT NULL DEFAULT 1,
+        seen INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX messages_by_player ON messages(player, number)",
 )
