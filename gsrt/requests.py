@@ -143,6 +143,30 @@ def logs(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {"entries": entries, "last": last}
 
 
+def backup(server: Server, request: dict[str, Any]) -> Later:
+    """{file: an absolute path} -> {file, bytes}, when the copy is whole."""
+    from gsrt.store.errors import StoreError
+
+    path = _text(request, "file")
+    if not os.path.isabs(path):
+        raise SessionError("file: an absolute path is expected, for the server may work in another folder")
+    if server.platform is None:
+        raise SessionError("this server remembers nothing: it serves no game (gsrt serve GAME)")
+    later = Later()
+
+    def done(size: int | None, error: BaseException | None) -> None:
+        if error is None:
+            later.answer({"ok": True, "file": path, "bytes": size})
+        else:
+            later.answer({"ok": False, "error": str(error)})
+
+    try:
+        server.platform.store.backup(path, done)
+    except StoreError as refused:
+        raise SessionError(str(refused)) from None
+    return later
+
+
 def _optional(request: dict[str, Any], key: str) -> str | None:
     return None if request.get(key) is None else _text(request, key)
 
@@ -161,4 +185,5 @@ REQUESTS = {
     "player.kick": player_kick,
     "status": status,
     "logs": logs,
+    "backup": backup,
 }

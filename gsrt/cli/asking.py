@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def ask(control: str | None, request: dict[str, Any]) -> dict[str, Any]:
-    """What the server at the control socket CONTROL (None: the default one) answers to REQUEST, without its "ok".
+def ask(control: str | None, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
+    """What the server at the control socket CONTROL (None: the default one) answers to REQUEST within TIMEOUT seconds,
+    without its "ok".
 
     Raises CommandError when there is no server, or it says no."""
     try:
-        answer = call(control or default_path(), request)
+        answer = call(control or default_path(), request, timeout)
     except ControlError as error:
         raise CommandError(str(error)) from None
     if not answer.pop("ok", False):

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Done = Callable[[Any, BaseException | None], None]
 
 COUNTERS = (
-    "store_operations",
-    "store_changes",
-    "store_batches",
-    "store_failures",
-    "store_operations_failed",
+    "store_operations",  # performed
+    "store_operations_failed",  # undone, each on its own
+    "store_writes",  # operations that have changed something, and are on the disk
+    "store_batches",  # transactions they were written in
+    "store_failures",  # transactions that could not be written
 )
 
 
@@ -48,19 +48,28 @@ class Job:
         self.result, self.error, self.announcements = None, error, ()
 
 
+class Backup(Job):
+    """A copy of the database, to be written to the file at PATH."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str, done: Done) -> None:
+        super().__init__(str, (), done)
+        self.path = path
+
+
 class Batches:
-    """Performs jobs over one connection. `hand_over(jobs, trouble)` gets those that can be told, in their order, and
-    what was wrong with the disk (None: nothing)."""
+    """Performs jobs over one connection. `hand_over(jobs, reason)` gets those that can be told, in their order, and why
+    nothing of them is on the disk (None: it is)."""
 
     __slots__ = (
-        "_changes",
         "_connection",
         "_entropy",
-        "_error_class",
         "_hand_over",
         "_jobs",
         "_seconds",
         "_wall",
+        "_writes",
         "_writes_max",
         "commit_seconds_worst",
         "counters",
@@ -77,17 +86,14 @@ class Batches:
         seconds: float,
         writes_max: int,
     ) -> None:
-        from sqlite3 import Error
-
         self._connection = connection
         self._hand_over = hand_over
         self._wall = wall
         self._entropy = entropy
         self._seconds = seconds
         self._writes_max = writes_max
-        self._error_class = Error
         self._jobs: list[Job] = []  # performed, and not on the disk yet
-        self._changes = 0  # `total_changes` when the batch began
+        self._writes = 0  # operations of the batch that have changed something
         self.due: float | None = None  # when what was changed has to be written (monotonic); None: nothing was
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.commit_seconds_worst = 0.0
@@ -99,47 +105,47 @@ class Batches:
         try:
             if self.due is None:
                 connection.execute("BEGIN")
-                self._changes = connection.total_changes
             connection.execute("SAVEPOINT operation")
-        except self._error_class as error:
-            job.operation = None
+        except Exception as error:
             self._jobs.append(job)
             self._give_up(error)
             return
+        changes = connection.total_changes
         whole = self._do(job)
         self._jobs.append(job)
         if not whole:
             assert job.error is not None
             self._give_up(job.error)
             return
-        changes = connection.total_changes - self._changes
-        if changes == 0:
-            self.commit()
-        elif self.due is None:
-            self.due = monotonic() + self._seconds
-        if self.due is not None and (changes >= self._writes_max or monotonic() >= self.due):
+        if job.error is None and connection.total_changes != changes:
+            self._writes += 1
+            if self.due is None:
+                self.due = monotonic() + self._seconds
+        if self.due is None or self._writes >= self._writes_max or monotonic() >= self.due:
             self.commit()
 
     def _do(self, job: Job) -> bool:
         """Performs JOB's operation within its savepoint. False: the whole transaction is lost."""
         connection = self._connection
         assert job.operation is not None
-        tx = Transaction(connection, self._wall(), self._entropy)
+        tx: Transaction | None = None
         try:
+            tx = Transaction(connection, self._wall(), self._entropy)
             job.result = job.operation(tx, *job.arguments)
             connection.execute("RELEASE operation")
             job.announcements = tx.announcements
             return True
         except BaseException as raised:  # whatever it is: the one who asked has to hear of it
-            job.fail(self._told(raised))
+            job.fail(raised if trouble(raised) is None else StoreError(describe(raised)))
             self.counters["store_operations_failed"] += 1
         finally:
-            tx.end()
+            if tx is not None:
+                tx.end()
             job.operation, job.arguments = None, ()
         try:
             connection.execute("ROLLBACK TO operation")
             connection.execute("RELEASE operation")
-        except self._error_class:
+        except Exception:
             return False
         return True
 
@@ -147,17 +153,16 @@ class Batches:
         """Ends the transaction, and tells what came of its operations."""
         if not self._jobs:
             return
-        changes = self._connection.total_changes - self._changes
         began = monotonic()
         try:
             self._connection.execute("COMMIT")
-        except self._error_class as error:
+        except Exception as error:
             self._give_up(error)
             return
-        if changes:
+        if self._writes:
             self.commit_seconds_worst = max(self.commit_seconds_worst, monotonic() - began)
             self.counters["store_batches"] += 1
-            self.counters["store_changes"] += changes
+            self.counters["store_writes"] += self._writes
         self._tell(None)
 
     def _give_up(self, error: BaseException) -> None:
@@ -167,23 +172,17 @@ class Batches:
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
-            except self._error_class:
+            except Exception:
                 pass
         try:
             # Where the disk is full, what the log holds may find its place in the database: the log then begins anew.
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except self._error_class:
+        except Exception:
             pass
         for job in self._jobs:
             job.fail(StoreError(text))
         self._tell(text)
 
-    def _tell(self, trouble: str | None) -> None:
-        jobs, self._jobs = self._jobs, []
-        self.due = None
-        self._hand_over(jobs, trouble)
-
-    def _told(self, raised: BaseException) -> BaseException:
-        if isinstance(raised, self._error_class) and trouble(raised) is not None:
-            return StoreError(describe(raised))
-        return raised
+    def _tell(self, reason: str | None) -> None:
+        jobs, self._jobs, self._writes, self.due = self._jobs, [], 0, None
+        self._hand_over(jobs, reason)

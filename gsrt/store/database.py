@@ -31,13 +31,13 @@ def path_in(game_folder: str) -> str:
 
 
 class Lock:
-    """Held by the one process that works with the database at PATH. A file beside it, for the database itself is
-    exchanged by a restore. The kernel lets go of it however the process ends."""
+    """Held by the one that works with the database at PATH. It is a file beside it, for a restore puts another file in
+    the database's place. The kernel releases it however the process ends."""
 
     __slots__ = ("_descriptor",)
 
     def __init__(self, path: str) -> None:
-        """Raises StoreError when another process holds it."""
+        """Raises StoreError when somebody holds it."""
         import fcntl
 
         name = path + ".lock"
@@ -46,7 +46,7 @@ class Lock:
         except OSError as error:
             raise StoreError(f"{name}: {_reason(error)}") from None
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "?"
             os.close(self._descriptor)
@@ -82,7 +82,7 @@ def open_database(path: str, steps: Sequence[Sequence[str]] = STEPS) -> tuple[sq
             connection.close()
         lock.release()
         if isinstance(error, (StoreError, OSError)) or hasattr(error, "sqlite_errorcode"):
-            raise StoreError(_named(path, error)) from None
+            raise StoreError(named(path, error)) from None
         raise
     return connection, lock
 
@@ -127,7 +127,7 @@ def _prepare(connection: sqlite3.Connection, path: str, steps: Sequence[Sequence
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     application, version = read_identity(connection)
-    check_identity(path, application, version, empty=_is_empty(connection), newest=len(steps))
+    check_identity(path, application, version, empty=is_empty(connection), newest=len(steps))
     journal = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if journal != "wal":
         raise StoreError(f"{path}: SQLite keeps no write-ahead log here (it says {journal!r}): use a local file system")
@@ -136,7 +136,9 @@ def _prepare(connection: sqlite3.Connection, path: str, steps: Sequence[Sequence
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute("PRAGMA temp_store = MEMORY")
-    check_sound(connection)
+    found = damage(connection)
+    if found is not None:
+        raise StoreError(f"{path}: it is damaged ({found}): `gsrt restore` puts a backup in its place")
     connection.execute("PRAGMA foreign_keys = OFF")
     if application != APPLICATION_ID:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -161,18 +163,19 @@ def check_identity(path: str, application: int, version: int, *, empty: bool, ne
         )
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever put into it."""
     return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
 
-def check_sound(connection: sqlite3.Connection) -> None:
-    """Raises StoreError when the database is damaged. Reads all of it."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreError(f"it is damaged ({found}): `gsrt restore` puts a backup in its place")
+def damage(connection: sqlite3.Connection) -> str | None:
+    """What is wrong with the database, in SQLite's words; None: nothing. Reads all of it. Raises sqlite3.Error."""
+    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if found == "ok" else " ".join(found.split())
 
 
-def _named(path: str, error: BaseException) -> str:
+def named(path: str, error: BaseException) -> str:
+    """What went wrong with the file at PATH, in one line."""
     text = _reason(error) if isinstance(error, OSError) else describe(error)
     return text if text.startswith(path) else f"{path}: {text}"
 

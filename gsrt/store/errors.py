@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import sqlite3
-
 # SQLite's primary result codes (https://www.sqlite.org/rescode.html) that no operation can do anything about, and what
 # the operator can.
 TROUBLES = {
@@ -28,8 +24,8 @@ class StoreError(Exception):
     """The store cannot do it; nothing of it was changed. The message says what to do."""
 
 
-def trouble(error: sqlite3.Error) -> str | None:
-    """What to do about ERROR where it is the database's and not the statement's; else None."""
+def trouble(error: BaseException) -> str | None:
+    """What to do about ERROR where it is the database's, and not a statement's or something else's; else None."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else TROUBLES.get(code & 0xFF)
 
@@ -37,5 +33,5 @@ def trouble(error: sqlite3.Error) -> str | None:
 def describe(error: BaseException) -> str:
     """One line for ERROR, whatever it is, with what to do about it where that is known."""
     text = str(error) or type(error).__name__
-    advice = trouble(error) if hasattr(error, "sqlite_errorcode") else None  # type: ignore[arg-type]
+    advice = trouble(error)
     return text if advice is None else f"{text}: {advice}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from queue import Empty, SimpleQueue
+from time import monotonic
 
-from gsrt.store.batches import Batches, Job
+from gsrt.store.batches import Backup, Batches, Job
 from gsrt.store.errors import StoreError
 from gsrt.store.transaction import Transaction
 from gsrt.worker import SWITCH_SECONDS
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "StoreError", "Transaction"]
 
+BETWEEN_SECONDS = 0.02  # for operations, between two steps of a backup that take about as long
 CLOSE_SECONDS = 10.0  # what waits is written within this time when the server ends; a disk that takes longer hangs
 
 
@@ -28,10 +31,13 @@ class Store:
     thread: register this object with a selector and call `deliver` when it is readable."""
 
     __slots__ = (
+        "_backing_up",
         "_batches",
+        "_closing",
         "_connection",
         "_descriptor",
         "_done",
+        "_ended",
         "_jobs",
         "_lock",
         "_lock_file",
@@ -40,7 +46,6 @@ class Store:
         "_refused",
         "_thread",
         "_trouble",
-        "_troubled",
         "_waiting_max",
         "on_announce",
         "path",
@@ -66,7 +71,6 @@ class Store:
         Raises StoreError, which says what to do."""
         import sys
         import threading
-        from queue import SimpleQueue
 
         from gsrt.store.database import open_database
 
@@ -76,8 +80,10 @@ class Store:
         self._waiting_max = waiting_max
         self._open_jobs = 0
         self._refused = 0
+        self._backing_up = False
+        self._closing = False  # on the loop's thread: nothing more is taken
+        self._ended = False  # on the store's: nothing more will come
         self._trouble: str | None = None  # what the thread has met since the loop last looked
-        self._troubled = False
         self._done: list[Job] = []
         self._lock = threading.Lock()  # over _done, _trouble and the descriptor's life
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()  # None: the end
@@ -109,13 +115,31 @@ class Store:
         called by `deliver`.
 
         Raises StoreError when too many operations wait, or the store is closed."""
-        if self._descriptor < 0:
-            raise StoreError("the server is shutting down")
         if self._open_jobs >= self._waiting_max:
             self._refused += 1
             raise StoreError(f"{self._open_jobs} operations wait for the disk already: try again in a moment")
+        self._put(Job(operation, arguments, done))
+
+    def backup(self, path: str, done: Callable[[int | None, BaseException | None], None]) -> None:
+        """Has the database copied to the file at PATH, where everything acknowledged until then is in it, while
+        operations go on; then `done(bytes, None)` or `done(None, error)` is called by `deliver`.
+
+        Raises StoreError when a backup is under way, or the store is closed."""
+        if self._backing_up:
+            raise StoreError("a backup is being taken already: wait until it is done")
+
+        def finished(size: int | None, error: BaseException | None) -> None:
+            self._backing_up = False
+            done(size, error)
+
+        self._put(Backup(path, finished))
+        self._backing_up = True
+
+    def _put(self, job: Job) -> None:
+        if self._closing:
+            raise StoreError("the server is shutting down")
         self._open_jobs += 1
-        self._jobs.put(Job(operation, arguments, done))
+        self._jobs.put(job)
 
     def deliver(self) -> None:
         """Hands over the results there are, in the order of their operations."""
@@ -129,7 +153,6 @@ class Store:
             jobs, self._done = self._done, []
             trouble, self._trouble = self._trouble, None
         if trouble is not None:
-            self._troubled = True
             self._log.limited("error", "store", "nothing can be written", file=self.path, reason=trouble)
         for job in jobs:
             self._open_jobs -= 1
@@ -148,11 +171,14 @@ class Store:
 
     def close(self) -> None:
         """Has all that waits done, written and handed over, within a bounded time."""
-        if self._descriptor < 0:
+        if self._closing:
             return
+        self._closing = True
         self._jobs.put(None)
         self._thread.join(CLOSE_SECONDS)
         self.deliver()
+        if self._open_jobs:
+            self._log.error("the disk hangs: what it was not given is lost", operations=self._open_jobs)
         with self._lock:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -164,33 +190,75 @@ class Store:
             "store_refused": self._refused,
             "store_waiting": self._open_jobs,
             "store_commit_worst_ms": self._batches.commit_seconds_worst * 1000,
+            "store_written_bytes": _written_bytes(self._thread.native_id),
         }
 
-    def _hand_over(self, jobs: list[Job], trouble: str | None) -> None:
-        """On the thread: JOBS can be told."""
+    def _hand_over(self, jobs: list[Job], reason: str | None) -> None:
+        """On the thread: JOBS can be told. REASON: why the disk does not have them."""
         with self._lock:
             if self._descriptor < 0:
                 return
             self._done += jobs
-            self._trouble = trouble or self._trouble
+            self._trouble = reason or self._trouble
             os.eventfd_write(self._descriptor, 1)
 
     def _run(self) -> None:
         """The thread."""
-        from queue import Empty
-        from time import monotonic
-
-        batches, jobs = self._batches, self._jobs
-        while True:
-            try:
-                job = jobs.get() if batches.due is None else jobs.get(timeout=max(batches.due - monotonic(), 0.0))
-            except Empty:
-                batches.commit()
-                continue
-            if job is None:
-                break
-            batches.perform(job)
-            del job  # waiting for the next one, the thread keeps nothing of this one
-        batches.commit()
+        while not self._ended:
+            self._turn()
+        self._batches.commit()
         self._connection.close()
         self._lock_file.release()
+
+    def _turn(self) -> None:
+        """Waits for the next operation, or until what was changed has to be written. Nothing else wakes the thread."""
+        batches = self._batches
+        try:
+            if batches.due is None:
+                job = self._jobs.get()
+            else:
+                job = self._jobs.get(timeout=max(batches.due - monotonic(), 0.0))
+        except Empty:
+            batches.commit()
+            return
+        if job is None:
+            self._ended = True
+        elif isinstance(job, Backup):
+            self._back_up(job)
+        else:
+            batches.perform(job)
+
+    def _back_up(self, job: Backup) -> None:
+        from gsrt.store.copying import back_up
+
+        self._batches.commit()
+        try:
+            job.result = back_up(self._connection, job.path, self._between)
+        except Exception as error:
+            job.fail(error)
+        self._hand_over([job], None)
+
+    def _between(self) -> None:
+        """Between two steps of a backup: does what waits, but not for ever, so that either goes on."""
+        batches = self._batches
+        until = monotonic() + BETWEEN_SECONDS
+        while batches.due is not None or not self._jobs.empty():
+            self._turn()
+            if monotonic() >= until:
+                break
+        batches.commit()
+        if self._closing:
+            raise StoreError("the server is shutting down: there is no backup")
+
+
+def _written_bytes(thread: int | None) -> int:
+    """What THREAD has had the kernel write to disks so far, in whole pages; 0 where the kernel does not count (proc(5),
+    "/proc/pid/io": a page counts when it becomes dirty)."""
+    try:
+        with open(f"/proc/self/task/{thread}/io", "rb") as file:
+            for line in file:
+                if line.startswith(b"write_bytes:"):
+                    return int(line.split()[1])
+    except OSError:  # the thread has ended, or the kernel was built without
+        pass
+    return 0
