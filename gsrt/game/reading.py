@@ -45,6 +45,8 @@ SCRIPTS_FOLDER = "scripts"
 EVENTS_FOLDER = "events"
 WWW_FOLDER = "www"
 
+ENTRY = "on_event"  # what the script of an event has to define
+
 FILE_BYTES_MAX = 262_144
 FILES_MAX = 1000  # in one folder
 MISTAKES_MAX = 100  # then reading ends
@@ -339,12 +341,12 @@ class _Reading:
                     attributes = declared_attributes(text)
                 except AttributesError as error:
                     self.tell(path, error.line, "ATTRIBUTES", str(error))
-                self._compile(path)
+                self._compile(path, ENTRY)
             events[code] = EventConfig(code, path=os.path.abspath(path), attributes=attributes)
         return events
 
-    def _compile(self, path: str) -> None:
-        """Looks, once, whether the script would run; what is wrong with it are mistakes."""
+    def _compile(self, path: str, defines: str | None = None) -> None:
+        """Looks, once, whether the script would run, and DEFINES that function; what is wrong with it are mistakes."""
         from gsrt.scripts.compiling import HostError, compile_file, stamp_of
 
         absolute = os.path.abspath(path)
@@ -354,7 +356,9 @@ class _Reading:
         try:
             if self._known.get(absolute) == stamp_of(absolute):
                 return
-            compile_file(absolute, self._profile.script_source_bytes)
+            compiled, _ = compile_file(absolute, self._profile.script_source_bytes)
+            if defines is not None and defines not in compiled.code.co_names:
+                self.tell(path, 0, "", f"defines no function {defines}(event)")
         except OSError as error:
             self.tell(path, 0, "", f"cannot be read: {error.strerror}")
         except HostError as error:

@@ -45,7 +45,7 @@ max = 1e9
 """The rules of a duel: whoever has tapped GOAL times first wins.
 
 A player taps by opCode 1 to peer 0, the server. All are told what everybody has by opCode 2, with the number of taps of
-player N at index N; then, by opCode 3, who has won, at index 1.
+player N at index N; then, by opCode 3, who has won, at index 1. The winner gets an achievement and points.
 """
 
 TAP = 1
@@ -53,6 +53,7 @@ TAPS = 2
 WON = 3
 
 GOAL = 20
+POINTS = 100
 
 taps = {}  # peer id -> how many
 state = {"over": False}
@@ -65,19 +66,38 @@ def on_player_connect(player):
 
 @session.on_packet(TAP)
 def tap(packet):
-    peer_id = packet.get_sender().peer_id
-    if not state["over"] and peer_id in taps:
-        taps[peer_id] += 1
+    player = packet.get_sender()
+    if not state["over"] and player.peer_id in taps:
+        taps[player.peer_id] += 1
         session.send(TAPS, taps)
-        if taps[peer_id] >= GOAL:
+        if taps[player.peer_id] >= GOAL:
             state["over"] = True
-            session.send(WON, {1: peer_id}, reliable=True)
+            session.send(WON, {1: player.peer_id}, reliable=True)
+            reward(player.player_id)
     return False
+
+
+def reward(player_id):
+    requests = session.new_request()
+    won = requests.create_award_achievement_request().set_player_id(player_id).set_achievement_short_code("first_win")
+    won.send(look_at)
+    score = requests.create_log_event_request().set_player_id(player_id).set_event_key("score")
+    score.set_points(POINTS).set_level("duel").send(look_at)
+
+
+def look_at(response):
+    if response.has_errors():
+        session.get_logger().error(response.get_errors())
 ''',
     "events/score.py": '''\
 """What a client reports by LogEventRequest with eventKey "score". The leaderboard keeps the best of each player."""
 
 ATTRIBUTES = {"points": "number", "level": "text"}
+
+
+def on_event(event):
+    if event.get("points") is None or not 0 <= event["points"] <= 1000:
+        event.fail("points", "OUT_OF_RANGE")  # then no leaderboard counts it
 ''',
     "leaderboards.toml": """\
 [[leaderboard]]
