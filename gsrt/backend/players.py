@@ -10,6 +10,7 @@ from __future__ import annotations
 from _operator import _compare_digest as same_digest
 from binascii import b2a_base64
 
+from gsrt.backend import achievements, wallet
 from gsrt.backend.call import Failure
 from gsrt.tokens import NAME_CHARACTERS, TOKEN_CHARACTERS, is_token
 
@@ -32,6 +33,7 @@ USER_NAME_CHARACTERS_MAX = 128
 LANGUAGE_CHARACTERS_MAX = 32
 SEGMENTS_CHARACTERS_MAX = 4096  # all of a player's, as JSON
 NUMBERED_CURRENCIES = 6  # currency1 to currency6 in the answers
+SIGNUP = "signup"  # the reason in the ledger for what a new player gets
 USE_NOTED_SECONDS = 60.0  # between two notes that a token was used: each is a write to the disk
 
 TAKEN = {"USERNAME": "TAKEN"}
@@ -110,13 +112,7 @@ def create(
     except sqlite3.IntegrityError:
         raise Failure(TAKEN) from None
     for currency, amount in signup.items():
-        if amount:
-            tx.execute("INSERT INTO balances(player, currency, amount) VALUES(?, ?, ?)", (player_id, currency, amount))
-            tx.execute(
-                "INSERT INTO ledger(player, kind, code, delta, balance, reason, at)"
-                " VALUES(?, 'currency', ?, ?, ?, 'signup', ?)",
-                (player_id, currency, amount, amount, tx.now),
-            )
+        wallet.change_currency(tx, player_id, currency, amount, SIGNUP)
     return player_id
 
 
@@ -293,7 +289,7 @@ def details(tx: Transaction, player_id: str, currencies: Sequence[str]) -> Row:
     if row is None:
         raise Failure(GONE)
     balances = dict.fromkeys(currencies, 0)
-    balances.update(tx.all("SELECT currency, amount FROM balances WHERE player = ?", (player_id,)))
+    balances.update(wallet.balances(tx, player_id))
     numbered = [balances[code] for code in currencies[:NUMBERED_CURRENCIES]]
     numbered += [0] * (NUMBERED_CURRENCIES - len(numbered))
     return {
@@ -303,10 +299,8 @@ def details(tx: Transaction, player_id: str, currencies: Sequence[str]) -> Row:
         "currencies": balances,
         **{f"reservedCurrency{number}": {} for number in range(1, NUMBERED_CURRENCIES + 1)},
         "reservedCurrencies": {},
-        "virtualGoods": dict(tx.all("SELECT good, quantity FROM goods WHERE player = ?", (player_id,))),
-        "achievements": [
-            code for (code,) in tx.all("SELECT code FROM achievements WHERE player = ? ORDER BY at, code", (player_id,))
-        ],
+        "virtualGoods": wallet.goods(tx, player_id),
+        "achievements": achievements.earned(tx, player_id),
         "externalIds": {},
         "location": {},
     }
