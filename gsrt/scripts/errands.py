@@ -189,16 +189,16 @@ def weight_of(value: object, most: float = float("inf")) -> int:
         weight += getsizeof(each)
         if kind is dict or kind is list or kind is tuple:
             if depth >= DEPTH_MAX:
-                raise Unfit(f"TOO_DEEP: the answer has more than {DEPTH_MAX} lists and objects inside one another")
+                raise Unfit(f"TOO_DEEP: it has more than {DEPTH_MAX} lists and objects inside one another")
             if kind is dict:
                 weight += sum(map(getsizeof, each))
                 waiting += [(one, depth + 1) for one in each.values()]
             else:
                 waiting += [(one, depth + 1) for one in each]
         elif kind not in (str, int, float, bool, type(None)):
-            raise Unfit("FAILED: the answer holds what no script can be given")
+            raise Unfit("FAILED: it holds what no script can be given")
         if weight > most:
-            raise Unfit(f"TOO_LARGE: the answer has more than {most:.0f} bytes; ask for less at a time")
+            raise Unfit(f"TOO_LARGE: it has more than {most:.0f} bytes")
     return weight
 
 

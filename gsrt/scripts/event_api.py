@@ -1,7 +1,7 @@
 """What the script of an event may call: the `event` that its `on_event(event)` is given, and everything it gives.
 
-What gsrt.scripts.api says of sessions holds here too: arguments are judged by their exact types, and what the server does
-for the script, it does through the capabilities it was handed."""
+What gsrt.scripts.api says of sessions holds here too: arguments are judged by their exact types, and what the server
+does for the script, it does through the capabilities it was handed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ ELEMENTS_PER_TICK = 16  # what one tick of gas pays for in a value that the host
 
 class Event(Asker):
     """What a player or a script has reported, with its attributes: `event.get("SCORE")`, `event["SCORE"]`,
-    `"SCORE" in event`. It ends when `on_event` has returned and the callbacks of all requests it has sent have run; then
-    the answer goes out, and the event is of no use any more (RuntimeError)."""
+    `"SCORE" in event`. It ends when `on_event` has returned and the callbacks of all requests it has sent have run.
+    Then the answer goes out, and the event is of no use any more (RuntimeError)."""
 
     __slots__ = ("_attributes", "_copier", "_logger")
 

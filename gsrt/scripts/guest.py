@@ -265,21 +265,17 @@ class Guest:
         account = self.handlers.account
         if not account.recount_due or self.is_off:
             return
-        timers = [each.function for each in self._timers.values()]
-        held = account.recount(
-            [
-                self.globals,
-                timers,
-                self._connect,
-                self._disconnect,
-                self.handlers.functions,
-                self.errands.callbacks(),
-            ]
-        )
+        held = account.recount(self.held())
         if held > self.profile.script_memory_bytes:
             # It cannot get better by itself, and every further callback might add as much again.
             self.strikes = self.profile.script_strikes - 1
             self.failed(Exceeded("held", self.profile.script_memory_bytes, held, None), "memory")
+
+    def held(self) -> list[object]:
+        """What the script holds, and what is held for it."""
+        timers = [each.function for each in self._timers.values()]
+        callbacks = self.errands.callbacks()
+        return [self.globals, timers, self._connect, self._disconnect, self.handlers.functions, callbacks]
 
     def _told(self, error: BaseException) -> str:
         """An error as its author has to see it: where, what. Never runs the script's own code."""

@@ -9,13 +9,13 @@ import os
 import time
 
 from gsrt.scripts.compiling import HostError, compile_file, stamp_of
-from gsrt.scripts.journal import Journal, LineBudget
+from gsrt.scripts.journal import BURST_SECONDS, Journal, LineBudget
 from gsrt.session import KICKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from gsrt.backend.desk import Desk
     from gsrt.log import Log
@@ -32,7 +32,22 @@ if TYPE_CHECKING:
 
     Prepared = tuple[Compiled, Stamp]
 
-BURST_SECONDS = 10  # so many seconds' worth of log lines at once
+    class Watching(Protocol):
+        """Whoever runs a script and takes up its changes."""
+
+        @property
+        def path(self) -> str: ...
+        @property
+        def digest(self) -> str | None:
+            """Of the version that is or was at work; None: none has been."""
+
+        def try_out(self, compiled: Compiled) -> None:
+            """The file holds this now."""
+
+        def not_taken(self, reason: str) -> None:
+            """The changed file is no good."""
+
+
 SEED_BYTES = 8
 TIDY_SECONDS = 1.0  # after a script was switched off
 WRITE_SECONDS = 1.0  # how long a recording waits for the disk
@@ -67,6 +82,7 @@ class Scripts:
         self.armed: Callable[[Sandbox], None] = lambda sandbox: None
         self._entropy = entropy
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
+        self._watching: dict[Watching, None] = {}  # others that run scripts
         self._stamps: dict[str, Stamp] = {}  # path -> of the version looked at last
         self._versions: dict[str, Prepared] = {}  # path -> the last that could be compiled
         self._look: Timer | None = None
@@ -211,6 +227,19 @@ class Scripts:
         """The session is over."""
         self._attached.pop(attached.session.session_id, None)
 
+    def watch(self, watching: Watching) -> None:
+        """From now on it is told of changes of its file."""
+        self._watching[watching] = None
+        self._look_later(self.clock())
+
+    def unwatch(self, watching: Watching) -> None:
+        """It is not any more."""
+        self._watching.pop(watching, None)
+
+    def new_seed(self) -> int:
+        """For the random numbers of a script."""
+        return int.from_bytes(self._entropy(SEED_BYTES), "little")
+
     def needed_sandbox(self) -> Sandbox:
         """The sandbox, made now if this is the first script."""
         if self.sandbox is None:
@@ -236,14 +265,14 @@ class Scripts:
     # Changed files
 
     def _look_later(self, now: float) -> None:
-        if self._look is None and self.profile.script_reload_seconds > 0 and self._attached:
+        if self._look is None and self.profile.script_reload_seconds > 0 and (self._attached or self._watching):
             self._look = self.timers.set(now + self.profile.script_reload_seconds, self._look_at_files)
 
     def _look_at_files(self, now: float) -> None:
         from gsrt.worker import WorkerError
 
         self._look = None
-        paths = {each.path for each in self._attached.values()}
+        paths = {each.path for each in (*self._attached.values(), *self._watching)}
         for path in set(self._stamps) - paths:
             del self._stamps[path]
             self._versions.pop(path, None)
@@ -282,15 +311,16 @@ class Scripts:
             self._look_later(now)
 
     def _changed(self, path: str, result: Compiled | HostError) -> None:
-        for attached in list(self._attached.values()):
-            if attached.path != path:
+        concerned: list[Watching] = [*self._attached.values(), *self._watching]
+        for each in concerned:
+            if each.path != path:
                 continue
             if isinstance(result, HostError):
-                attached.not_taken(str(result))
+                each.not_taken(str(result))
             elif result.digest in self.quarantined:
-                attached.not_taken("it has hung the server before")
-            elif result.digest != attached.digest:
-                attached.try_out(result)
+                each.not_taken("it has hung the server before")
+            elif result.digest != each.digest:
+                each.try_out(result)
 
 
 class Attached:

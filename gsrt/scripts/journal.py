@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 CHARACTERS_MAX = 1024  # of one line
 LINES_AT_ONCE = 200
+BURST_SECONDS = 10  # so many seconds' worth of a script's lines at once
 
 
 class Journal:

@@ -1,0 +1,83 @@
+"""LogEventRequest: something has happened; its leaderboards get the score, then its script answers."""
+
+from __future__ import annotations
+
+from gsrt.backend import leaderboards, owners
+from gsrt.backend.call import ANY, MISSING, NUMBER, OBJECT, TEXT, Awaited, Failure, Field, Stored
+from gsrt.game import model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from gsrt.backend.call import Call, Steps
+    from gsrt.game.model import EventConfig, Leaderboard
+
+NAME = "LogEventRequest"
+SUMMARY = (
+    "Reports an event. Its attributes stand beside eventKey, as its script declares them; leaderboards that it feeds get "
+    "the score first, then the script answers."
+)
+FIELDS = (Field("eventKey", TEXT, required=True, most=64, doc="Which event: the name of its file, without .py."),)
+ANSWER = (Field("scriptData", OBJECT, doc="What the event's script has replied; not there if it has not."),)
+ERRORS = (
+    ("eventKey", "INVALID", "The game has no such event, and no leaderboard is fed by it."),
+    ("ATTRIBUTE", "may not be null", "An attribute that is declared did not come; under its own name."),
+    ("ATTRIBUTE", "must be a number", "It is of another kind than declared (a number, a text, an object)."),
+    (
+        "event",
+        "FAILED",
+        "The script has failed; the log of scripts says where and why. A score was entered nevertheless.",
+    ),
+    ("event", "OFF", "The script has failed too often, and is off until its file changes."),
+    ("event", "NOT_LOADED", "The script cannot be loaded; the server's log says why."),
+    ("event", "TIMEOUT", "The event, with all that it brought about, was not done in time."),
+    ("event", "TOO_DEEP", "Events have brought about events, too many inside one another."),
+    ("event", "TOO_LARGE", "The attributes have more than a script may be given."),
+)
+
+KINDS = {model.NUMBER: NUMBER, model.TEXT: TEXT, model.OBJECT: OBJECT}
+
+
+def run(call: Call) -> Steps:
+    game, key = call.desk.game, call.fields["eventKey"]
+    config = game.events.get(key)
+    fed = [board for board in game.leaderboards.values() if board.event == key]
+    if config is None and not fed:
+        raise Failure(eventKey="INVALID")
+    attributes = _attributes(config, fed, call.given)
+    if fed:
+        most = call.desk.profile.messages_per_player_max
+        yield Stored(leaderboards.submit_event, fed, call.player, attributes, most)
+    elif call.connection is None:  # a script may have named anybody
+        yield Stored(owners.must_exist, call.player)
+    if config is None:
+        return {}
+    answer: dict[str, object] = yield Awaited(
+        lambda done: call.desk.events.run(config, call.player, attributes, call.given, done)
+    )
+    return answer
+
+
+def _attributes(config: EventConfig | None, fed: list[Leaderboard], given: Mapping[str, object]) -> dict[str, Any]:
+    """The attributes that came, those that are declared checked. Raises Failure with everything that is wrong."""
+    declared = {} if config is None else {name: KINDS[kind] for name, kind in config.attributes.items()}
+    if config is None:
+        for board in fed:
+            declared[board.attribute] = NUMBER
+            for name in (*board.attributes, *([] if board.part is None else [board.part])):
+                declared.setdefault(name, ANY)
+    attributes: dict[str, Any] = {}
+    errors: dict[str, object] = {}
+    for name, kind in declared.items():
+        value, wrong = Field(name, kind).check(given.get(name))
+        if wrong is not None:
+            errors[name] = wrong
+        elif value is None and kind is not ANY:
+            errors[name] = MISSING
+        elif value is not None:
+            attributes[name] = value
+    if errors:
+        raise Failure(errors)
+    return attributes
