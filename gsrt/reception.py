@@ -13,12 +13,21 @@ from gsrt.transports import opening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from gsrt._relay import Member, Stream
+    from gsrt.connections import Connection, Connections
     from gsrt.log import Log
     from gsrt.profile import Profile
     from gsrt.session import Player
     from gsrt.sessions import Sessions
     from gsrt.transports.tls import ServerContext
+
+    class Owner(Protocol):
+        """Whose a stream is: a player of a session, or a connection of the platform."""
+
+        def lost(self, reason: str, orderly: bool, now: float) -> None: ...
+
 
 # An RSA signature is what a stranger can make the server work hardest with; the rest of a crowd waits its turn.
 HANDSHAKES_PER_TURN = 4
@@ -55,7 +64,7 @@ class Pending:
 
 class Reception:
     """The relay's handler. `certificate` (paths of certificate and key) is set when there is one; `tls_coming` while
-    one is being made."""
+    one is being made; `platform` where a game is served."""
 
     def __init__(self, profile: Profile, log: Log) -> None:
         self.profile = profile
@@ -64,6 +73,7 @@ class Reception:
         self.certificate: tuple[str, str] | None = None
         self.tls_coming = False
         self.handshakes_left = HANDSHAKES_PER_TURN  # the server fills it up again every turn
+        self.platform: Connections | None = None
         self._tls: ServerContext | None = None
         self._pending: dict[Stream, Pending] = {}  # oldest first
         self._by_address: dict[str, dict[Stream, None]] = {}
@@ -117,7 +127,6 @@ class Reception:
             stream, pending = next(iter(self._pending.items()))
             if pending.deadline > now:
                 return
-            self._forget(stream)
             self.counters["pending_deadline"] += 1
             self.log.limited(
                 "warn",
@@ -126,13 +135,34 @@ class Reception:
                 address=stream.peer_name,
                 seconds=self.profile.login_seconds,
             )
-            stream.close()
+            self._close(stream)
+
+    def greeted(self, stream: Stream) -> None:
+        """A connection of the platform has proved that its client is one of the game's."""
+        self._forget(stream)
 
     def _give_way(self, stream: Stream, reason: str) -> None:
-        self._forget(stream)
         self.counters["pending_gave_way"] += 1
         self.log.limited("warn", "pending_gave_way", "connection gave way", address=stream.peer_name, reason=reason)
-        stream.close()
+        self._close(stream)
+
+    def _close(self, stream: Stream) -> None:
+        """Closes a connection that is not logged in."""
+        self._forget(stream)
+        connection: Connection | None = stream.owner  # of the platform: a player's would be logged in
+        if connection is None:
+            stream.close()
+        else:
+            connection.close()
+
+    def _disown(self, stream: Stream, reason: str, orderly: bool, now: float) -> bool:
+        """Tells whose stream it was that it is closed; False: nobody's."""
+        owner: Owner | None = stream.owner
+        if owner is None:
+            return False
+        stream.owner = None
+        owner.lost(reason, orderly, now)
+        return True
 
     def _forget(self, stream: Stream) -> None:
         pending = self._pending.pop(stream, None)
@@ -191,11 +221,17 @@ class Reception:
         head, used = parsed
         self.counters["http_requests"] += 1
         if websocket.is_upgrade(head):
+            platform = self.platform if head.target.startswith("/ws/") else None
+            why_not = None if platform is None else platform.why_not(head.target)
             try:
-                stream.write(websocket.accept(head))
+                answer = websocket.accept(head) if why_not is None else http.response(403, why_not.encode())
             except websocket.UpgradeRefused as error:
-                stream.write(error.response)
+                why_not, answer = str(error), error.response
+            stream.write(answer)
+            if why_not is not None:
                 stream.finish()
+            elif platform is not None:
+                platform.open(stream)
             else:
                 stream.start_websocket()
             return used
@@ -239,14 +275,15 @@ class Reception:
         self.counters["udp_logins_refused"] += 1
         self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address), reason=why_not)
 
+    def text(self, stream: Stream, message: str, now: float) -> None:
+        connection: Connection = stream.owner
+        connection.text(message, now)
+
     def closed(self, stream: Stream, reason: str, orderly: bool, now: float) -> None:
-        player: Player | None = stream.owner
-        if player is not None:
-            stream.owner = None
-            self.counters["closed_orderly" if orderly else "closed_lost"] += 1
-            player.lost(reason, orderly, now)
-            return
         self._forget(stream)
+        if self._disown(stream, reason, orderly, now):
+            self.counters["closed_orderly" if orderly else "closed_lost"] += 1
+            return
         if orderly:
             self.counters["closed_orderly"] += 1
             return
@@ -267,11 +304,8 @@ class Reception:
         )
         if stream is None:
             return
-        player: Player | None = stream.owner
-        if player is not None:
-            stream.owner = None
-            player.lost(f"{type(error).__name__}", False, now)
         self._forget(stream)
+        self._disown(stream, type(error).__name__, False, now)
 
     def cut(self, member: Member, reason: str, now: float) -> None:
         """A peer is over a limit that ends its connection."""

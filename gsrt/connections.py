@@ -1,0 +1,501 @@
+"""Players' connections: the handshake's outcome, requests in, answers and messages out; who is online.
+
+A `Connection` is one WebSocket of one device. Until it has proved that it knows the game's secret it counts among those
+that are not logged in (gsrt.reception). Whoever signs in by it is online; a player may be, with several devices.
+"""
+
+from __future__ import annotations
+
+from gsrt.backend import messages, players
+from gsrt.backend.desk import FAILED, refusal
+from gsrt.backend.registry import response_of
+from gsrt.protocol import platform
+from gsrt.protocol.platform import Greeting, PlatformProtocol, Reply, Request
+from gsrt.store.errors import StoreError
+from gsrt.tokens import is_token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gsrt._relay import Stream
+    from gsrt.backend.desk import Desk
+    from gsrt.log import Log
+    from gsrt.profile import Profile
+    from gsrt.store.store import Store
+    from gsrt.timers import Timer, Timers
+
+GREETING_BYTES_MAX = 8192  # of a message before the handshake: clients send some 500
+NONCE_BYTES = 24
+SESSION_ID_BYTES = 16
+SILENCE_LOOKS = 4  # how often in the time that a client may be silent it is looked for who was
+
+PREFIX = "/ws/"
+MATCH_FOUND = ".MatchFoundMessage"
+
+WRONG_PATH = "the platform is at /ws/<anything>/<api key>\n"
+WRONG_KEY = "unknown API key: give the client the api_key of the game's game.toml\n"
+WRONG_MODE = f"secure: {platform.SECURE_MODE}\n"
+
+COUNTERS = (
+    "platform_connections",
+    "platform_refused",
+    "platform_handshakes",
+    "platform_messages_in",
+    "platform_messages_out",
+    "platform_messages_malformed",
+    "platform_silent",
+    "platform_gave_way",
+)
+
+
+class Connection:
+    """One WebSocket by which requests come; what `stream.owner` is. `player_id`: who has signed in, or None;
+    `opened`, `signed_in_at`: seconds of the loop's clock; `local_host`: our address as the client reached it."""
+
+    __slots__ = (
+        "_catching_up",
+        "_connections",
+        "_protocol",
+        "_stream",
+        "auth_token",
+        "device_id",
+        "local_host",
+        "name",
+        "opened",
+        "player_id",
+        "session_id",
+        "signed_in_at",
+    )
+
+    def __init__(self, connections: Connections, stream: Stream, protocol: PlatformProtocol, session_id: str) -> None:
+        self._connections = connections
+        self._stream: Stream | None = stream
+        self._protocol = protocol
+        self._catching_up = False  # stored messages are being fetched: those announced meanwhile are among them
+        self.session_id = session_id
+        self.name = stream.peer_name
+        self.opened = connections.clock()
+        self.signed_in_at: float | None = None
+        self.local_host = host_of(stream)
+        self.player_id: str | None = None
+        self.auth_token: str | None = None
+        self.device_id: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return self._stream is not None
+
+    @property
+    def heard_at(self) -> float:
+        """When the client last said something, be it a ping; seconds of the loop's clock."""
+        return self._stream.heard_at if self._stream is not None else self.opened
+
+    def send(self, message: Mapping[str, object]) -> bool:
+        """Sends a message (with "@class"); False where it cannot go. What names our address names the one that this
+        client reached."""
+        if self.local_host and message.get("@class") == MATCH_FOUND and "host" in message:
+            message = {**message, "host": self.local_host}
+        return self._send_text(platform.encode(message))
+
+    def announce(self, message: Mapping[str, object]) -> bool:
+        """Sends a message that is stored. False where it cannot go, or is about to be fetched from there anyway."""
+        return not self._catching_up and self.send(message)
+
+    def sign_in(self, player_id: str, auth_token: str | None) -> None:
+        """PLAYER_ID is who asks by this connection from here on; the messages kept for that player come after the
+        answer to the request that is being done."""
+        if self._stream is None:
+            return
+        if player_id != self.player_id:
+            self.sign_out()
+            self.player_id = player_id
+            self.signed_in_at = self._connections.clock()
+            self._connections.presence.enter(self)
+        self.auth_token = auth_token or self.auth_token
+        self._fetch_messages(player_id)
+
+    def sign_out(self) -> float:
+        """Nobody asks by this connection any more; it stays open. Returns the seconds that somebody was signed in."""
+        if self.player_id is None or self.signed_in_at is None:
+            return 0.0
+        self._connections.presence.leave(self)
+        seconds = self._connections.clock() - self.signed_in_at
+        self.player_id = self.auth_token = self.signed_in_at = None
+        self._catching_up = False
+        return seconds
+
+    def close(self) -> None:
+        """Says goodbye and closes."""
+        stream = self._stream
+        if stream is not None:
+            self._forget()
+            stream.close()
+
+    # What the reception passes on
+
+    def text(self, text: str, now: float) -> None:
+        """A whole message of the client's."""
+        self._connections.counters["platform_messages_in"] += 1
+        event = self._protocol.receive(text)
+        if type(event) is Request:
+            self._ask(event)
+        elif type(event) is Greeting:
+            self._greet(event)
+        elif type(event) is Reply:
+            self._reply(event)
+
+    def lost(self, reason: str, orderly: bool, now: float) -> None:
+        """The stream is closed already."""
+        if self._stream is None:
+            return
+        if not orderly:
+            self._connections.log.limited(
+                "warn", "platform_lost", "connection lost", player=self.player_id, address=self.name, reason=reason
+            )
+        self._forget()
+
+    def _forget(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.owner = None
+        self.sign_out()
+        self._connections.remove(self)
+
+    # Steps
+
+    def _greet(self, greeting: Greeting) -> None:
+        self.device_id = greeting.device_id
+        if greeting.auth_token is None or not is_token(greeting.auth_token):
+            self._welcome(None, None)
+            return
+        auth_token = greeting.auth_token
+
+        def found(player_id: object, error: BaseException | None) -> None:
+            if error is None:
+                self._welcome(None if player_id is None else auth_token, player_id)
+            else:
+                self._cannot_tell(error)
+
+        try:
+            self._connections.desk.store.submit(players.by_token, (auth_token,), found)
+        except StoreError as error:
+            self._cannot_tell(error)
+
+    def _welcome(self, auth_token: str | None, player_id: object) -> None:
+        if self._stream is None:
+            return
+        connections = self._connections
+        connections.counters["platform_handshakes"] += 1
+        self._stream.start_text(connections.profile.platform_message_bytes_max)
+        connections.greeted(self._stream)
+        if type(player_id) is not str:
+            self._send_text(platform.welcome(self.session_id))
+            return
+        self._send_text(platform.welcome(self.session_id, auth_token, player_id))
+        self.sign_in(player_id, auth_token)
+
+    def _cannot_tell(self, error: BaseException) -> None:
+        """Whose token it is cannot be found out. Closed without an answer, for one that signs nobody in would have the
+        client forget its token; it comes again."""
+        self._connections.log.limited(
+            "error", "by_token", "nobody can be signed in by token", address=self.name, reason=str(error)
+        )
+        self.close()
+
+    def _ask(self, request: Request) -> None:
+        desk = self._connections.desk
+
+        def answer(found: Mapping[str, object]) -> None:
+            self._answer(request, found)
+
+        desk.submit(request.name, request.fields, answer, connection=self)
+
+    def _answer(self, request: Request, found: Mapping[str, object]) -> None:
+        if self._stream is None:
+            return
+        connections = self._connections
+        class_name = connections.response_class(request.name)
+        try:
+            text = platform.response(class_name, request.request_id, found)
+        except (ValueError, TypeError, RecursionError) as error:
+            connections.log.limited(
+                "error",
+                f"answer {request.name}",
+                "an answer that JSON cannot say",
+                request=request.name,
+                reason=f"{type(error).__name__}: {error}",
+            )
+            text = platform.response(class_name, request.request_id, refusal(FAILED))
+        self._send_text(text)
+
+    def _reply(self, reply: Reply) -> None:
+        connections = self._connections
+        connections.counters["platform_messages_malformed"] += 1
+        connections.log.limited(
+            "warn", "platform_message", "message refused", address=self.name, reason=reply.reason, closed=reply.final
+        )
+        self._send_text(reply.text)
+        if reply.final:
+            self.close()
+
+    def _fetch_messages(self, player_id: str) -> None:
+        connections = self._connections
+
+        def found(waiting: object, error: BaseException | None) -> None:
+            if self.player_id != player_id:
+                return
+            self._catching_up = False
+            if error is not None:
+                self._no_messages(error)
+            elif isinstance(waiting, list):
+                sent = [message["messageId"] for message in waiting if self.send(message)]
+                connections.presence.note_delivered(player_id, sent)
+
+        self._catching_up = True
+        try:
+            connections.desk.store.submit(messages.waiting, (player_id,), found)
+        except StoreError as error:
+            self._catching_up = False
+            self._no_messages(error)
+
+    def _no_messages(self, error: BaseException) -> None:
+        self._connections.log.limited(
+            "error", "stored messages", "stored messages cannot be sent", player=self.player_id, reason=str(error)
+        )
+
+    def _send_text(self, text: bytes) -> bool:
+        if self._stream is None or not self._stream.send_text(text):
+            return False
+        self._connections.counters["platform_messages_out"] += 1
+        return True
+
+
+class Presence:
+    """Who is online: players and their connections.
+
+    `went_online`, `went_offline` and `went_away` are lists of callbacks(player_id); away is who has had no connection
+    for the profile's `away_seconds`."""
+
+    def __init__(self, store: Store, timers: Timers, clock: Callable[[], float], profile: Profile, log: Log) -> None:
+        self.went_online: list[Callable[[str], object]] = []
+        self.went_offline: list[Callable[[str], object]] = []
+        self.went_away: list[Callable[[str], object]] = []
+        self.gave_way = 0
+        self._store = store
+        self._timers = timers
+        self._clock = clock
+        self._profile = profile
+        self._log = log
+        self._present: dict[str, list[Connection]] = {}  # oldest first; never an empty list
+        self._missed: dict[str, Timer] = {}  # who is offline, and not away yet
+
+    @property
+    def players(self) -> int:
+        """How many are online."""
+        return len(self._present)
+
+    def online(self, player_id: str) -> bool:
+        """Whether that player has a connection."""
+        return player_id in self._present
+
+    def connections(self, player_id: str) -> tuple[Connection, ...]:
+        """That player's, oldest first."""
+        return tuple(self._present.get(player_id, ()))
+
+    def local_host(self, player_id: str) -> str | None:
+        """Our address as that player's newest connection reached it; None: offline."""
+        there = self._present.get(player_id)
+        return there[-1].local_host if there else None
+
+    def send(self, player_id: str, message: Mapping[str, object]) -> bool:
+        """Sends a message to all of that player's connections; False where none could take it."""
+        return sum([each.send(message) for each in self.connections(player_id)]) > 0
+
+    def announce(self, player_id: str, message: Mapping[str, object]) -> None:
+        """The same for a message that is stored; who is offline gets it with the next sign-in."""
+        if sum([each.announce(message) for each in self.connections(player_id)]) > 0:
+            self.note_delivered(player_id, [message["messageId"]])
+
+    def note_delivered(self, player_id: str, message_ids: list[object]) -> None:
+        """Has the store know that these messages have gone out. Where it cannot be noted they come again."""
+        if not message_ids:
+            return
+        try:
+            self._store.submit(messages.delivered, (player_id, message_ids), self._noted)
+        except StoreError as error:
+            self._noted(None, error)
+
+    def _noted(self, _: object, error: BaseException | None) -> None:
+        if error is not None:
+            self._log.limited("error", "delivered", "messages will be sent again", reason=str(error))
+
+    def expect(self, player_id: str) -> None:
+        """A player who was there before a restart: away, if not online within the profile's time."""
+        if player_id not in self._present and player_id not in self._missed:
+            self._miss(player_id)
+
+    def disconnect(self, player_id: str, reason: str) -> None:
+        """Closes all of that player's connections."""
+        for each in self.connections(player_id):
+            self._log.info("player disconnected", player=player_id, address=each.name, reason=reason)
+            each.close()
+
+    def enter(self, connection: Connection) -> None:
+        """Somebody has signed in by it. The oldest of too many connections of one player gives way."""
+        player_id = connection.player_id
+        assert player_id is not None
+        there = self._present.get(player_id)
+        if there is None:
+            self._present[player_id] = [connection]
+            self._timers.cancel(self._missed.pop(player_id, None))
+            self._tell(self.went_online, player_id)
+            return
+        there.append(connection)
+        if len(there) > self._profile.platform_devices_max:
+            self.gave_way += 1
+            self._log.limited(
+                "warn",
+                "devices",
+                "connection gave way: its player has too many",
+                player=player_id,
+                platform_devices_max=self._profile.platform_devices_max,
+            )
+            there[0].close()
+
+    def leave(self, connection: Connection) -> None:
+        """Nobody is signed in by it any more."""
+        player_id = connection.player_id
+        assert player_id is not None
+        there = self._present.get(player_id, [])
+        if connection in there:
+            there.remove(connection)
+            if not there:
+                del self._present[player_id]
+                self._miss(player_id)
+                self._tell(self.went_offline, player_id)
+
+    def _miss(self, player_id: str) -> None:
+        def away(now: float) -> None:
+            del self._missed[player_id]
+            self._tell(self.went_away, player_id)
+
+        self._missed[player_id] = self._timers.set(self._clock() + self._profile.away_seconds, away)
+
+    def _tell(self, callbacks: list[Callable[[str], object]], player_id: str) -> None:
+        for callback in callbacks:
+            try:
+                callback(player_id)
+            except Exception as error:  # the next one is to hear of it all the same
+                self._log.limited(
+                    "error", "presence", "news of a player was not taken", reason=f"{type(error).__name__}: {error}"
+                )
+
+
+class Connections:
+    """All connections of the platform. `greeted(stream)` is called when a handshake is done."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        presence: Presence,
+        *,
+        clock: Callable[[], float],
+        timers: Timers,
+        entropy: Callable[[int], bytes],
+        log: Log,
+    ) -> None:
+        self.desk = desk
+        self.presence = presence
+        self.clock = clock
+        self.log = log
+        self.profile = desk.profile
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.greeted: Callable[[Stream], object] = lambda stream: None  # until there is someone to be told
+        self._entropy = entropy
+        self._timers = timers
+        self._all: dict[Connection, None] = {}
+        self._look: Timer | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def why_not(self, target: str) -> str | None:
+        """Why the WebSocket that a request for TARGET asks for is refused, in a text for the client's developer; None:
+        it is right. TARGET begins with PREFIX."""
+        parts = target.partition("?")[0].strip("/").split("/")
+        if parts[1:2] == ["secure"]:
+            reason = WRONG_MODE
+        elif len(parts) != 3:
+            reason = WRONG_PATH
+        elif parts[2] != self.desk.game.api_key:
+            reason = WRONG_KEY
+        else:
+            return None
+        self.counters["platform_refused"] += 1
+        return reason
+
+    def open(self, stream: Stream) -> Connection:
+        """The WebSocket is open: its connection begins with the nonce."""
+        self.counters["platform_connections"] += 1
+        protocol = PlatformProtocol(self.desk.game.secret, self._entropy(NONCE_BYTES).hex())
+        connection = Connection(self, stream, protocol, self._entropy(SESSION_ID_BYTES).hex())
+        stream.owner = connection
+        stream.start_text(min(GREETING_BYTES_MAX, self.profile.platform_message_bytes_max))
+        stream.send_text(protocol.challenge())
+        self._all[connection] = None
+        self._watch()
+        return connection
+
+    def remove(self, connection: Connection) -> None:
+        """It is closed."""
+        self._all.pop(connection, None)
+
+    def close(self) -> None:
+        """Says goodbye to everybody."""
+        for connection in list(self._all):
+            connection.close()
+        self._timers.cancel(self._look)
+        self._look = None
+
+    def response_class(self, name: str) -> str:
+        """The "@class" of the answer to request NAME, be there such a request or not."""
+        try:
+            request = self.desk.registry.find(name)
+        except Exception:  # its file cannot be loaded, as the desk has said already
+            request = None
+        return platform.response_class(name) if request is None else f".{response_of(request)}"
+
+    def _watch(self) -> None:
+        if self._look is None and self._all:
+            self._look = self._timers.set(
+                self.clock() + self.profile.platform_silence_seconds / SILENCE_LOOKS, self._end_silent
+            )
+
+    def _end_silent(self, now: float) -> None:
+        """Closes the connections of clients that have said nothing for too long."""
+        self._look = None
+        silent_since = now - self.profile.platform_silence_seconds
+        for connection in [each for each in self._all if each.heard_at <= silent_since]:
+            self.counters["platform_silent"] += 1
+            self.log.limited("warn", "silent", "connection closed: its client is silent", address=connection.name)
+            connection.close()
+        self._watch()
+
+
+def host_of(stream: Stream) -> str:
+    """Our own address of a connection, an IPv4 one in its own form; "" where that cannot be found out."""
+    import socket
+
+    try:
+        ours = socket.socket(fileno=stream.fd)
+    except OSError:
+        return ""
+    try:
+        name = ours.getsockname()
+    except OSError:
+        return ""
+    finally:
+        ours.detach()
+    return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
