@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 
 GAME = ""  # the owner of the game's own documents
 NONE = 0  # the version of a document that does not exist
+NAME_CHARACTERS_MAX = 64  # of a collection's name, of an id
 CONDITIONS_MAX = 8  # of one search
+FIND_MAX = 100  # documents that one search brings
 CHANGED = "CHANGED"
 TOO_MANY = "TOO_MANY"
+
+
+def owner_of(player_id: str | None, game: bool) -> str:
+    """Whose documents a request is about: the game's if it says so, or is for no player."""
+    return GAME if game or player_id is None else player_id
 
 
 def get(tx: Transaction, owner: str, collection: str, document_id: str) -> Document | None:

@@ -347,7 +347,6 @@ def _next_rows(
     tx: Transaction, board: Leaderboard, part: str, place: Place, count: int, *, towards_best: bool
 ) -> list[tuple[Any, ...]]:
     """COUNT rows from PLACE on, the nearest first."""
-    ascending = towards_best == (board.order != HIGH)  # whether going there means smaller scores
     upwards = towards_best == (board.order == HIGH)
     sign, direction = (">", "ASC") if upwards else ("<", "DESC")
     order = f"ORDER BY s.score {direction}, s.number {direction}"
