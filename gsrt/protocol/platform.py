@@ -71,7 +71,7 @@ class Request:
 
     __slots__ = ("fields", "name", "request_id")
 
-    def __init__(self, name: str, request_id: str | int | None, fields: Mapping[str, object]) -> None:
+    def __init__(self, name: str, request_id: str | None, fields: Mapping[str, object]) -> None:
         self.name = name
         self.request_id = request_id
         self.fields = fields
@@ -118,9 +118,7 @@ class PlatformProtocol:
         if class_name == CONNECT_REQUEST:
             return self._greet(message)
         request_id = message.pop("requestId", None)
-        if not (request_id is None or type(request_id) is int or type(request_id) is str) or (
-            type(request_id) is str and len(request_id) > REQUEST_ID_CHARACTERS_MAX
-        ):
+        if request_id is not None and (type(request_id) is not str or len(request_id) > REQUEST_ID_CHARACTERS_MAX):
             return self._refuse(
                 {"requestId": f"must be a text of at most {REQUEST_ID_CHARACTERS_MAX} characters"}, "requestId"
             )
@@ -152,7 +150,7 @@ class PlatformProtocol:
             _short_text(message.get("platform")),
         )
 
-    def _refuse(self, errors: Mapping[str, object], reason: str, request_id: str | int | None = None) -> Reply:
+    def _refuse(self, errors: Mapping[str, object], reason: str, request_id: str | None = None) -> Reply:
         """To what is no request. Before the handshake there is no reason to hear more of it."""
         return Reply(_error(ERROR_RESPONSE, request_id, errors), reason, final=not self.greeted)
 
@@ -169,7 +167,7 @@ def welcome(session_id: str, auth_token: str | None = None, user_id: str | None 
     return encode(message)
 
 
-def response(class_name: str, request_id: str | int | None, answer: Mapping[str, object]) -> bytes:
+def response(class_name: str, request_id: str | None, answer: Mapping[str, object]) -> bytes:
     """ANSWER as the response to a request. Raises ValueError, TypeError or RecursionError if JSON cannot say it."""
     message: dict[str, object] = {**answer, "@class": class_name}
     if request_id is not None:
@@ -261,5 +259,5 @@ def _short_text(value: object) -> str | None:
     return value if type(value) is str and 0 < len(value) <= AUTH_TOKEN_CHARACTERS_MAX else None
 
 
-def _error(class_name: str, request_id: str | int | None, errors: Mapping[str, object]) -> bytes:
+def _error(class_name: str, request_id: str | None, errors: Mapping[str, object]) -> bytes:
     return response(class_name, request_id, {"error": errors})

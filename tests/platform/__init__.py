@@ -1,0 +1,1 @@
+"""The platform over real sockets: connections, requests, messages."""
