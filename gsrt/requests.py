@@ -21,6 +21,8 @@ def handle(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
     """The answer to one request: {"ok": true, ...} or {"ok": false, "error": what to do}; or Later, where it takes
     time."""
     work = REQUESTS.get(request["do"])
+    if work is None and request["do"] in OF_THE_GAME:
+        work = of_the_game
     if work is None:
         return {"ok": False, "error": f"unknown request {request['do']!r}; there are {', '.join(REQUESTS)}"}
     try:
@@ -123,6 +125,7 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         "counters": {**server.relay.counts(), **server.reception.counters, **server.control.counters},
         "perSession": [_figures(server, session) for session in server.sessions],
         "loop": server.loop_figures(),
+        **({} if server.platform is None else {"platform": server.platform.figures()}),
     }
 
 
@@ -167,6 +170,15 @@ def backup(server: Server, request: dict[str, Any]) -> Later:
     return later
 
 
+def of_the_game(server: Server, request: dict[str, Any]) -> Later:
+    """A command about the game's players: see gsrt.backend.operator."""
+    if server.platform is None:
+        raise SessionError("this server knows no players: it serves no game (gsrt serve GAME)")
+    from gsrt.backend.operator import answer
+
+    return answer(server.platform.desk, request)
+
+
 def _optional(request: dict[str, Any], key: str) -> str | None:
     return None if request.get(key) is None else _text(request, key)
 
@@ -187,3 +199,6 @@ REQUESTS = {
     "logs": logs,
     "backup": backup,
 }
+
+# Done by gsrt.backend.operator, which is loaded with a game only.
+OF_THE_GAME = ("player.list", "player.show", "player.reset", "player.delete", "player.export")

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from gsrt.cli.serve import Options
     from gsrt.game.model import Game
     from gsrt.platform import Platform
-    from gsrt.scripts.compiler import Compiled
     from gsrt.scripts.sandbox import Sandbox
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
@@ -127,9 +126,7 @@ def raise_descriptor_limit(wanted: int) -> int:
 class Server:
     """A running server: made with its options, it listens; run() is the loop until stop()."""
 
-    def __init__(
-        self, options: Options, log: Log, resumed: Resumed | None = None, game: Game | None = None
-    ) -> None:
+    def __init__(self, options: Options, log: Log, resumed: Resumed | None = None, game: Game | None = None) -> None:
         """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. Raises
         ServeError, ProfileError, ControlError, CertificateError or StoreError."""
         resumed = resumed or Resumed()
@@ -204,7 +201,7 @@ class Server:
         self.scripts.armed = self._arm
         for session in list(self.sessions):
             if session.script is not None:
-                self._script_again(session, session.script)
+                self.scripts.begin_again(session, session.script)
         self._maker: CertificateMaker | None = None
         self.platform: Platform | None = None
         if game is not None:
@@ -483,25 +480,6 @@ class Server:
             self.scripts.attach(session, self.script, version[0], self.clock())
         return session
 
-    def _script_again(self, session: Session, path: str) -> None:
-        """After a restart, the session's script begins anew."""
-
-        def prepared(compiled: Compiled | None, error: HostError | None) -> None:
-            if session.ended:
-                return
-            try:
-                if compiled is None:
-                    raise error or HostError("it cannot be compiled")
-                self.scripts.attach(session, path, compiled, self.clock())
-            except HostError as refused:
-                self.log.error("session goes on without its script", session=session.session_id, reason=str(refused))
-                self.scripts.leave_off(session, path, self.clock())
-
-        try:
-            self.scripts.prepare(path, prepared)
-        except HostError as refused:
-            prepared(None, refused)
-
     # TLS
 
     def _prepare_tls(self) -> None:
@@ -558,7 +536,7 @@ def serve(options: Options) -> int:
 
         refusals = (*refusals, StoreError)
         try:
-            game = read_game(options.game)
+            game = read_game(options.game, Profile.load(options.profile))
         except GameError as refused:
             for line in str(refused).splitlines():
                 log.error("cannot start", reason=line)

@@ -1,0 +1,115 @@
+"""What a game needs beyond packets, put together: its store, requests, players' connections, matches and events.
+
+Loaded only where a game is served."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from gsrt.backend.desk import Desk
+from gsrt.connections import Connections, Presence
+from gsrt.game.watching import Watcher
+from gsrt.match.matchmaker import Matchmaker
+from gsrt.matches import Matches
+from gsrt.scripts.events import Events
+from gsrt.store.errors import StoreError
+from gsrt.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gsrt.game.model import Game
+    from gsrt.server import Server
+
+DATABASE = os.path.join("data", "game.sqlite")  # in the game's folder
+RESTORE_SECONDS = 30.0  # for the matches of before; a disk that takes longer is broken
+
+
+class Platform:
+    """All that belongs to the game which a server serves. `store` is for the server's selector."""
+
+    def __init__(self, server: Server, game: Game) -> None:
+        """Opens the store, and brings the matches back that were there. Raises StoreError."""
+        profile, log = server.profile, server.log
+        self.log = log
+        self.game = game
+        self.store = Store(
+            os.path.join(game.folder, DATABASE),
+            wall=time.time,
+            entropy=os.urandom,
+            log=log,
+            batch_seconds=profile.store_batch_ms / 1000,
+            batch_writes=profile.store_batch_writes,
+            waiting_max=profile.store_waiting_max,
+        )
+        self.desk = Desk(game, self.store, server.worker, profile, time.time, log)
+        self.presence = Presence(self.store, server.timers, server.clock, profile, log)
+        self.connections = Connections(
+            self.desk, self.presence, clock=server.clock, timers=server.timers, entropy=os.urandom, log=log
+        )
+        self.matches = Matches(
+            self.desk,
+            server.sessions,
+            server.scripts,
+            Matchmaker(game.matches),
+            server.timers,
+            clock=server.clock,
+            wall=time.time,
+            entropy=os.urandom,
+            log=log,
+            public_host=server.public_host,
+            port=server.port,
+        )
+        self.events = Events(self.desk, server.scripts)
+        self.desk.presence = self.presence
+        self.desk.matches = self.matches
+        self.desk.events = self.events
+        self.store.on_announce = self.presence.announce
+        self.presence.went_away.append(self.matches.away)
+        self.connections.greeted = server.reception.greeted
+        server.scripts.desk = self.desk
+        try:
+            self._bring_back()
+        except StoreError:
+            self.store.close()
+            raise
+        server.reception.platform = self.connections
+        self._watcher = Watcher(game, profile, server.worker, server.timers, server.clock, self._game_changed, log)
+
+    def close(self) -> None:
+        """Matches stay as they are, for the next server; what was acknowledged is written."""
+        self._watcher.close()
+        self.matches.close()
+        self.connections.close()
+        self.events.close()
+        self.store.close()
+
+    def figures(self) -> dict[str, Any]:
+        """For the status."""
+        return {
+            "game": self.game.name,
+            "playersOnline": self.presence.players,
+            "connections": len(self.connections),
+            "counters": {**self.desk.counters, **self.connections.counters},
+            "store": self.store.figures(),
+            "events": self.events.figures(),
+        }
+
+    def _bring_back(self) -> None:
+        """The matches of before, and who was looking for one. Nobody is let in meanwhile."""
+        self.matches.restore()
+        until = time.monotonic() + RESTORE_SECONDS
+        while not self.matches.restored:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([self.store], [], [], left)[0]:
+                raise StoreError(f"{self.store.path} was not read within {RESTORE_SECONDS:.0f} s: look at the disk")
+            self.store.deliver()
+
+    def _game_changed(self, game: Game) -> None:
+        """Files of the game have changed: new matches and requests see what they say now."""
+        self.game = self.desk.game = game
+        self.matches.game_changed(game)
+        self.events.game_changed()
