@@ -45,7 +45,6 @@ COUNTERS = (
     "platform_messages_out",
     "platform_messages_malformed",
     "platform_silent",
-    "platform_gave_way",
 )
 
 
@@ -420,6 +419,10 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def counts(self) -> dict[str, int]:
+        """All counters by name."""
+        return {**self.counters, "platform_gave_way": self.presence.gave_way}
 
     def why_not(self, target: str) -> str | None:
         """Why the WebSocket that a request for TARGET asks for is refused, in a text for the client's developer; None:

@@ -169,7 +169,7 @@ def welcome(session_id: str, auth_token: str | None = None, user_id: str | None 
 
 def response(class_name: str, request_id: str | None, answer: Mapping[str, object]) -> bytes:
     """ANSWER as the response to a request. Raises ValueError, TypeError or RecursionError if JSON cannot say it."""
-    message: dict[str, object] = {**answer, "@class": class_name}
+    message: dict[str, object] = {"@class": class_name, **answer}
     if request_id is not None:
         message["requestId"] = request_id
     return encode(message)
