@@ -23,7 +23,7 @@ FIELDS = (
         INTEGER,
         required=True,
         least=0,
-        doc="how many entries before the player's, and how many behind it; more than leaderboard_page_max are not given",
+        doc="how many entries before the player's and how many behind it; more than leaderboard_page_max are not given",
     ),
     Field("includeFirst", INTEGER, default=0, least=0, doc="how many of the best go into `first`"),
     Field("includeLast", INTEGER, default=0, least=0, doc="how many of the worst go into `last`"),
