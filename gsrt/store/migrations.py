@@ -178,6 +178,7 @@ MATCHES = (
         access_token TEXT,
         reconnect_token TEXT,
         skill REAL,
+        threshold INTEGER NOT NULL DEFAULT 0,
         participant_data TEXT,
         "left" REAL,
         PRIMARY KEY(match, player)
