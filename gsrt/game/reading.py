@@ -378,9 +378,7 @@ class _Reading:
                 continue
             code = values["short_code"] or name
             if not is_code(code):
-                file.tell(
-                    ("short_code",), "is missing, and the file's name is none; expected letters, digits, _ - and ."
-                )
+                file.tell(("short_code",), "is missing, and the file's name cannot be one; expected a short code")
                 continue
             if code in files:
                 file.tell(("short_code",), f'"{code}" is that of {files[code]} already; expected one of its own')

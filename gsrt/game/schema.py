@@ -275,7 +275,9 @@ def is_code(value: object) -> bool:
 
 def spelled(number: float | None) -> str:
     """A bound of a range: 0.5, 604,800."""
-    return "" if number is None else f"{number:,.15g}"
+    if number is None:
+        return ""
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.15g}"
 
 
 def _shown(value: object) -> str:
