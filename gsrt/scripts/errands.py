@@ -145,7 +145,7 @@ class Errands:
     def _receive(self, errand: Errand) -> None:
         """Within the budgets of the callback: the copy is the script's, it pays for it."""
         assert errand.answer is not None and errand.callback is not None
-        self._guest.charge(errand.weight // BYTES_PER_TICK)
+        self._guest.give(errand.weight)
         errand.callback(Response(copy_of(errand.answer)))
 
     def _send_all(self, now: float) -> None:

@@ -91,12 +91,17 @@ class Event(Asker):
         """Puts VALUE into the answer, under NAME (at most 64 characters): the client finds it in scriptData.
 
         VALUE is a text, number, bool or None, or a list or a dict (its keys texts) of such; 500 values and 65536
-        characters in all replies. What it was under that name before is replaced. Raises TypeError, ValueError,
+        characters in all replies. What was under that name before is replaced. Raises TypeError, ValueError,
         QuotaError (more than 64 names), RuntimeError (the event has ended)."""
         checked_text("name", name, NAME_CHARACTERS_MAX)
-        before = self._copier.nodes
-        copied = self._copier.copy(value, VALUE_DEPTH_MAX)
-        self._capabilities.charge((self._copier.nodes - before) // ELEMENTS_PER_TICK)
+        copier = self._copier
+        nodes, characters = copier.nodes, copier.characters
+        try:
+            copied = copier.copy(value, VALUE_DEPTH_MAX)
+        except Exception:
+            copier.nodes, copier.characters = nodes, characters
+            raise
+        self._capabilities.charge((copier.nodes - nodes) // ELEMENTS_PER_TICK)
         self._capabilities.reply(name, copied)
 
     def fail(self, field: str, code: str) -> None:

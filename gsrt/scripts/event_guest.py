@@ -6,7 +6,7 @@ from collections import deque
 
 from gsrt._guest import QuotaError
 from gsrt.scripts.api import Random
-from gsrt.scripts.errands import BYTES_PER_TICK, Errand, copy_of, weight_of
+from gsrt.scripts.errands import Errand, copy_of, weight_of
 from gsrt.scripts.event_api import NAMES_MAX, Event
 from gsrt.scripts.events import OFF, REQUESTS_MAX, Reported, refused
 from gsrt.scripts.guest import LOAD_GAS, Guest, ScriptError
@@ -111,7 +111,7 @@ class EventGuest(Guest):
 
     def _enter(self, run: Run) -> None:
         """Within the budgets of the callback: the copy is the script's, it pays for it."""
-        self.charge(weight_of(run.attributes) // BYTES_PER_TICK)
+        self.give(weight_of(run.attributes))
         event = Event(Reach(self, run), copy_of(run.attributes))
         self._entry(event)
 

@@ -12,7 +12,7 @@ from gsrt._guard import safe_text
 from gsrt._guest import Data, Handlers, QuotaError
 from gsrt._meter import Account, Exceeded
 from gsrt.scripts.api import Player, Session, make_print
-from gsrt.scripts.errands import Errand, Errands
+from gsrt.scripts.errands import BYTES_PER_TICK, Errand, Errands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 TRACEBACK_MAX = 1000  # entries looked at: one that is raised again and again has any number
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
+GIVEN_PART = 8  # of a script's memory: so much may be handed to it until what it holds is counted
 KICK_GAS = 100  # what putting a player out costs a script
 FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
 TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
@@ -119,6 +120,7 @@ class Guest:
         self._timer_count = 0
         self.errands = Errands(self, surroundings.later)
         self._counting = False  # what it holds is about to be counted
+        self._given = 0  # bytes that the host has made for the script since, which no allocator counts as the script's
         self.session = Session(self)
         self.globals: dict[str, Any] = {
             "__builtins__": sandbox.builtins,
@@ -259,12 +261,24 @@ class Guest:
             self._counting = True
             self._surroundings.later(self.moment, lambda now: self._count_memory())
 
+    def give(self, weight: int) -> None:
+        """Takes note, and gas, of a value of so many bytes that the script is handed."""
+        self.charge(weight // BYTES_PER_TICK)
+        self._given += weight
+        if self._given_much:
+            self.look_after_memory()
+
+    @property
+    def _given_much(self) -> bool:
+        return self._given > self.profile.script_memory_bytes // GIVEN_PART
+
     def _count_memory(self) -> None:
         """A script that holds too much is switched off."""
         self._counting = False
         account = self.handlers.account
-        if not account.recount_due or self.is_off:
+        if not (account.recount_due or self._given_much) or self.is_off:
             return
+        self._given = 0
         held = account.recount(self.held())
         if held > self.profile.script_memory_bytes:
             # It cannot get better by itself, and every further callback might add as much again.

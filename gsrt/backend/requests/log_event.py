@@ -15,26 +15,21 @@ if TYPE_CHECKING:
     from gsrt.game.model import EventConfig, Leaderboard
 
 NAME = "LogEventRequest"
-SUMMARY = (
-    "Reports an event. Its attributes stand beside eventKey, as its script declares them; leaderboards that it feeds get "
-    "the score first, then the script answers."
+SUMMARY = "Reports an event: leaderboards that it feeds get the score, then its script answers."
+FIELDS = (
+    Field("eventKey", TEXT, required=True, most=64, doc="which event; its attributes stand beside it in the request"),
 )
-FIELDS = (Field("eventKey", TEXT, required=True, most=64, doc="Which event: the name of its file, without .py."),)
-ANSWER = (Field("scriptData", OBJECT, doc="What the event's script has replied; not there if it has not."),)
+ANSWER = (Field("scriptData", OBJECT, doc="what the event's script has replied; only there if it has"),)
 ERRORS = (
-    ("eventKey", "INVALID", "The game has no such event, and no leaderboard is fed by it."),
-    ("ATTRIBUTE", "may not be null", "An attribute that is declared did not come; under its own name."),
-    ("ATTRIBUTE", "must be a number", "It is of another kind than declared (a number, a text, an object)."),
-    (
-        "event",
-        "FAILED",
-        "The script has failed; the log of scripts says where and why. A score was entered nevertheless.",
-    ),
-    ("event", "OFF", "The script has failed too often, and is off until its file changes."),
-    ("event", "NOT_LOADED", "The script cannot be loaded; the server's log says why."),
-    ("event", "TIMEOUT", "The event, with all that it brought about, was not done in time."),
-    ("event", "TOO_DEEP", "Events have brought about events, too many inside one another."),
-    ("event", "TOO_LARGE", "The attributes have more than a script may be given."),
+    ("eventKey", "INVALID", "the game has no such event, and no leaderboard that it feeds"),
+    ("ATTRIBUTE", MISSING, "the attribute of that name is declared, and did not come"),
+    ("ATTRIBUTE", "must be ...", "it is of another kind than declared"),
+    ("event", "FAILED", "the script has failed; the log of scripts says why"),
+    ("event", "OFF", "the script has failed too often; it runs again when its file has changed"),
+    ("event", "NOT_LOADED", "the script cannot run; the server's log says why"),
+    ("event", "TIMEOUT", "it was not done in time, with all that it brought about"),
+    ("event", "TOO_DEEP", "events have brought about events, too many inside one another"),
+    ("event", "TOO_LARGE", "the attributes are more than a script is given"),
 )
 
 KINDS = {model.NUMBER: NUMBER, model.TEXT: TEXT, model.OBJECT: OBJECT}
