@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
         def online(self, player_id: str) -> bool: ...
 
-        def dismiss(self, player_id: str) -> None:
-            """Closes all connections of a player."""
+        def disconnect(self, player_id: str, reason: str) -> None: ...
 
     class House(Protocol):
         """Where a command is done: the desk of a server, or something without connections."""
@@ -84,13 +83,13 @@ def player_reset(house: House, fields: dict[str, Any]) -> Steps:
     found: dict[str, object] = yield Stored(records.reset, fields["player"], stored)
     if made is None:
         return found
-    house.presence.dismiss(str(found["playerId"]))
+    house.presence.disconnect(str(found["playerId"]), "reset by the operator")
     return found if found["userName"] is None else {**found, "password": made}
 
 
 def player_delete(house: House, fields: dict[str, Any]) -> Steps:
     found: dict[str, object] = yield Stored(records.delete, fields["player"])
-    house.presence.dismiss(str(found["playerId"]))
+    house.presence.disconnect(str(found["playerId"]), "deleted by the operator")
     return found
 
 

@@ -15,9 +15,12 @@ from gsrt.backend.call import Failure
 from gsrt.tokens import NAME_CHARACTERS, TOKEN_CHARACTERS, is_token
 
 try:
-    from _sha2 import sha256  # type: ignore[import-not-found]  # hashlib would load OpenSSL
-except ImportError:  # Python 3.11
-    from _sha256 import sha256  # type: ignore[import-not-found]
+    from _sha2 import sha256  # type: ignore[import-not-found]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
+    except ImportError:
+        from hashlib import sha256  # which loads OpenSSL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the commands about a game's players share: they ask the running server, or the game's database where none runs."""
+"""What the commands about a game's players share: whom they ask, the running server or the game's database."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Nobody:
     def online(self, player_id: str) -> bool:
         return False
 
-    def dismiss(self, player_id: str) -> None:
+    def disconnect(self, player_id: str, reason: str) -> None:
         pass
 
 

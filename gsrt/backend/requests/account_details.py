@@ -28,7 +28,7 @@ ANSWER = (
     ),
     Field("reservedCurrencies", OBJECT, doc="always empty"),
     Field("virtualGoods", OBJECT, doc="good: how many of it"),
-    Field("achievements", LIST, doc="short codes of those the player has earned, the oldest first"),
+    Field("achievements", LIST, doc="short codes of those the player has earned"),
     Field("externalIds", OBJECT, doc="always empty: there are no social networks here"),
     Field("location", OBJECT, doc="always empty: nobody is located"),
 )

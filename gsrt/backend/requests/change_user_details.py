@@ -57,4 +57,8 @@ def run(call: Call) -> Steps:
             passwords.hashed, fields["newPassword"], profile.password_memory_kb, profile.password_passes
         )
     found: dict[str, object] = yield Stored(players.change, call.player, changes, stored, _signing_in.tokens_max(call))
+    if "password" in changes:  # whoever has signed in with the old one has to sign in anew
+        for connection in call.desk.presence.connections(call.player):
+            if connection is not call.connection:
+                connection.close()
     return found
