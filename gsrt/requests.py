@@ -179,6 +179,32 @@ def of_the_game(server: Server, request: dict[str, Any]) -> Later:
     return answer(server.platform.desk, request)
 
 
+def logs_older(server: Server, request: dict[str, Any]) -> Later:
+    """{after?: int, session?: str}: the lines that the game's database keeps, those of before a restart too."""
+    after = request.get("after", 0)
+    if type(after) is not int or after < 0:
+        raise SessionError("after: the number of the last line seen is expected, or 0")
+    journal = server.scripts.journal
+    if journal.keeper is None:
+        raise SessionError("no game is served, so nothing is kept: there are the lines of `gsrt logs` only")
+    from gsrt.store.store import StoreError
+
+    later, newest = Later(), journal.newest
+
+    def done(entries: list[dict[str, Any]] | None, error: BaseException | None) -> None:
+        if entries is None:
+            later.answer({"ok": False, "error": str(error)})
+        else:
+            last = entries[-1]["number"] if entries else after
+            later.answer({"ok": True, "entries": entries, "last": last, "newest": newest})
+
+    try:
+        journal.keeper.older(after, _optional(request, "session"), done)
+    except StoreError as error:
+        raise SessionError(str(error)) from None
+    return later
+
+
 def _optional(request: dict[str, Any], key: str) -> str | None:
     return None if request.get(key) is None else _text(request, key)
 
@@ -197,6 +223,7 @@ REQUESTS = {
     "player.kick": player_kick,
     "status": status,
     "logs": logs,
+    "logs.older": logs_older,
     "backup": backup,
 }
 

@@ -21,6 +21,9 @@ POLL_SECONDS = 0.5
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     parser.add_argument("--session", metavar="SESSION", help="of this session only")
+    parser.add_argument(
+        "--older", action="store_true", help="begin with all that the game's database keeps, from before a restart too"
+    )
     parser.add_argument("-n", "--lines", type=_lines, metavar="LINES", help="begin with the last LINES (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
     add_control(parser)
@@ -38,7 +41,7 @@ def run(arguments: Namespace) -> int:
 def _print_logs(arguments: Namespace) -> None:
     from time import sleep
 
-    entries, after = _news(arguments, 0)
+    entries, after = _older(arguments) if arguments.older else _news(arguments, 0)
     if arguments.lines is not None:
         entries = entries[max(len(entries) - arguments.lines, 0) :]
     _print(entries, arguments.json)
@@ -53,9 +56,7 @@ def _print_logs(arguments: Namespace) -> None:
 
 def _news(arguments: Namespace, after: int) -> tuple[list[dict[str, Any]], int]:
     """The entries numbered above AFTER, and what to ask with next; the server gives a part of them at a time."""
-    request: dict[str, Any] = {"do": "logs", "after": after}
-    if arguments.session is not None:
-        request["session"] = arguments.session
+    request = _request(arguments, "logs", after)
     entries: list[dict[str, Any]] = []
     while True:
         answer = ask(arguments.control, request)
@@ -63,6 +64,26 @@ def _news(arguments: Namespace, after: int) -> tuple[list[dict[str, Any]], int]:
         request["after"] = answer["last"]
         if not answer["entries"]:
             return entries, answer["last"]
+
+
+def _older(arguments: Namespace) -> tuple[list[dict[str, Any]], int]:
+    """All entries that are kept, and what to ask for news with."""
+    request = _request(arguments, "logs.older", 0)
+    answer = ask(arguments.control, request)
+    entries, newest = list(answer["entries"]), answer["newest"]
+    while answer["entries"]:
+        request["after"] = answer["last"]
+        answer = ask(arguments.control, request)
+        entries += answer["entries"]
+        newest = answer["newest"]
+    return entries, newest
+
+
+def _request(arguments: Namespace, do: str, after: int) -> dict[str, Any]:
+    request: dict[str, Any] = {"do": do, "after": after}
+    if arguments.session is not None:
+        request["session"] = arguments.session
+    return request
 
 
 def _print(entries: list[dict[str, Any]], as_json: bool) -> None:

@@ -1,4 +1,8 @@
-"""What scripts have written: the collection `realtime.log`, the newest lines of all sessions."""
+"""What scripts have written: the collection `realtime.log`, the newest lines of all sessions.
+
+The newest are in memory. Where a game is served, a keeper hands them to the store too, which keeps more of them, and
+through a restart of the server.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gsrt.log import Log
+    from gsrt.store.store import Store
+    from gsrt.timers import Timer, Timers
+
+    Older = Callable[[list[dict[str, object]] | None, BaseException | None], None]
 
 CHARACTERS_MAX = 1024  # of one line
 LINES_AT_ONCE = 200
+LINES_WAITING_MAX = 1000  # for the store, within a second
+WRITE_SECONDS = 1.0  # between two writes of the store
 BURST_SECONDS = 10  # so many seconds' worth of a script's lines at once
 
 
 class Journal:
     """A ring of the newest lines, numbered from 1 as they come. Each is a line of the server's log too."""
 
-    __slots__ = ("_characters_max", "_clock", "_lines", "_lines_max", "_log", "_newest")
+    __slots__ = ("_characters_max", "_clock", "_lines", "_lines_max", "_log", "_newest", "keeper")
 
     def __init__(
         self, lines_max: int, log: Log, clock: Callable[[], float], characters_max: int = CHARACTERS_MAX
@@ -26,9 +36,20 @@ class Journal:
         self._characters_max = characters_max
         self._log = log
         self._clock = clock
+        self.keeper: Keeper | None = None
         self._newest = 0  # its number
         # Line n is at (n - 1) % lines_max: number, time, session, script, level, text, suppressed.
         self._lines: list[tuple[int, float, str, str, str, str, int]] = []
+
+    def keep_in(self, store: Store, timers: Timers, clock: Callable[[], float], rows_max: int) -> None:
+        """From now on lines are kept in the STORE as well, ROWS_MAX of them. CLOCK gives seconds for the TIMERS."""
+        self.keeper = Keeper(store, timers, clock, rows_max, self._log)
+
+    def close(self) -> None:
+        """The server ends: what was not handed to the store yet is now."""
+        if self.keeper is not None:
+            self.keeper.hand_over()
+            self.keeper = None
 
     @property
     def newest(self) -> int:
@@ -48,6 +69,8 @@ class Journal:
             self._lines.append(line)
         else:
             self._lines[(self._newest - 1) % self._lines_max] = line
+        if self.keeper is not None:
+            self.keeper.take(line[1:])
         # The log quotes what is not plain, so that a text cannot pass for another line or another field.
         tell = {"warn": self._log.warn, "error": self._log.error}.get(level, self._log.info)
         tell("script", session=session_id, script=script, level=level, text=text, suppressed=suppressed or None)
@@ -82,6 +105,63 @@ class Journal:
                 }
             )
         return entries, self._newest
+
+
+class Keeper:
+    """Takes lines to the store: all of a second together, for every write wears a card."""
+
+    __slots__ = ("_clock", "_lines", "_log", "_lost", "_rows_max", "_store", "_timer", "_timers")
+
+    def __init__(self, store: Store, timers: Timers, clock: Callable[[], float], rows_max: int, log: Log) -> None:
+        self._store = store
+        self._timers = timers
+        self._clock = clock
+        self._rows_max = rows_max
+        self._log = log
+        self._lines: list[tuple[float, str, str, str, str, int]] = []  # not handed over yet
+        self._lost = 0  # lines since the last that were handed over
+        self._timer: Timer | None = None
+
+    def take(self, line: tuple[float, str, str, str, str, int]) -> None:
+        """One more: see gsrt.backend.journal. In a flood the first ones stay."""
+        if len(self._lines) >= LINES_WAITING_MAX:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        if self._timer is None:
+            self._timer = self._timers.set(self._clock() + WRITE_SECONDS, lambda now: self.hand_over())
+
+    def hand_over(self) -> None:
+        """Everything there is, now."""
+        from gsrt.backend import journal
+        from gsrt.store.store import StoreError
+
+        self._timers.cancel(self._timer)
+        self._timer = None
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        if self._lost:
+            at, session, script, level, text, suppressed = lines[-1]
+            lines[-1] = (at, session, script, level, text, suppressed + self._lost)
+            self._lost = 0
+        try:
+            self._store.submit(journal.append, (lines, self._rows_max), self._written)
+        except StoreError as error:
+            self._written(None, error)
+
+    def older(self, number: int, session: str | None, done: Older) -> None:
+        """Has `done(lines, None)` called with kept lines after that number, those of this moment included; or
+        `done(None, error)`. Raises StoreError."""
+        from gsrt.backend import journal
+
+        self.hand_over()
+        self._store.submit(journal.after, (number, session), done)
+
+    def _written(self, nothing: object, error: BaseException | None) -> None:
+        if error is not None:
+            # They are in the ring and in the server's log; kept here they would be more and more.
+            self._log.limited("error", "journal", "lines of scripts were not kept", reason=str(error))
 
 
 class LineBudget:
