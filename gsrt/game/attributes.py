@@ -49,7 +49,7 @@ class _Reader:
         while self._next() != "}":
             name = self._text()
             if not is_code(name):
-                raise AttributesError(self._number, f"{name!a} is no name; expected letters, digits, _ - and .")
+                raise AttributesError(self._number, f"{name!a} is no name; expected letters, digits, _ and -")
             if name in found:
                 raise AttributesError(self._number, f"{name} is declared twice")
             self.take(":")

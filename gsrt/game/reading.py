@@ -23,7 +23,7 @@ from gsrt.game.model import (
     Mistake,
     Threshold,
 )
-from gsrt.game.schema import ACHIEVEMENTS, GAME, GOODS, KEY_CHARACTERS, LEADERBOARDS, MATCH, is_code, judged, nearest
+from gsrt.game.schema import ACHIEVEMENTS, CODE_CHARACTERS, GAME, GOODS, LEADERBOARDS, MATCH, is_code, judged, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,6 +148,22 @@ class _File:
         return None
 
 
+class _Referred:
+    """What other files name by short codes: those that there are, of one kind, in a file."""
+
+    def __init__(self, kind: str, known: Mapping[str, Any], name: str, file: _File | None) -> None:
+        self.kind = kind
+        self.known = known
+        self.name = name
+        self._is_readable = file is None or bool(file.values)
+
+    def check(self, file: _File, at: Path, named: Iterable[str]) -> None:
+        """Tells of each that is named at a place of a file and is not there."""
+        for code in named:
+            if code not in self.known and self._is_readable:
+                file.tell((*at, code), _none_such(self.kind, self.known, code, self.name))
+
+
 class _Reading:
     """One go through a folder."""
 
@@ -157,7 +173,6 @@ class _Reading:
         self._known = known  # scripts that were compiled before
         self._mistakes: list[Mistake] = []
         self._compiled: set[str] = set()
-        self._possessions_known = True  # False: goods.toml could not be read, so nobody can refer to it
 
     def game(self) -> Game:
         stamps = stamps_of(self._folder)
@@ -189,7 +204,9 @@ class _Reading:
         self._look_around()
         head = self._file(GAME_FILE)
         self._check_head(head)
-        currencies, goods = self._possessions()
+        currencies = self._currencies(head)
+        prices = _Referred("currency", currencies, GAME_FILE, head)
+        goods = self._goods(prices)
         events = self._events()
         values = head.values
         return Game(
@@ -199,11 +216,11 @@ class _Reading:
             secret=values.get("secret") or "",
             port=values.get("port"),
             currencies=currencies,
-            goods=goods,
+            goods=goods.known,
             events=events,
             matches=self._matches(),
             leaderboards=self._leaderboards(events),
-            achievements=self._achievements(currencies, goods),
+            achievements=self._achievements(prices, goods),
             www=self._inner_folder(WWW_FOLDER),
             scripts=self._inner_folder(SCRIPTS_FOLDER),
         )
@@ -263,23 +280,23 @@ class _Reading:
 
     def _check_head(self, head: _File) -> None:
         api_key = head.values.get("api_key") or ""
-        if not KEY_CHARACTERS.issuperset(api_key):
+        if not CODE_CHARACTERS.issuperset(api_key):
             head.tell(("api_key",), "expected letters, digits, _ and - only, for it is part of an address")
         if ":" in (head.values.get("secret") or ""):
             head.tell(("secret",), SECRET_REASON)
 
-    def _possessions(self) -> tuple[dict[str, Currency], dict[str, Good]]:
-        file = self._optional(GOODS_FILE)
-        if file is None:
-            return {}, {}
-        self._possessions_known = bool(file.values)
-        currencies = {
+    def _currencies(self, head: _File) -> dict[str, Currency]:
+        return {
             code: Currency(code, name=table["name"], signup=table["signup"])
-            for code, table in self._by_code(file, "currency")
+            for code, table in self._by_code(head, "currency")
         }
-        goods = {}
+
+    def _goods(self, prices: _Referred) -> _Referred:
+        file = self._optional(GOODS_FILE)
+        goods: dict[str, Good] = {}
         for code, table in self._by_code(file, "good"):
-            self._check_references(file, (*table["at"], "prices"), table["prices"], currencies, "currency")
+            assert file is not None
+            prices.check(file, (*table["at"], "prices"), table["prices"])
             goods[code] = Good(
                 code,
                 name=table["name"],
@@ -287,15 +304,15 @@ class _Reading:
                 prices=table["prices"],
                 most=table["most"],
             )
-        return currencies, goods
+        return _Referred("good", goods, GOODS_FILE, file)
 
-    def _achievements(self, currencies: Mapping[str, Currency], goods: Mapping[str, Good]) -> dict[str, Achievement]:
+    def _achievements(self, currencies: _Referred, goods: _Referred) -> dict[str, Achievement]:
         file = self._optional(ACHIEVEMENTS_FILE)
         achievements = {}
-        for code, table in self._by_code(file, "achievement") if file else ():
+        for code, table in self._by_code(file, "achievement"):
             assert file is not None
-            self._check_references(file, (*table["at"], "currencies"), table["currencies"], currencies, "currency")
-            self._check_references(file, (*table["at"], "goods"), table["goods"], goods, "good")
+            currencies.check(file, (*table["at"], "currencies"), table["currencies"])
+            goods.check(file, (*table["at"], "goods"), table["goods"])
             achievements[code] = Achievement(
                 code,
                 name=table["name"],
@@ -305,17 +322,11 @@ class _Reading:
             )
         return achievements
 
-    def _check_references(
-        self, file: _File, at: Path, named: Iterable[str], known: Mapping[str, object], kind: str
-    ) -> None:
-        for code in named:
-            if code not in known and self._possessions_known:
-                file.tell((*at, code), _none_such(kind, known, code, GOODS_FILE))
-
-    def _by_code(self, file: _File, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _by_code(self, file: _File | None, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The tables [[KIND]] that have a short code of their own, by it."""
         lines: dict[str, int] = {}
-        for table in file.tables(kind):
+        for table in file.tables(kind) if file else ():
+            assert file is not None
             code, place = table["short_code"], (*table["at"], "short_code")
             if code is None:
                 continue
@@ -332,7 +343,7 @@ class _Reading:
         for code in self._files(EVENTS_FOLDER, ".py"):
             path = self._path(EVENTS_FOLDER, code + ".py")
             if not is_code(code):
-                self.tell(path, 0, "", "the file's name is the event's key: expected letters, digits, _ - and . in it")
+                self.tell(path, 0, "", "the file's name is the event's key: expected letters, digits, _ and - in it")
                 continue
             attributes: dict[str, str] = {}
             text = self.text_of(path, self._profile.script_source_bytes)
@@ -463,7 +474,7 @@ class _Reading:
     def _leaderboards(self, events: Mapping[str, EventConfig]) -> dict[str, Leaderboard]:
         file = self._optional(LEADERBOARDS_FILE)
         leaderboards = {}
-        for code, table in self._by_code(file, "leaderboard") if file else ():
+        for code, table in self._by_code(file, "leaderboard"):
             assert file is not None
             self._check_source(file, table, events)
             leaderboards[code] = Leaderboard(

@@ -27,8 +27,7 @@ TABLES = "tables"
 
 NAME_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 1024
-CODE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
-KEY_CHARACTERS = CODE_CHARACTERS - {"."}
+CODE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 AMOUNT_MAX = 2**53 - 1  # what a JSON client can tell from its neighbours
 NUMBER_MAX = 1e15
 SECONDS_MAX = 604_800.0  # a week
@@ -71,7 +70,7 @@ class Key:
         if self.choices:
             return " or ".join(f'"{choice}"' for choice in self.choices)
         if self.kind is CODE:
-            return f"letters, digits, _ - and . (at most {NAME_CHARACTERS_MAX})"
+            return f"letters, digits, _ and - (at most {NAME_CHARACTERS_MAX})"
         if self.kind is TABLES:
             return f"tables, each beginning with [[{self.name}]]"
         if self.kind is TEXT:
@@ -89,6 +88,12 @@ def _code(doc: str, default: str | None = None) -> Key:
 NAME = Key("name", TEXT, "what people call it; the short code if left out", default="", most=NAME_CHARACTERS_MAX)
 DESCRIPTION = Key("description", TEXT, "a sentence about it", default="")
 
+CURRENCY = (
+    _code("what requests and scripts call it"),
+    NAME,
+    Key("signup", WHOLE, "what a new player gets", default=0, least=0, most=AMOUNT_MAX),
+)
+
 GAME = (
     Key("name", TEXT, "what the game is called", required=True, least=1, most=NAME_CHARACTERS_MAX),
     Key(
@@ -101,6 +106,7 @@ GAME = (
     ),
     Key("secret", TEXT, "what clients prove that they are the game's with; no `:`", required=True, least=1, most=256),
     Key("port", WHOLE, "TCP and UDP port; the server's usual one if left out", least=1, most=65535),
+    Key("currency", TABLES, "the currencies; clients see the first six as currency1 to currency6", keys=CURRENCY),
 )
 
 THRESHOLD = (
@@ -131,7 +137,7 @@ MATCH = (
     Key(
         "expire_in",
         NUMBER,
-        "with drop-in: so many seconds after it was found nobody can enter any more; 0: as long as it is played",
+        "with drop-in: so many seconds after it was found nobody enters or leaves any more; 0: never",
         default=0.0,
         least=0,
         most=SECONDS_MAX,
@@ -162,11 +168,6 @@ ACHIEVEMENT = (
 )
 ACHIEVEMENTS = (Key("achievement", TABLES, "the achievements", keys=ACHIEVEMENT),)
 
-CURRENCY = (
-    _code("what requests and scripts call it"),
-    NAME,
-    Key("signup", WHOLE, "what a new player gets", default=0, least=0, most=AMOUNT_MAX),
-)
 GOOD = (
     _code("what requests and scripts call it"),
     NAME,
@@ -180,10 +181,7 @@ GOOD = (
     ),
     Key("most", WHOLE, "so many may a player have; any number if left out", least=1, most=AMOUNT_MAX),
 )
-GOODS = (
-    Key("currency", TABLES, "the currencies; clients see the first six as currency1 to currency6", keys=CURRENCY),
-    Key("good", TABLES, "the virtual goods", keys=GOOD),
-)
+GOODS = (Key("good", TABLES, "the virtual goods", keys=GOOD),)
 
 
 def judged(table: Mapping[str, Any], keys: Sequence[Key], at: Path, tell: Tell) -> dict[str, Any]:

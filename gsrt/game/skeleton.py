@@ -13,11 +13,16 @@ SECRET_BYTES = 24
 
 FILES: Mapping[str, str] = {
     "game.toml": """\
-# The game. After a change here, start the server anew.
+# The game. After a change of api_key, secret or port, start the server anew.
 
 name = {name}
 api_key = "{api_key}" # clients connect to ws://HOST:PORT/ws/device/{api_key}
 secret = "{secret}" # and prove with this that they are the game's
+
+[[currency]]
+short_code = "gold"
+name = "Gold"
+signup = 50 # what a new player gets
 """,
     "matches/duel.toml": """\
 # What a client asks for by MatchmakingRequest with matchShortCode "duel".
@@ -45,7 +50,7 @@ max = 1e9
 """The rules of a duel: whoever has tapped GOAL times first wins.
 
 A player taps by opCode 1 to peer 0, the server. All are told what everybody has by opCode 2, with the number of taps of
-player N at index N; then, by opCode 3, who has won, at index 1. The winner gets an achievement and points.
+player N at index N; then, by opCode 3, who has won, at index 1. The winner gets points (see events/score.py).
 """
 
 TAP = 1
@@ -78,10 +83,7 @@ def tap(packet):
 
 
 def reward(player_id):
-    requests = session.new_request()
-    won = requests.create_award_achievement_request().set_player_id(player_id).set_achievement_short_code("first_win")
-    won.send(look_at)
-    score = requests.create_log_event_request().set_player_id(player_id).set_event_key("score")
+    score = session.new_request().create_log_event_request().set_player_id(player_id).set_event_key("score")
     score.set_points(POINTS).set_level("duel").send(look_at)
 
 
@@ -90,14 +92,16 @@ def look_at(response):
         session.get_logger().error(response.get_errors())
 ''',
     "events/score.py": '''\
-"""What a client reports by LogEventRequest with eventKey "score". The leaderboard keeps the best of each player."""
+"""What is reported by LogEventRequest with eventKey "score". The leaderboard has the points by then."""
 
 ATTRIBUTES = {"points": "number", "level": "text"}
 
 
 def on_event(event):
-    if event.get("points") is None or not 0 <= event["points"] <= 1000:
-        event.fail("points", "OUT_OF_RANGE")  # then no leaderboard counts it
+    if event["points"] >= 100:
+        award = event.new_request().create_award_achievement_request()
+        award.set_player_id(event.player_id).set_short_code("hundred").send()
+        event.reply("achievement", "hundred")
 ''',
     "leaderboards.toml": """\
 [[leaderboard]]
@@ -111,17 +115,12 @@ attributes = ["level"] # shown with the score
 """,
     "achievements.toml": """\
 [[achievement]]
-short_code = "first_win"
-name = "First win"
-description = "Win a duel"
+short_code = "hundred"
+name = "A hundred"
+description = "A hundred points in one game"
 currencies = { gold = 10 }
 """,
     "goods.toml": """\
-[[currency]]
-short_code = "gold"
-name = "Gold"
-signup = 50 # what a new player gets
-
 [[good]]
 short_code = "hat"
 name = "Hat"
@@ -147,17 +146,17 @@ most = 1
 
 | file | what it says |
 |---|---|
-| `game.toml` | the game's name, key and secret |
+| `game.toml` | the game's name, key, secret and currencies |
 | `matches/*.toml` | kinds of matches: how many play, who fits whom, which script |
 | `scripts/*.py` | the rules of a match, on the server |
 | `events/*.py` | what clients report, and what happens then |
 | `leaderboards.toml` | who is best |
 | `achievements.toml` | what can be earned |
-| `goods.toml` | currencies, and what they buy |
+| `goods.toml` | what players buy |
 | `www/` | pages for browsers |
 | `data/` | what the server remembers; not to be edited, not to be lost |
 
-Changes are taken up while the server runs; those of `game.toml` when it starts anew.
+Changes are taken up while the server runs, but for the key and the secret in `game.toml`: for those, start it anew.
 """,
     ".gitignore": "data/\n",
 }

@@ -25,12 +25,14 @@ def test_a_new_game_is_ok(gsrt: Run, game: Path) -> None:
 
 
 def test_every_mistake_is_shown_with_its_place(gsrt: Run, game: Path) -> None:
+    (game / "achievements.toml").write_text((game / "achievements.toml").read_text().replace("gold ", "golds "))
     (game / "goods.toml").write_text("[[good]]\nshort_code = 'hat'\nprice = 5\n")
     (game / "scripts" / "duel.py").write_text("import random\n")
     outcome = gsrt("check", "duel")
     assert outcome.status == 1
     assert outcome.out.splitlines() == [
-        'duel/achievements.toml:5: achievement.currencies.gold: there is no currency "gold" in goods.toml',
+        'duel/achievements.toml:5: achievement.currencies.golds: there is no currency "golds" in game.toml; '
+        "do you mean gold?",
         "duel/goods.toml:3: good.price: is no key here; do you mean prices?",
         "duel/scripts/duel.py:1: import is not available. Write `session.random`.",
     ]
@@ -42,7 +44,7 @@ def test_mistakes_for_programs(gsrt: Run, game: Path) -> None:
     outcome = gsrt("check", "duel", "--json")
     told = json.loads(outcome.out)
     assert (outcome.status, told["ok"]) == (1, False)
-    assert told["mistakes"][0] == {
+    assert told["mistakes"][1] == {
         "path": "duel/game.toml",
         "line": 1,
         "key": "name",

@@ -14,13 +14,13 @@ from tests.support import reproducible as reproducible
 @pytest.mark.parametrize(
     "source",
     [
-        'ATTRIBUTES = {"a": "number", "b.c": "text"}',
-        "# first\n\"\"\"what it is\"\"\"\nATTRIBUTES={'a':'number','b.c':'text',}\nx = 1\n",
-        'ATTRIBUTES = {\n    "a": "number",  # so many }\n\n    "b.c":\r\n        "text",\n}\n',
+        'ATTRIBUTES = {"a": "number", "b-c": "text"}',
+        "# first\n\"\"\"what it is\"\"\"\nATTRIBUTES={'a':'number','b-c':'text',}\nx = 1\n",
+        'ATTRIBUTES = {\n    "a": "number",  # so many }\n\n    "b-c":\r\n        "text",\n}\n',
     ],
 )
 def test_they_may_be_written_as_python_allows(source: str) -> None:
-    assert declared_attributes(source) == {"a": "number", "b.c": "text"}
+    assert declared_attributes(source) == {"a": "number", "b-c": "text"}
 
 
 @pytest.mark.parametrize("source", ["", "ATTRIBUTES = {}", "x = 1\n", "  ATTRIBUTES = 5", "ATTRIBUTES_MAX = 5\n"])

@@ -23,7 +23,7 @@ from tests.game.conftest import EVENT, GAME, MATCH, SCRIPT, Write, mistakes_of
 
 
 def test_a_folder_with_everything(folder: Path, write: Write) -> None:
-    write("game.toml", GAME + "port = 9000\n")
+    write("game.toml", GAME + 'port = 9000\n[[currency]]\nshort_code = "gold"\nsignup = 5\n')
     write(
         "matches/duel.toml",
         'name = "A duel"\ndescription = "of two"\nmax_players = 3\nrealtime_script = "rules.py"\n'
@@ -37,7 +37,7 @@ def test_a_folder_with_everything(folder: Path, write: Write) -> None:
         '[[leaderboard]]\nshort_code = "best"\nevent = "won"\nattribute = "points"\naggregate = "sum"\norder = "low"\n'
         'part = "car"\nties = "shared"\nattributes = ["extra"]\n[[leaderboard]]\nshort_code = "by_script"\n',
     )
-    write("goods.toml", '[[currency]]\nshort_code = "gold"\nsignup = 5\n[[good]]\nshort_code="hat"\nprices.gold = 3')
+    write("goods.toml", '[[good]]\nshort_code="hat"\nprices.gold = 3')
     write("achievements.toml", '[[achievement]]\nshort_code = "win"\ncurrencies.gold = 1\ngoods = {hat = 2}\n')
     write("www/index.html", "")
     game = read_game(str(folder))
@@ -108,7 +108,7 @@ SPOILT = [
     (GAME + 'port = "9"', ['game.toml:4: port: expected a whole number from 1 to 65,535, not "9"']),
     (GAME + "port = true", ["game.toml:4: port: expected a whole number from 1 to 65,535, not true"]),
     (GAME + "prot = 5", ["game.toml:4: prot: is no key here; do you mean port?"]),
-    (GAME + "zzzzzz = 5", ["game.toml:4: zzzzzz: is no key here; expected name, api_key, secret, port"]),
+    (GAME + "zzzzzz = 5", ["game.toml:4: zzzzzz: is no key here; expected name, api_key, secret, port, currency"]),
     (GAME.replace('"Duel"', '""'), ['game.toml:1: name: expected text of 1 to 64 characters, not ""']),
     (GAME + "[name]\n", ["game.toml:4: this is not TOML: Cannot overwrite"]),
 ]
@@ -199,7 +199,7 @@ def test_a_files_name_has_to_be_one(folder: Path, write: Write) -> None:
     write("events/a b.py", EVENT)
     write("matches/.hidden.toml", "nonsense")
     assert mistakes_of(folder) == [
-        "events/a b.py: the file's name is the event's key: expected letters, digits, _ - and . in it",
+        "events/a b.py: the file's name is the event's key: expected letters, digits, _ and - in it",
         "matches/a b.toml:1: short_code: is missing, and the file's name cannot be one; expected a short code",
     ]
 
@@ -233,18 +233,16 @@ def test_mistakes_in_a_leaderboard(folder: Path, write: Write, text: str, expect
 
 
 def test_goods_and_achievements_refer_to_what_there_is(folder: Path, write: Write) -> None:
-    write(
-        "goods.toml",
-        "[[currency]]\nshort_code = 'gold'\n[[good]]\nshort_code = 'hat'\n[good.prices]\ngold = 0\ngolf = 1\nx = 'y'\n",
-    )
+    write("game.toml", GAME + "[[currency]]\nshort_code = 'gold'\n")
+    write("goods.toml", "[[good]]\nshort_code = 'hat'\n[good.prices]\ngold = 0\ngolf = 1\nx = 'y'\n")
     write("achievements.toml", "[[achievement]]\nshort_code = 'win'\ngoods = { hats = 1 }\ncurrencies = 5\n")
     assert mistakes_of(folder) == [
         'achievements.toml:3: achievement.goods.hats: there is no good "hats" in goods.toml; do you mean hat?',
         "achievements.toml:4: achievement.currencies: expected a table of short codes and whole numbers each "
         "from 1 to 9,007,199,254,740,991, not 5",
-        "goods.toml:6: good.prices.gold: expected a whole number from 1 to 9,007,199,254,740,991, not 0",
-        'goods.toml:7: good.prices.golf: there is no currency "golf" in goods.toml; do you mean gold?',
-        'goods.toml:8: good.prices.x: expected a whole number from 1 to 9,007,199,254,740,991, not "y"',
+        "goods.toml:4: good.prices.gold: expected a whole number from 1 to 9,007,199,254,740,991, not 0",
+        'goods.toml:5: good.prices.golf: there is no currency "golf" in game.toml; do you mean gold?',
+        'goods.toml:6: good.prices.x: expected a whole number from 1 to 9,007,199,254,740,991, not "y"',
     ]
 
 
