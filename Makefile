@@ -7,6 +7,7 @@ SANITIZED := .venv-sanitize
 SHELL := /bin/sh
 
 ONLY ?=
+RUNS ?= 200
 PYTEST_ARGUMENTS ?=
 
 # What the installed package is made of; a change in any of it, or in the list itself, makes a new installation.
@@ -22,7 +23,7 @@ REQUIREMENTS = import sys, tomllib; \
 	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
 	print(*project["build-system"]["requires"], *project["project"]["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 
-.PHONY: help build run test lint bench sanitize wheel clean FORCE
+.PHONY: help build run test kill-test lint bench sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +32,7 @@ help:
 	@echo 'make test       build, lint, then every test'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      every benchmark, or those whose name begins with ONLY=prefix'
+	@echo 'make kill-test  the server is killed RUNS=200 times under load; what it acknowledged has to be there'
 	@echo 'make sanitize   the codec and relay tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make wheel      dist/*.whl'
 	@echo 'make clean      removes all of that again'
@@ -42,6 +44,9 @@ run: build
 
 test: build lint
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+kill-test: build
+	$(VENV)/bin/python -m tests.platform.killing --runs $(RUNS)
 
 lint: build
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,20 @@
+"""The server is killed under load; what was acknowledged is there. The long form: `make kill-test`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tests.platform.killing import Acknowledged, run_once, write_game
+
+RUNS = 5
+
+
+def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+    folder = write_game(tmp_path / "game")
+    players: dict[str, Acknowledged] = {}
+    total: Counter[str] = Counter()
+    for seed in range(RUNS):
+        total += run_once(folder, seed, players)
+    assert total["registrations"] > 0
+    assert total["points"] > 0
