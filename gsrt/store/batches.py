@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from gsrt.store.database import empty_log
 from gsrt.store.errors import StoreError, describe, trouble
 from gsrt.store.transaction import Transaction
 
@@ -174,11 +175,7 @@ class Batches:
                 self._connection.execute("ROLLBACK")
             except Exception:
                 pass
-        try:
-            # Where the disk is full, what the log holds may find its place in the database: the log then begins anew.
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except Exception:
-            pass
+        empty_log(self._connection)  # where the disk is full, this may be all the space there is
         for job in self._jobs:
             job.fail(StoreError(text))
         self._tell(text)

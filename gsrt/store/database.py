@@ -144,6 +144,16 @@ def _prepare(connection: sqlite3.Connection, path: str, steps: Sequence[Sequence
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     migrate(connection, version, steps)
     connection.execute("PRAGMA foreign_keys = ON")
+    empty_log(connection)
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Brings what stands in the log into the database itself, if the disk lets it: the log then begins anew, and needs
+    no more space."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except Exception:
+        pass
 
 
 def read_identity(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -109,7 +109,7 @@ def names(tx: Transaction) -> list[str]:
 
 
 def bodies(tx: Transaction) -> dict[str, str]:
-    return dict(tx.all("SELECT id, body FROM documents"))  # type: ignore[arg-type]
+    return dict(tx.all("SELECT id, body FROM documents"))
 
 
 def store_threads() -> list[threading.Thread]:

@@ -194,15 +194,18 @@ def test_a_page_that_is_damaged_later_is_told_to_those_who_need_it(filled: Path)
         assert loop.ask(lambda tx: tx.one("SELECT 1")) == (1,)
 
 
-def test_a_log_with_a_torn_end_loses_only_what_was_not_acknowledged(path: Path) -> None:
+def test_a_log_with_a_torn_end_loses_only_what_was_not_acknowledged(path: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "game.sqlite"
+    log, torn_log = path.with_name("game.sqlite-wal"), torn.with_name("game.sqlite-wal")
     with Loop(path) as loop:
         loop.ask(put, "a")
+        before = log.read_bytes()
         loop.ask(put, "b")
-        for name in ("game.sqlite", "game.sqlite-wal"):
-            shutil.copy(path.with_name(name), path.parent.parent / name)
-    torn = path.parent.parent / "game.sqlite"
-    log = torn.with_name("game.sqlite-wal")
-    os.truncate(log, log.stat().st_size - 1)
+        after = log.read_bytes()
+        shutil.copy(path, torn)
+    written = [at for at in range(len(after)) if after[at : at + 1] != before[at : at + 1]]
+    torn_log.write_bytes(after)
+    overwrite(torn_log, written[-1], before[written[-1] : written[-1] + 1] or b"\xff")
     with Loop(torn) as loop:
         assert loop.ask(names) == ["a"]
 
