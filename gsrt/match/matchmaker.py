@@ -8,69 +8,23 @@ and each one's query accepts the other.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import inf, isfinite
+from math import inf
 
-from gsrt.match.pool import Pool, Seeker
+from gsrt.match.gatherings import Open, Pending
+from gsrt.match.pool import Pool
+from gsrt.match.waiting import Ticket as Ticket
+from gsrt.match.waiting import Waiting
+from gsrt.match.waiting import pending_match as pending_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gsrt.game.model import MatchConfig
-    from gsrt.match.query import Query
 
     PoolKey = tuple[str, str | None]
 
 STALE_TIMERS = 64  # that may lie about besides one per ticket
-
-
-class Ticket:
-    """A player who looks for a match. `since`: when that began, on the clock that the matchmaker is told.
-    `threshold`: the index of the one that applies, or applied when the match was found; the matchmaker keeps it.
-
-    Raises ValueError if the skill is no finite number."""
-
-    __slots__ = (
-        "group",
-        "match_data",
-        "participant_data",
-        "player_id",
-        "query",
-        "short_code",
-        "since",
-        "skill",
-        "threshold",
-    )
-
-    def __init__(
-        self,
-        player_id: str,
-        short_code: str,
-        skill: float = 0.0,
-        group: str | None = None,
-        query: Query | None = None,
-        participant_data: Mapping[str, object] | None = None,
-        match_data: Mapping[str, object] | None = None,
-        since: float = 0.0,
-        threshold: int = 0,
-    ) -> None:
-        try:
-            self.skill = float(skill)
-        except OverflowError:
-            raise ValueError("a skill is a number that fits 64 bits") from None
-        if not isfinite(self.skill):
-            raise ValueError(f"a skill is a finite number, not {skill}")
-        self.player_id = player_id
-        self.short_code = short_code
-        self.group = group
-        self.query = query
-        self.participant_data = dict(participant_data or {})
-        self.match_data = dict(match_data or {})
-        self.since = since
-        self.threshold = threshold
-
-    def __repr__(self) -> str:
-        return f"Ticket({self.player_id!r}, {self.short_code!r}, {self.skill!r}, {self.group!r})"
 
 
 class Found:
@@ -129,73 +83,6 @@ class NotInProgress(LookupError):
 
 class NotAvailable(LookupError):
     """There is no such pending match for that player, or no longer (pendingMatchId: NOT_AVAILABLE)."""
-
-
-class Waiting(Seeker):
-    """A ticket that waits. `ends`: when its current period is over."""
-
-    __slots__ = ("config", "ends", "pending", "ticket")
-
-    def __init__(self, ticket: Ticket, config: MatchConfig, number: int) -> None:
-        super().__init__(number, ticket.skill, ticket.query, pending_match(None, ticket.group, [ticket]))
-        self.ticket = ticket
-        self.config = config
-        self.ends = inf
-        self.pending: Pending | None = None
-
-    def enter(self, index: int) -> None:
-        """The threshold of that index applies from now on."""
-        self.ticket.threshold = index
-        thresholds = self.config.thresholds
-        self.ends = self.ticket.since + sum(each.period for each in thresholds[: index + 1])
-        self.follow(thresholds[index], index)
-
-
-class Pending:
-    """Players of a manual match that still waits for others."""
-
-    __slots__ = ("members", "pending_id")
-
-    def __init__(self, pending_id: str, members: list[Waiting]) -> None:
-        self.pending_id = pending_id
-        self.members = members
-
-
-class Open:
-    """A match under way that players may drop into. Its members are compared by the thresholds they were found with."""
-
-    __slots__ = ("config", "group", "match_id", "members", "until")
-
-    def __init__(
-        self, match_id: str, config: MatchConfig, group: str | None, members: list[Waiting], until: float
-    ) -> None:
-        self.match_id = match_id
-        self.config = config
-        self.group = group
-        self.members = members
-        self.until = until
-
-    def takes(self, newcomer: Waiting) -> bool:
-        if len(self.members) >= self.config.max_players:
-            return False
-        player_id = newcomer.ticket.player_id
-        return all(each.ticket.player_id != player_id and each.fits(newcomer) for each in self.members)
-
-
-def pending_match(pending_id: str | None, group: str | None, tickets: list[Ticket]) -> dict[str, object]:
-    """A PendingMatch as players get it and as queries see it: its data is that of its first player."""
-    first = tickets[0]
-    return {
-        "id": pending_id,
-        "matchData": first.match_data,
-        "matchGroup": group,
-        "matchShortCode": first.short_code,
-        "matchedPlayers": [
-            {"playerId": each.player_id, "skill": each.skill, "participantData": each.participant_data}
-            for each in tickets
-        ],
-        "skill": sum(each.skill / len(tickets) for each in tickets),
-    }
 
 
 class Matchmaker:
@@ -318,7 +205,7 @@ class Matchmaker:
         found: list[dict[str, object]] = []
         others: list[Pending | Open] = [
             each.pending
-            for each in self._pool(asking).everybody()
+            for each in self._pool(asking).suiting(asking)
             if each.pending is not None and each.pending.members[0] is each
         ]
         others += self._open_in.get((short_code, group), {}).values()
@@ -441,10 +328,7 @@ class Matchmaker:
         if index + 1 == len(config.thresholds):
             self._remove(waiting)
             return [NotFound(waiting.ticket)]
-        pool = self._pool(waiting)
-        pool.remove(waiting)
-        waiting.enter(index + 1)
-        pool.add(waiting)
+        self._pool(waiting).advance(waiting, index + 1)
         self._set_timer(waiting)
         return self._place(waiting)
 
@@ -473,7 +357,7 @@ class Matchmaker:
         query = asking.query
         if query is not None and not query.accepts(self._described(other)):
             return False
-        return all(each.query is None or each.query.holds(asking.view) for each in other.members)
+        return all(each.query is None or each.query.accepts(asking.shown) for each in other.members)
 
     def _described(self, pending: Pending | Open) -> dict[str, object]:
         tickets = [each.ticket for each in pending.members]

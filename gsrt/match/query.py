@@ -2,24 +2,35 @@
 
     {"matchData.map": "desert", "matchedPlayers.participantData.level": {"$gte": 10, "$lt": 20}}
 
-A path leads through objects, and through lists into each of their elements: a condition holds if one of the values that it
-finds there is right. Values of different kinds are never equal, and none is the greater.
+A path leads through objects, and through lists into each of their elements: a condition holds if one of the values that
+it finds there is right. Values of different kinds are never equal, and none is the greater.
 """
 
 from __future__ import annotations
 
+import operator
 from math import isfinite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
+    Path = tuple[str, ...]
     Value = tuple[int, Any]  # kind, value: what is compared
+    Anchor = tuple[Path, tuple[Value, ...]]
+
+    class Column(Protocol):
+        """Who has which value at a path, as sets of bits."""
+
+        def equal(self, value: Value, /) -> int: ...
+        def compared(self, operator: str, bound: Value, /) -> int: ...
+
 
 CONDITIONS_MAX = 64  # all comparisons of a query, and the elements of all its lists
 DEPTH_MAX = 8  # of operators in one another
 PATH_NAMES_MAX = 8
+PATHS_MAX = 8  # different ones in a query
 TEXT_CHARACTERS_MAX = 256  # of a path, and of a text to compare with
 
 # The paths there are: names that lead nowhere would make a query that silently never finds anybody.
@@ -34,6 +45,7 @@ ROOTS: dict[str, Any] = {
 ROOTS["players"] = ROOTS["matchedPlayers"]  # as the original service's own records call them
 
 NULL, FLAG, NUMBER, TEXT, OTHER, ABSENT = range(6)
+COMPARABLE = (NUMBER, TEXT)  # of which one can be greater than another
 NOTHING: Value = (NULL, None)
 NOWHERE: Value = (ABSENT, None)
 SOMETHING: Value = (OTHER, None)
@@ -50,9 +62,9 @@ class View:
 
     def __init__(self, pending: Mapping[str, object]) -> None:
         self._pending = pending
-        self._found: dict[tuple[str, ...], tuple[Value, ...]] = {}
+        self._found: dict[Path, tuple[Value, ...]] = {}
 
-    def values(self, path: tuple[str, ...]) -> tuple[Value, ...]:
+    def values(self, path: Path) -> tuple[Value, ...]:
         """At least one: NOWHERE if the path leads to nothing."""
         found = self._found.get(path)
         if found is None:
@@ -62,7 +74,7 @@ class View:
         return found
 
 
-def _gather(value: object, path: tuple[str, ...], at: int, gathered: list[Value]) -> None:
+def _gather(value: object, path: Path, at: int, gathered: list[Value]) -> None:
     for each in value if isinstance(value, list) else (value,):
         if at == len(path):
             gathered.append(_value(each))
@@ -84,6 +96,10 @@ def _value(value: object) -> Value:
     return SOMETHING
 
 
+# Every condition says three things: whether it holds for a pending match; of whom it holds, when columns of all their
+# values are there; and its anchors, each a path and values of which one must be found there, or it cannot hold.
+
+
 class Everything:
     """All of several conditions; of none: always."""
 
@@ -94,7 +110,19 @@ class Everything:
         self.key: object = ("$and", tuple(condition.key for condition in conditions))
 
     def holds(self, view: View) -> bool:
-        return all(condition.holds(view) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 - all() takes twice as long
+            if not condition.holds(view):
+                return False
+        return True
+
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        selected = everybody
+        for condition in self.conditions:
+            selected &= condition.select(columns, everybody)
+        return selected
+
+    def anchors(self) -> list[Anchor]:
+        return [anchor for condition in self.conditions for anchor in condition.anchors()]
 
 
 class Either:
@@ -107,7 +135,19 @@ class Either:
         self.key: object = ("$or", tuple(condition.key for condition in conditions))
 
     def holds(self, view: View) -> bool:
-        return any(condition.holds(view) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110
+            if condition.holds(view):
+                return True
+        return False
+
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        selected = 0
+        for condition in self.conditions:
+            selected |= condition.select(columns, everybody)
+        return selected
+
+    def anchors(self) -> list[Anchor]:
+        return []
 
 
 class Opposite:
@@ -122,20 +162,39 @@ class Opposite:
     def holds(self, view: View) -> bool:
         return not self.condition.holds(view)
 
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        return everybody & ~self.condition.select(columns, everybody)
+
+    def anchors(self) -> list[Anchor]:
+        return []
+
 
 class OneOf:
     """What a path leads to is one of these values. Null is also what is not there at all."""
 
     __slots__ = ("key", "path", "wanted")
 
-    def __init__(self, path: tuple[str, ...], wanted: tuple[Value, ...]) -> None:
+    def __init__(self, path: Path, wanted: tuple[Value, ...]) -> None:
         self.path = path
-        self.wanted = (*wanted, NOWHERE) if NOTHING in wanted else wanted
+        self.wanted = tuple(dict.fromkeys((*wanted, NOWHERE) if NOTHING in wanted else wanted))
         self.key: object = ("$in", path, self.wanted)
 
     def holds(self, view: View) -> bool:
         wanted = self.wanted
-        return any(value in wanted for value in view.values(self.path))
+        for value in view.values(self.path):  # noqa: SIM110
+            if value in wanted:
+                return True
+        return False
+
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        column = columns[self.path]
+        selected = 0
+        for value in self.wanted:
+            selected |= column.equal(value)
+        return selected
+
+    def anchors(self) -> list[Anchor]:
+        return [(self.path, self.wanted)]
 
 
 class Exists:
@@ -143,52 +202,68 @@ class Exists:
 
     __slots__ = ("key", "path")
 
-    def __init__(self, path: tuple[str, ...]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.key: object = ("$exists", path)
 
     def holds(self, view: View) -> bool:
         return view.values(self.path)[0] is not NOWHERE
 
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        return everybody & ~columns[self.path].equal(NOWHERE)
+
+    def anchors(self) -> list[Anchor]:
+        return []
+
 
 class Compared:
     """What a path leads to is of the bound's kind, and greater or less."""
 
-    __slots__ = ("_right", "bound", "key", "kind", "path")
+    __slots__ = ("bound", "key", "operator", "path")
 
-    def __init__(self, path: tuple[str, ...], operator: str, bound: Value) -> None:
+    def __init__(self, path: Path, operator: str, bound: Value) -> None:
         self.path = path
-        self.kind, self.bound = bound
-        self._right = ORDERINGS[operator]
+        self.operator = operator
+        self.bound = bound
         self.key: object = (operator, path, bound)
 
-    def right(self, value: Value) -> bool:
-        return value[0] == self.kind and self._right(value[1], self.bound)
-
     def holds(self, view: View) -> bool:
-        return any(self.right(value) for value in view.values(self.path))
+        kind, bound = self.bound
+        is_right = ORDERINGS[self.operator]
+        for value in view.values(self.path):  # noqa: SIM110
+            if value[0] == kind and is_right(value[1], bound):
+                return True
+        return False
+
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        return columns[self.path].compared(self.operator, self.bound)
+
+    def anchors(self) -> list[Anchor]:
+        return []
 
 
 if TYPE_CHECKING:
     Condition = Everything | Either | Opposite | OneOf | Exists | Compared
 
 ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
-    "$gt": lambda value, bound: value > bound,
-    "$gte": lambda value, bound: value >= bound,
-    "$lt": lambda value, bound: value < bound,
-    "$lte": lambda value, bound: value <= bound,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
 }
 
 
 class Query:
-    """A query that was understood. `key`: equal queries have equal keys."""
+    """A query that was understood. `key`: equal queries have equal keys; `paths`: what it looks at; `source`: as it
+    came."""
 
-    __slots__ = ("condition", "key", "source")
+    __slots__ = ("condition", "key", "paths", "source")
 
-    def __init__(self, condition: Condition, source: object) -> None:
+    def __init__(self, condition: Condition, paths: tuple[Path, ...], source: object) -> None:
         self.condition = condition
         self.key = condition.key
-        self.source = source  # as it came: what parse_query made this of
+        self.paths = paths
+        self.source = source
 
     def holds(self, view: View) -> bool:
         """accepts() for a pending match of which several things are asked."""
@@ -201,7 +276,9 @@ class Query:
 
 def parse_query(value: object) -> Query:
     """Raises QueryError for what is not understood or too large."""
-    return Query(_Reader().conditions(value, 1), value)
+    reader = _Reader()
+    condition = reader.conditions(value, 1)
+    return Query(condition, tuple(reader.paths), value)
 
 
 class _Reader:
@@ -209,6 +286,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.left = CONDITIONS_MAX
+        self.paths: dict[Path, None] = {}
 
     def conditions(self, value: object, depth: int) -> Condition:
         if not isinstance(value, dict):
@@ -229,19 +307,22 @@ class _Reader:
         if name.startswith("$"):
             raise QueryError(f"{_shown(name)} is not known here")
         path = _path(name)
+        self.paths[path] = None
+        if len(self.paths) > PATHS_MAX:
+            raise QueryError(f"a query looks at no more than {PATHS_MAX} different paths")
         if isinstance(operand, dict):
             return self.comparisons(path, operand, depth)
         self.counts(1)
         return OneOf(path, (self.comparable(operand, name),))
 
-    def comparisons(self, path: tuple[str, ...], value: object, depth: int) -> Condition:
+    def comparisons(self, path: Path, value: object, depth: int) -> Condition:
         if not isinstance(value, dict) or not value:
             raise QueryError(f"{'.'.join(path)}: an object of operators is needed, not {_shown(value)}")
         self.goes_deeper(depth)
         found = [self.comparison(path, name, operand, depth) for name, operand in value.items()]
         return found[0] if len(found) == 1 else Everything(tuple(found))
 
-    def comparison(self, path: tuple[str, ...], operator: object, operand: object, depth: int) -> Condition:
+    def comparison(self, path: Path, operator: object, operand: object, depth: int) -> Condition:
         self.counts(1)
         if operator == "$eq":
             return OneOf(path, (self.comparable(operand, operator),))
@@ -261,7 +342,7 @@ class _Reader:
             return Opposite(self.comparisons(path, operand, depth + 1))
         if isinstance(operator, str) and operator in ORDERINGS:
             bound = self.comparable(operand, operator)
-            if bound[0] not in (NUMBER, TEXT):
+            if bound[0] not in COMPARABLE:
                 raise QueryError(f"{operator} needs a number or a text, not {_shown(operand)}")
             return Compared(path, operator, bound)
         raise QueryError(f"{'.'.join(path)}: {_shown(operator)} is not known here")
@@ -286,7 +367,7 @@ class _Reader:
             raise QueryError(f"a query is at most {DEPTH_MAX} levels deep")
 
 
-def _path(text: str) -> tuple[str, ...]:
+def _path(text: str) -> Path:
     names = tuple(text.split("."))
     if len(text) > TEXT_CHARACTERS_MAX or len(names) > PATH_NAMES_MAX:
         raise QueryError(f"a path has at most {TEXT_CHARACTERS_MAX} characters and {PATH_NAMES_MAX} names")
