@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.processes import ask, free_port, server, wait_for_connect, wait_until_childless
@@ -48,23 +48,27 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def launch(installation: Installation, *options: str) -> Iterator[RunningServer]:
+def launch(
+    installation: Installation, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
     """A fresh server, just executed: it need not listen yet. Its state is kept inside benchmarks/.work."""
     # The control socket's path must be short, and the working folder may be anywhere: so a temporary folder.
     with tempfile.TemporaryDirectory(prefix="gsrt-bench-") as run_folder:
         port, control = free_port(), os.path.join(run_folder, "control")
         command = [*installation.command(), "serve", "--host", "127.0.0.1", "--port", str(port), "--control", control]
         state = folder("state")
-        environment = {"HOME": state, "XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state, "XDG_DATA_HOME": state}
+        homes = {"HOME": state, "XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state, "XDG_DATA_HOME": state}
         log = os.path.join(run_folder, "log")
-        with server([*command, *options], log, folder(), environment) as process:
+        with server([*command, *options], log, folder(), {**homes, **(environment or {})}) as process:
             yield RunningServer(process, port, log, os.path.join(run_folder, "tokens"), control)
 
 
 @contextlib.contextmanager
-def running(installation: Installation, *options: str) -> Iterator[RunningServer]:
+def running(
+    installation: Installation, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
     """A fresh server that listens and has nothing left to do."""
-    with launch(installation, *options) as started:
+    with launch(installation, *options, environment=environment) as started:
         wait_for_connect(started.process, started.log, started.port)
         wait_until_childless(started.process.pid)
         yield started

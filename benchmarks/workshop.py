@@ -80,6 +80,18 @@ def program(name: str) -> str:
 
 
 @functools.cache
+def library(name: str) -> str:
+    """The path of a C library for LD_PRELOAD, compiled if it is older than its source."""
+    compiler = os.environ.get("CC", "cc")
+    if not shutil.which(compiler):
+        _system_package("gcc")
+    source, path = os.path.join(HERE, "c", f"{name}.c"), os.path.join(folder("bin"), f"{name}.so")
+    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(source):
+        _run([compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", "-shared", "-fPIC", source, "-o", path, "-ldl"])
+    return path
+
+
+@functools.cache
 def protobuf() -> None:
     """Makes `google.protobuf` importable, from PyPI if it is not here yet."""
     target = os.path.join(WORK, "python")
