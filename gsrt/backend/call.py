@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
         player_id: str | None
 
+        @property
+        def is_open(self) -> bool: ...
+
         def sign_in(self, player_id: str, auth_token: str) -> None: ...
 
         def sign_out(self) -> float: ...  # gives the seconds that its player was signed in

@@ -212,6 +212,10 @@ class Desk:
             line.busy = False
             self._pump(line)
 
+        if waiting.connection is not None and not waiting.connection.is_open:
+            self.counters["requests_refused"] += 1  # nobody waits for it; a flood is to end with its connections
+            done(refusal(NOT_AUTHORIZED))
+            return
         if player_id is None and getattr(request, "NEEDS_PLAYER", True):
             self.counters["requests_refused"] += 1
             done(refusal(NOT_AUTHORIZED))

@@ -45,8 +45,13 @@ class Device:
         self.player_id = None
         return 12.3456
 
+    @property
+    def is_open(self) -> bool:
+        return not self.closed
+
     def close(self) -> None:
         self.closed = True
+        self.player_id = None
 
     def ask(self, name: str, **fields: Any) -> dict[str, Any]:
         return self.office.ask(name, fields, connection=self)

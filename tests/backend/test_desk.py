@@ -440,6 +440,17 @@ class TestOrder:
         assert office.desk.under_way == 0
         assert office.desk._lines == {}
 
+    def test_what_a_closed_connection_has_left_is_not_begun(self, office: Office, gate: Gate) -> None:
+        device = office.device()
+        first = ask(office, "a", connection=device)
+        for text in "bc":
+            ask(office, text, connection=device)
+        device.close()
+        gate.let("a")
+        assert first
+        assert gate.begun == ["a"]
+        assert office.desk._lines == {}
+
 
 class TestBounds:
     def test_too_many_of_one_player(self, office: Office, gate: Gate) -> None:
