@@ -1,0 +1,1 @@
+"""Matches: from tickets to sessions."""
