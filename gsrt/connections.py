@@ -159,6 +159,7 @@ class Connection:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.owner = None
+            self._connections.settled(stream)
         self.sign_out()
         self._connections.remove(self)
 
@@ -188,7 +189,7 @@ class Connection:
         connections = self._connections
         connections.counters["platform_handshakes"] += 1
         self._stream.start_text(connections.profile.platform_message_bytes_max)
-        connections.greeted(self._stream)
+        connections.settled(self._stream)
         if type(player_id) is not str:
             self._send_text(platform.welcome(self.session_id))
             return
@@ -393,7 +394,8 @@ class Presence:
 
 
 class Connections:
-    """All connections of the platform. `greeted(stream)` is called when a handshake is done."""
+    """All connections of the platform. `settled(stream)` is called when one does not wait for its handshake any more:
+    it is done, or the connection was closed."""
 
     def __init__(
         self,
@@ -411,7 +413,7 @@ class Connections:
         self.log = log
         self.profile = desk.profile
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self.greeted: Callable[[Stream], object] = lambda stream: None  # until there is someone to be told
+        self.settled: Callable[[Stream], object] = lambda stream: None  # until there is someone to be told
         self._entropy = entropy
         self._timers = timers
         self._all: dict[Connection, None] = {}
@@ -497,7 +499,7 @@ def host_of(stream: Stream) -> str:
         return ""
     try:
         name = ours.getsockname()
-    except OSError:
+    except OSError:  # the other side has reset it
         return ""
     finally:
         ours.detach()

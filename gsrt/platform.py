@@ -69,7 +69,7 @@ class Platform:
         self.desk.events = self.events
         self.store.on_announce = self.presence.announce
         self.presence.went_away.append(self.matches.away)
-        self.connections.greeted = server.reception.greeted
+        self.connections.settled = server.reception.settled
         server.scripts.desk = self.desk
         try:
             self._bring_back()

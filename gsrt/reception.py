@@ -137,8 +137,8 @@ class Reception:
             )
             self._close(stream)
 
-    def greeted(self, stream: Stream) -> None:
-        """A connection of the platform has proved that its client is one of the game's."""
+    def settled(self, stream: Stream) -> None:
+        """A connection of the platform has proved that its client is one of the game's, or was closed."""
         self._forget(stream)
 
     def _give_way(self, stream: Stream, reason: str) -> None:

@@ -53,22 +53,27 @@ class TextSocket:
         self.timeout = timeout
         self.close_code: int | None = None
         self.pongs: list[bytes] = []
-        raw = socket.create_connection((host, port), timeout)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            raw = context.wrap_socket(raw)
-        self.socket = raw
         self._buffer = b""
-        self._parts: list[bytes] = []
+        self.socket = socket.create_connection((host, port), timeout)
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+                self.socket = context.wrap_socket(self.socket)
+            self._upgrade(host, port, path)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _upgrade(self, host: str, port: int, path: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
-        end = time.monotonic() + timeout
+        end = time.monotonic() + self.timeout
         while b"\r\n\r\n" not in self._buffer:
             self._read(end)
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -79,7 +84,6 @@ class TextSocket:
                     self._read(end)
             except Closed:
                 pass
-            self.socket.close()
             raise Refused(status, self._buffer.decode())
 
     def send_text(self, text: str) -> None:
@@ -226,7 +230,14 @@ class PlatformClient:
 
     def connect(self) -> Self:
         """Connects and does the handshake. Raises Refused."""
-        nonce = self.dial()
+        try:
+            self._shake_hands(self.dial())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _shake_hands(self, nonce: str) -> None:
         message: Message = {
             "@class": ".AuthenticatedConnectRequest",
             "hmac": proof(self.secret, nonce),
@@ -244,7 +255,6 @@ class PlatformClient:
         if "error" in answer:
             raise Refused(0, json.dumps(answer["error"]))
         self.session_id = answer["sessionId"]
-        return self
 
     def close(self) -> None:
         """Ends the connection as an SDK does."""

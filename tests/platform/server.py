@@ -98,7 +98,7 @@ class PlatformServer:
         )
         self.desk.presence = self.presence
         self.store.on_announce = self.presence.announce
-        self.connections.greeted = self.reception.greeted
+        self.connections.settled = self.reception.settled
         self.reception.platform = self.connections
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
