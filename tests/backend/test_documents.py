@@ -39,7 +39,7 @@ def put(
 
 
 def test_what_was_written_is_read_again(scene: Scene) -> None:
-    body = {"name": "żółw 🐢", "cards": [1, 2.5, None, True, {"of": {}}], "": ""}
+    body: dict[str, Any] = {"name": "żółw 🐢", "cards": [1, 2.5, None, True, {"of": {}}], "": ""}
     assert put(scene, "one", body) == {"id": "one", "version": 1}
     assert scene.do(documents.get, "ann", "decks", "one") == {"id": "one", "document": body, "version": 1}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cmp_to_key
 from typing import Any
 
 import pytest
@@ -130,7 +129,8 @@ def test_equal_scores_may_share_their_rank(scene: Scene, order: str) -> None:
         submit(scene, board, name, 5)
     submit(scene, board, "bob", 6)
     ranks = {name: rank for rank, name, _ in standing(scene, board)}
-    assert ranks == ({"bob": 1, "cid": 2, "ann": 2, "dot": 4} if order == HIGH else dict(dot=1, cid=2, ann=2, bob=4))
+    first, last = ("bob", "dot") if order == HIGH else ("dot", "bob")
+    assert ranks == {first: 1, "cid": 2, "ann": 2, last: 4}
     around = scene.do(leaderboards.around, board, "", "ann", 0)["data"]
     assert [(each["rank"], each["userId"]) for each in around] == [(2, "ann")]
 
@@ -166,7 +166,8 @@ def test_each_value_of_the_parting_attribute_has_its_own_table(scene: Scene) -> 
 def test_a_part_has_to_be_named_by_something_short(scene: Scene) -> None:
     board = Leaderboard("TIMES", attribute="time", part="level")
     assert error_of(scene, board, 1) == error_of(scene, board, 1, level="") == {"level": "may not be null"}
-    for level in (1.5, True, ["1"], {}, "x" * 65, 2**60):
+    unfit: tuple[object, ...] = (1.5, True, ["1"], {}, "x" * 65, 2**60)
+    for level in unfit:
         assert list(error_of(scene, board, 1, level=level)) == ["level"]
     submit(scene, board, "ann", 1, level="x" * 64)
 
@@ -275,11 +276,7 @@ class Oracle:
 
     def standing(self) -> list[tuple[int, str, float]]:
         sign = -1 if self.board.order == HIGH else 1
-
-        def compare(one: tuple[str, tuple[float, int]], other: tuple[str, tuple[float, int]]) -> float:
-            return sign * (one[1][0] - other[1][0]) or one[1][1] - other[1][1]
-
-        entries = sorted(self.entries.items(), key=cmp_to_key(lambda one, other: int(compare(one, other))))
+        entries = sorted(self.entries.items(), key=lambda entry: (sign * entry[1][0], entry[1][1]))
         shown: list[tuple[int, str, float]] = []
         for position, (player_id, (score, _)) in enumerate(entries, 1):
             shared = self.board.ties == SHARED and shown and shown[-1][2] == score

@@ -51,7 +51,8 @@ def test_a_message_has_all_that_clients_look_for(scene: Scene) -> None:
 
 
 def test_nothing_in_a_message_takes_the_place_of_its_id_or_class(scene: Scene) -> None:
-    message = put(scene, **{"@class": ".MatchFoundMessage", "messageId": "mine"})
+    body = {"@class": ".MatchFoundMessage", "messageId": "mine"}
+    message = scene.do(messages.put, "ann", "ScriptMessage", body)
     assert (message["@class"], len(message["messageId"])) == (".ScriptMessage", 24)
 
 

@@ -164,7 +164,7 @@ class Wallets(RuleBasedStateMachine):
         """The operation makes all of CHANGES, or fails because one of them cannot be."""
         after = {key: self.model.get(key, 0) + delta for key, delta in changes.items()}
         mosts = {key: 2**53 if most is None or key[1] == "currency" else most for key in after}
-        possible = all(0 <= amount and (changes[key] <= 0 or amount <= mosts[key]) for key, amount in after.items())
+        possible = all(amount >= 0 and (changes[key] <= 0 or amount <= mosts[key]) for key, amount in after.items())
         if possible and next(iter(changes))[0] in self.there:
             self.scene.do(*operation)  # type: ignore[arg-type]
             self.model.update(after)
