@@ -181,3 +181,46 @@ def test_a_real_server_is_followed_until_ctrl_c_or_its_end(
             for process in (interrupted, left_behind):
                 process.kill()
                 process.communicate()
+
+
+class Kept:
+    """The server's side, where a game is served: so many kept entries at a time, and those in memory."""
+
+    def __init__(self, server: ServerDouble, kept: list[dict[str, Any]], newest: int) -> None:
+        self._server = server
+        self._kept = kept
+        self._newest = newest
+        self.news: list[dict[str, Any]] = []
+        server.answers = self  # type: ignore[assignment]
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        after = self._server.requests[-1]["after"]
+        if name == "logs":
+            found = [each for each in self.news if each["number"] > after]
+            return {"ok": True, "entries": found, "last": found[-1]["number"] if found else after}
+        assert name == "logs.older"
+        found = [each for each in self._kept if each["number"] > after][:2]
+        return {"ok": True, "entries": found, "last": found[-1]["number"] if found else after, "newest": self._newest}
+
+
+def test_older_ones_come_from_what_is_kept(gsrt: Run, server: ServerDouble, pauses: Pauses) -> None:
+    """Their numbers are others than those of the lines in memory, which go on with what is new."""
+    kept = Kept(server, [entry(501, "a"), entry(502, "b"), entry(503, "c")], 7)
+    pauses.happenings = [lambda: kept.news.append(entry(8, "d"))]
+    outcome = gsrt("logs", "--older", "-f", "-n", "2", "--session", "7f3a")
+    assert [line.split()[-1] for line in outcome.out.splitlines()] == ["b", "c", "d"]
+    assert [(request["do"], request["after"]) for request in server.requests] == [
+        ("logs.older", 0),
+        ("logs.older", 502),
+        ("logs.older", 503),
+        ("logs", 7),
+        ("logs", 8),
+    ]
+    assert {request["session"] for request in server.requests} == {"7f3a"}
+
+
+def test_without_a_game_nothing_older_is_kept(gsrt: Run) -> None:
+    with ServerProcess() as server:
+        outcome = gsrt("logs", "--older", "--control", server.control)
+    assert outcome.status == 1
+    assert "no game is served" in outcome.err
