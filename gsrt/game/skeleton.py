@@ -47,7 +47,7 @@ min = -1e9
 max = 1e9
 """,
     "scripts/duel.py": '''\
-"""The rules of a duel: whoever has tapped GOAL times first wins.
+"""The rules of a duel: once both players are there, whoever has tapped GOAL times first wins.
 
 A player taps by opCode 1 to peer 0, the server. All are told what everybody has by opCode 2, with the number of taps of
 player N at index N; then, by opCode 3, who has won, at index 1. The winner gets points (see events/score.py).
@@ -72,7 +72,7 @@ def on_player_connect(player):
 @session.on_packet(TAP)
 def tap(packet):
     player = packet.get_sender()
-    if not state["over"] and player.peer_id in taps:
+    if len(taps) == 2 and not state["over"]:
         taps[player.peer_id] += 1
         session.send(TAPS, taps)
         if taps[player.peer_id] >= GOAL:
