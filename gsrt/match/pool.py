@@ -7,7 +7,7 @@ from heapq import nsmallest
 
 from gsrt.match.cliques import largest_set
 from gsrt.match.ranks import Rank
-from gsrt.match.wishes import Wishes
+from gsrt.match.wishes import Wishes, accepting, agreements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gsrt.game.model import Threshold
     from gsrt.match.waiting import Waiting
 
-NEAREST_MAX = 128  # and four per player of a match: so many of those who fit somebody are looked at together
+NEAREST_MAX = 64  # and four per player of a match: so many of those who fit somebody are looked at together
 
 
 class Pool:
@@ -108,11 +108,13 @@ class Pool:
         """Who fits somebody of the pool, in no order that means anything."""
         found = self._suiting(waiting)
         if self._wishes and found:
-            agreeing = self._wishes.agreeing(waiting)
-            if agreeing.bit_count() * 4 < len(found):
-                return [each for each in self._members(agreeing) if each is not waiting and each.suits(waiting)]
-            octets = agreeing.to_bytes(len(self._wishes.members) // 8 + 1, "little")
-            found = [each for each in found if octets[each.slot >> 3] >> (each.slot & 7) & 1]
+            promising = self._wishes.promising(waiting)
+            if promising.bit_count() * 4 < len(found):
+                found = [each for each in self._members(promising) if each.suits(waiting)]
+            else:
+                octets = promising.to_bytes(len(self._wishes.members) // 8 + 1, "little")
+                found = [each for each in found if octets[each.slot >> 3] >> (each.slot & 7) & 1]
+            found = accepting(found, waiting)
         return [each for each in found if each is not waiting]
 
     def _members(self, bits: int) -> list[Waiting]:
@@ -136,38 +138,8 @@ class Pool:
             wanted = by_skill[bisect_right(skills, each.high)] & ~by_skill[bisect_left(skills, each.low)]
             wanting = by_low[bisect_right(lows, each.skill)] & (everybody ^ by_high[bisect_left(highs, each.skill)])
             rows.append(wanted & wanting & ~(1 << index))
-        if self._wishes:
-            self._apply_wishes(found, rows)
-        return rows
-
-    def _apply_wishes(self, found: list[Waiting], rows: list[int]) -> None:
-        accepting = 0  # whose query accepts everybody
-        holders: dict[int, int] = {}
-        wishes = {}
-        for index, each in enumerate(found):
-            wish = self._wishes.wish_of(each)
-            if wish is None:
-                accepting |= 1 << index
-            else:
-                wishes[id(wish)] = wish
-                holders[id(wish)] = holders.get(id(wish), 0) | 1 << index
-        if not wishes:
-            return
-        reverse = [accepting] * len(found)
-        size = len(self._wishes.members) // 8 + 1
-        for key, wish in wishes.items():
-            octets = wish.accepted.to_bytes(size, "little")
-            held, accepted = holders[key], 0
-            for index, each in enumerate(found):
-                if octets[each.slot >> 3] >> (each.slot & 7) & 1:
-                    accepted |= 1 << index
-                    reverse[index] |= held
-            while held:
-                lowest = held & -held
-                held ^= lowest
-                rows[lowest.bit_length() - 1] &= accepted
-        for index, whose in enumerate(reverse):
-            rows[index] &= whose
+        agreed = agreements(found)
+        return rows if agreed is None else [row & agreeing for row, agreeing in zip(rows, agreed, strict=True)]
 
 
 def _sums(entries: list[tuple[float, int]]) -> tuple[list[float], list[int]]:

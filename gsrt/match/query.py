@@ -269,6 +269,14 @@ class Query:
         """accepts() for a pending match of which several things are asked."""
         return self.condition.holds(view)
 
+    def select(self, columns: Mapping[Path, Column], everybody: int) -> int:
+        """Of whom it holds, as a set of bits. `columns`: of all of `paths`."""
+        return self.condition.select(columns, everybody)
+
+    def anchors(self) -> list[Anchor]:
+        """Paths and values, of each of which one must be found there, or it cannot hold."""
+        return self.condition.anchors()
+
     def accepts(self, pending: Mapping[str, object]) -> bool:
         """Whether a pending match (a dict of the shape that players get) is wanted. Never raises."""
         return self.condition.holds(View(pending))

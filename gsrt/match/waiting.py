@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gsrt.game.model import MatchConfig
     from gsrt.match.gatherings import Pending
     from gsrt.match.query import Query
+    from gsrt.match.wishes import Wish
 
 
 class Ticket:
@@ -86,7 +87,20 @@ class Waiting:
     `number`: unique, ascending in the order of arrival; `shown`: what others' queries see; `low`, `high`: the skills
     that suit it now; `ends`: when its current period is over."""
 
-    __slots__ = ("config", "ends", "high", "low", "number", "pending", "query", "shown", "skill", "slot", "ticket")
+    __slots__ = (
+        "config",
+        "ends",
+        "high",
+        "low",
+        "number",
+        "pending",
+        "query",
+        "shown",
+        "skill",
+        "slot",
+        "ticket",
+        "wish",
+    )
 
     def __init__(self, ticket: Ticket, config: MatchConfig, number: int) -> None:
         self.ticket = ticket
@@ -99,6 +113,7 @@ class Waiting:
         self.ends = inf
         self.pending: Pending | None = None  # of a manual match
         self.slot = -1  # in its pool
+        self.wish: Wish | None = None  # the same for all with the same query there
 
     def enter(self, index: int) -> None:
         """The threshold of that index applies from now on."""
