@@ -138,8 +138,12 @@ def _check_target(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _check_backup(path: str, backup: str) -> None:
-    """Raises StoreError or OSError unless the file BACKUP could be one."""
-    if not stat.S_ISREG(os.stat(backup).st_mode):
+    """Raises StoreError unless the file BACKUP could be one."""
+    try:
+        mode = os.stat(backup).st_mode
+    except OSError as error:
+        raise StoreError(named(backup, error)) from None
+    if not stat.S_ISREG(mode):
         raise StoreError(f"{backup}: this is no file")
     if os.path.exists(path) and os.path.samefile(path, backup):
         raise StoreError(f"{backup}: this is the game's database itself, not a backup")
@@ -173,7 +177,10 @@ def _put_aside(path: str, aside: str) -> str:
     itself goes on being there as long as it can. Raises OSError, StoreError."""
     if os.path.exists(aside):
         raise StoreError(f"{aside} is there already: try again in a moment")
-    os.link(path, aside)
+    try:
+        os.link(path, aside)
+    except PermissionError:  # a file system without links, as on many sticks
+        os.replace(path, aside)
     if os.path.exists(path + "-wal"):
         os.replace(path + "-wal", aside + "-wal")
     _remove(path + "-shm")
