@@ -148,10 +148,18 @@ def reset(tx: Transaction, who: str, password: str | None) -> Row:
 def delete(tx: Transaction, who: str) -> Row:
     """Removes a player and all there is of that player. {playerId, displayName}.
 
-    The rows of the ledger go with the balances they add up to, so that what is left still balances."""
+    The rows of the ledger go with the balances they add up to, so that what is left still balances. Matches that are
+    over go with the last of their players; one that is played goes on. Messages to others stay theirs."""
     player_id = find(tx, who)
     (account,) = page(tx, player_id, "player", 0)["rows"]
+    matches = tx.all('SELECT "match" FROM match_players WHERE player = ?', (player_id,))
     tx.execute("DELETE FROM players WHERE id = ?", (player_id,))  # the other tables follow by their foreign keys
+    for (match_id,) in matches:
+        tx.execute(
+            "DELETE FROM matches WHERE id = ?1 AND ended IS NOT NULL"
+            ' AND NOT EXISTS (SELECT 1 FROM match_players WHERE "match" = ?1)',
+            (match_id,),
+        )
     return {"playerId": player_id, "displayName": account["displayName"]}
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+KEPT = {"signIns": "devices signed in"}  # section of what is kept: as it is shown, if otherwise than it is called
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     add_player(parser)
     add_json(parser)
@@ -43,7 +46,7 @@ def _describe(player: dict[str, Any]) -> str:
         ("goods", _joined(f"{amount} {code}" for code, amount in player["virtualGoods"].items())),
         ("achievements", _joined(player["achievements"])),
         ("segments", _joined(f"{name}: {value}" for name, value in player["segments"].items())),
-        ("kept", _joined(f"{amount} {section}" for section, amount in player["counts"].items() if amount)),
+        ("kept", _joined(f"{amount} {KEPT.get(name, name)}" for name, amount in player["counts"].items() if amount)),
     ]
     if player["lockedSeconds"]:
         rows.insert(3, ("locked", f"for {duration(player['lockedSeconds'])} more, after too many wrong passwords"))

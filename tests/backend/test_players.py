@@ -301,6 +301,21 @@ class TestDelete:
             owners = {row[0] for row in office.rows(f"SELECT {column} FROM {table}")}
             assert owners == {bo}, table
 
+    @pytest.mark.parametrize(("ended", "others", "left"), [(1, False, 0), (1, True, 1), (None, False, 1)])
+    def test_a_match_goes_with_its_last_player(
+        self, office: Office, ended: float | None, others: bool, left: int
+    ) -> None:
+        anna, bo = made(office), made(office, "Bo")
+
+        def put(tx: Transaction) -> None:
+            tx.execute("INSERT INTO matches(id, short_code, created, ended) VALUES('m', 'duel', 1, ?)", (ended,))
+            for who in (anna, bo) if others else (anna,):
+                tx.execute("INSERT INTO match_players(match, player) VALUES('m', ?)", (who,))
+
+        office.stored(put)
+        run(office, "player.delete", player=anna)
+        assert office.rows("SELECT count(*) FROM matches") == [(left,)]
+
     def test_the_ledger_balances_before_and_after(self, office: Office) -> None:
         unbalanced = (
             "SELECT code FROM (SELECT code, delta FROM ledger WHERE kind = 'currency'"
