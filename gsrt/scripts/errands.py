@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REQUEST_GAS = 200  # what sending one costs a script, besides its size
 BYTES_PER_TICK = 1024  # what one tick of gas pays for in a request or an answer
+WAITING_PART = 2  # of a script's memory: requests that wait for their answer may have so much
 ANSWER_PART = 8  # an answer may have this part of a script's memory: a script can then look at several
 DEPTH_MAX = 48  # of lists and dicts in an answer; those of scripts have 32
 INT_MAX = 2**63 - 1  # beyond it a number of JSON is handed over as a float
@@ -78,6 +79,7 @@ class Errands:
         self._outbox: list[Errand] = []
         self._answered: deque[Errand] = deque()
         self._scheduled = False
+        self._working = False
         self._sending: float | None = None  # since when requests are being handed over
 
     def __len__(self) -> int:
@@ -92,13 +94,14 @@ class Errands:
         """Takes a request of the callback that runs. Raises QuotaError; takes gas."""
         errand.weight = weight_of(errand.fields)
         self._guest.charge(REQUEST_GAS + errand.weight // BYTES_PER_TICK)
-        most = self._guest.profile.script_memory_bytes
+        most = self._guest.profile.script_memory_bytes // WAITING_PART
         if self._bytes + errand.weight > most:
             raise QuotaError(f"requests that wait for their answer may have {most} bytes in all")
         self._waiting[errand] = None
         self._bytes += errand.weight
         self._outbox.append(errand)
-        self._work_later(moment)
+        if not self._working:
+            self._work_later(moment)
 
     def forget(self, errand: Errand) -> None:
         """Its callback is not to run any more."""
@@ -125,13 +128,15 @@ class Errands:
 
     def _work(self, now: float) -> None:
         """Callbacks whose answers are there; then requests leave: so none is answered in the turn of its sending."""
-        self._scheduled = False
+        self._scheduled, self._working = False, True
         for _ in range(len(self._answered)):
             if not self._answered or self._guest.handlers.is_behind:  # others first; at the next turn
                 break
             self._finish(self._answered.popleft(), now)
+        self._working = False
+        behind = len(self._answered)
         self._send_all(now)
-        if self._answered:
+        if behind:
             self._work_later(now)
 
     def _finish(self, errand: Errand, now: float) -> None:

@@ -221,6 +221,6 @@ def test_older_ones_come_from_what_is_kept(gsrt: Run, server: ServerDouble, paus
 
 def test_without_a_game_nothing_older_is_kept(gsrt: Run) -> None:
     with ServerProcess() as server:
-        outcome = gsrt("logs", "--older", "--control", server.control)
+        outcome = gsrt("logs", "--older", "--control", server.control_path)
     assert outcome.status == 1
     assert "no game is served" in outcome.err
