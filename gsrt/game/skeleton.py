@@ -153,7 +153,7 @@ most = 1
 | `leaderboards.toml` | who is best |
 | `achievements.toml` | what can be earned |
 | `goods.toml` | what players buy |
-| `www/` | pages for browsers |
+| `www/` | your pages for browsers |
 | `data/` | what the server remembers; not to be edited, not to be lost |
 
 Changes are taken up while the server runs, but for the key and the secret in `game.toml`: for those, start it anew.
