@@ -87,6 +87,11 @@ def serve(folder: Workshop) -> Program:
     return server
 
 
+def assert_listed(lines: list[str]) -> None:
+    for name in ("anna", "ben"):
+        assert any(name in line for line in lines), name
+
+
 def test_the_whole_guide_as_it_stands(folder: Workshop) -> None:
     for command, output in shown("new"):
         assert printed(folder, command) == output
@@ -101,11 +106,11 @@ def test_the_whole_guide_as_it_stands(folder: Workshop) -> None:
     (winner,) = {line.split()[3] for line in told if line.endswith(" has won")}
     assert winner in ("anna", "ben")
     assert {f"{name} sees that {winner} has won" for name in ("anna", "ben")} <= set(told)
-    assert all(name in "".join(printed(folder, commands["keep"])) for name in ("anna", "ben"))
+    assert_listed(printed(folder, commands["keep"]))
     for command, output in shown("check, status 1"):
         assert printed(folder, f"{command} || test $? = 1") == output
     server.until(lambda line: line.startswith("error game not taken up"))
     server.until(lambda line: "max_player: is no key here; do you mean max_players?" in line)
     assert server.terminate() == 0
-    assert all(name in "".join(printed(folder, commands["restore"])) for name in ("anna", "ben"))
+    assert_listed(printed(folder, commands["restore"]))
     assert commands.keys() == {"play", "keep", "restore"}
