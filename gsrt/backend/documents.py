@@ -138,17 +138,26 @@ def _version(tx: Transaction, owner: str, collection: str, document_id: str) -> 
     return NONE if found is None else int(found[0])
 
 
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: JSON may bring half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _condition(field: str, value: object) -> tuple[str, list[object]]:
     """The clause for one condition, and its values."""
     names = field.split(".")
-    if not all(names) or any(letter in '"\\' or letter < " " for letter in field):
+    if not all(names) or any(letter in '"\\' or letter < " " for letter in field) or not _is_text(field):
         raise Failure(conditions=f"{INVALID}: no such field can be asked for: {field[:64]!r}")
     path = "$." + ".".join(f'"{name}"' for name in names)
     if value is None:
         return "COALESCE(json_type(body, ?), 'null') = 'null'", [path]
     if type(value) is bool:
         return "json_type(body, ?) = ?", [path, "true" if value else "false"]
-    if type(value) is str:
+    if type(value) is str and _is_text(value):
         return "json_type(body, ?) = 'text' AND json_extract(body, ?) = ?", [path, path, value]
     if (type(value) is int or type(value) is float) and abs(value) <= INTEGER_MAX:  # no NaN either
         return "json_type(body, ?) IN ('integer', 'real') AND json_extract(body, ?) = ?", [path, path, value]

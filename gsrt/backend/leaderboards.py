@@ -113,9 +113,10 @@ def submit_and_tell(
     attributes: Mapping[str, Any],
     messages_max: int = messages.MESSAGES_MAX,
 ) -> dict[str, Any]:
-    """What `submit` does; a new high score is told to the player by a NewHighScoreMessage."""
+    """What `submit` does; a new high score is told to the player by a NewHighScoreMessage where the best score counts.
+    (A sum grows with nearly every score: that is no news, and would be a message to store each time.)"""
     result = submit(tx, board, player_id, value, attributes)
-    if result["newHighScore"]:
+    if result["newHighScore"] and board.aggregate == BEST:
         entry = own_entry(tx, board, _part(board, attributes), player_id)
         rank_details = {"globalCount": result["entries"], "globalTo": result["rank"]}
         if result["previousRank"] is not None:

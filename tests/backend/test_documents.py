@@ -203,6 +203,8 @@ def test_documents_are_found_by_what_stands_in_them(library: Scene, conditions: 
         {"a": [1]},
         {"a": {"$gt": 1}},
         {"a": 2**60},
+        {"a": "\ud800"},
+        {"\ud800": 1},
         {"a": float("nan")},
         {f"f{number}": 1 for number in range(documents.CONDITIONS_MAX + 1)},
     ],

@@ -242,6 +242,12 @@ def test_a_new_high_score_is_told(scene: Scene) -> None:
     assert message["leaderboardData"]["hat"] == "red"
 
 
+def test_a_sum_that_grows_is_no_news(scene: Scene) -> None:
+    board = Leaderboard("TOTAL", attribute="score", aggregate=SUM)
+    assert scene.do(leaderboards.submit_and_tell, board, "ann", 2, {})["newHighScore"]
+    assert scene.told == []
+
+
 def test_an_event_goes_to_all_its_leaderboards(scene: Scene) -> None:
     total = Leaderboard("TOTAL", attribute="score", aggregate=SUM)
     other = Leaderboard("OTHER", attribute="coins")

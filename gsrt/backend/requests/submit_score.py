@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gsrt.backend.call import Call, Steps
 
 NAME = "SubmitScoreRequest"
-SUMMARY = "Enters a score of the player's into a leaderboard; a new high score is told by a NewHighScoreMessage."
+SUMMARY = "Enters a score of the player's into a leaderboard; a new best one is told by a NewHighScoreMessage."
 SCRIPTS_ONLY = True
 FIELDS = (
     Field("leaderboardShortCode", TEXT, required=True, doc="the leaderboard; without a part, `attributes` names it"),
