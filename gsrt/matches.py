@@ -40,7 +40,7 @@ MATCH_ID_BYTES = 12
 class Forming:
     """Players who belong together, until that is stored: in a new match, or one of them in a `match` under way."""
 
-    __slots__ = ("config", "group", "held", "later", "match", "peer_id", "tickets")
+    __slots__ = ("config", "counted", "group", "held", "later", "match", "peer_id", "tickets")
 
     def __init__(
         self, config: MatchConfig, group: str | None, tickets: list[Ticket], match: Running | None = None
@@ -51,6 +51,7 @@ class Forming:
         self.match = match
         self.peer_id = 0  # of the one who joins
         self.held: Timer | None = None  # it is to be tried again
+        self.counted = False  # among those that take up room soon
         self.later: list[Ticket] = []  # that its players have taken meanwhile
 
 
@@ -90,13 +91,20 @@ class Matches:
         self._entropy = entropy
         self._running: dict[str, Running] = {}
         self._forming: dict[str, Forming] = {}  # by player
-        self._since: dict[tuple[str, str], float] = {}  # (player, short code): as the ticket is stored
+        self._since: dict[str, dict[str, float]] = {}  # player -> short code -> since when, as the ticket is stored
+        self._sessionless: dict[str, Running] = {}  # of those that run
+        self._coming_players = 0  # that are about to take up room
+        self._coming_sessions = 0
         self._timer: Timer | None = None
         self._closed = False
 
     def __len__(self) -> int:
         """Matches that are being played, or that players may still join."""
         return len(self._running)
+
+    def figures(self) -> dict[str, int]:
+        """For the status."""
+        return {"running": len(self._running), "tickets": len(self.matchmaker) + len(self._forming), **self.counters}
 
     def get(self, match_id: str) -> Running | None:
         return self._running.get(match_id)
@@ -123,7 +131,7 @@ class Matches:
         """A ticket that is stored, with that time of its beginning, looks for a match."""
         if self._closed:
             return
-        self._since[ticket.player_id, ticket.short_code] = since
+        self._since.setdefault(ticket.player_id, {})[ticket.short_code] = since
         forming = self._forming.get(ticket.player_id)
         if forming is not None:
             forming.later.append(ticket)
@@ -133,30 +141,31 @@ class Matches:
     def withdraw(self, ticket: Ticket) -> float:
         """The player does not look for it any more; since when, as it is stored. Its row in the store is the caller's
         to remove."""
-        forming = self._forming.get(ticket.player_id)
-        if forming is not None and forming.held is not None:
-            if ticket in forming.tickets:
-                self._dissolve(forming, without=[ticket])
-            else:
-                forming.later.remove(ticket)
-        else:
-            self.matchmaker.cancel(ticket.player_id, ticket.short_code)
+        player_id, short_code = ticket.player_id, ticket.short_code
+        since = self._forget_ticket(player_id, short_code)
+        forming = self._forming.get(player_id)
+        if forming is None:
+            self.matchmaker.cancel(player_id, short_code)
             self._arm()
-        return self._since.pop((ticket.player_id, ticket.short_code), 0.0)
+            return since
+        forming.later = [each for each in forming.later if (each.player_id, each.short_code) != (player_id, short_code)]
+        if ticket in forming.tickets:
+            self._dissolve(forming, without=[ticket])
+        return since
 
     def away(self, player_id: str) -> None:
         """The player has had no connection for a while."""
         if self._closed:
             return
         found = False
-        for short_code in [code for player, code in self._since if player == player_id]:
+        for short_code in list(self._since.get(player_id, ())):
             ticket = self.ticket(player_id, short_code, None)
             if ticket is not None:
                 self.withdraw(ticket)
                 found = True
         if found:
             self.surely(stored.remove_tickets, player_id)
-        for match in list(self._running.values()):
+        for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
     def join(self, player_id: str, short_code: str, pending_id: str) -> dict[str, object]:
@@ -210,7 +219,7 @@ class Matches:
 
     def _not_found(self, ticket: Ticket) -> None:
         self.counters["matches_not_found"] += 1
-        since = self._since.pop((ticket.player_id, ticket.short_code), 0.0)
+        since = self._forget_ticket(ticket.player_id, ticket.short_code)
         body: dict[str, object] = {
             "matchShortCode": ticket.short_code,
             "matchGroup": ticket.group,
@@ -222,6 +231,14 @@ class Matches:
         }
         most = self.profile.messages_per_player_max
         self.surely(stored.not_found, ticket.player_id, ticket.short_code, since, body, most)
+
+    def _forget_ticket(self, player_id: str, short_code: str) -> float:
+        """Since when it has waited, as it is stored."""
+        by_code = self._since.get(player_id, {})
+        since = by_code.pop(short_code, 0.0)
+        if not by_code:
+            self._since.pop(player_id, None)
+        return since
 
     def _begin(self, forming: Forming) -> None:
         for ticket in forming.tickets:
@@ -242,11 +259,9 @@ class Matches:
         """Makes a match of them, if there is room for it and its script is at hand."""
         forming.held = None
         if forming.config.realtime:
-            coming = {id(each): each for each in self._forming.values() if each.held is None and each is not forming}
-            players = sum(len(each.tickets) for each in coming.values())
-            sessions = sum(each.match is None for each in coming.values()) + (forming.match is None)
+            self._count(forming, True)
             try:
-                self.sessions.check_room(players + len(forming.tickets), sessions)
+                self.sessions.check_room(self._coming_players, self._coming_sessions)
             except SessionError as full:
                 self._hold(forming, str(full))
                 return
@@ -263,8 +278,18 @@ class Matches:
         except HostError as error:
             prepared(None, error)
 
+    def _count(self, forming: Forming, coming: bool) -> None:
+        """Whether it is about to take up room for sessions and players."""
+        if forming.counted == coming:
+            return
+        forming.counted = coming
+        sign = 1 if coming else -1
+        self._coming_players += sign * len(forming.tickets)
+        self._coming_sessions += sign * (forming.match is None)
+
     def _hold(self, forming: Forming, reason: str) -> None:
         """It cannot be now; later."""
+        self._count(forming, False)
         self.log.limited(
             "error", "match waits", "match found, and not begun yet", match=forming.config.short_code, reason=reason
         )
@@ -279,6 +304,7 @@ class Matches:
         self._add([each for each in (*forming.tickets, *forming.later) if each not in without])
 
     def _forget(self, forming: Forming) -> None:
+        self._count(forming, False)
         for ticket in forming.tickets:
             self._forming.pop(ticket.player_id, None)
 
@@ -307,8 +333,7 @@ class Matches:
             if failed is None:
                 self._forget(forming)
                 for ticket in forming.tickets:
-                    for key in [each for each in self._since if each[0] == ticket.player_id]:
-                        del self._since[key]
+                    self._since.pop(ticket.player_id, None)
                 if forming.match is None:
                     self._made(match, seats, compiled, error)
                 else:
@@ -366,6 +391,8 @@ class Matches:
         if match.is_over_at_once or match.is_over:
             return
         self._running[match.match_id] = match
+        if match.session is None:
+            self._sessionless[match.match_id] = match
         self._take(match.begin(now))
 
     def _joined(self, match: Running, seat: Seat) -> None:
@@ -383,6 +410,7 @@ class Matches:
     def over(self, match: Running) -> None:
         """A match is no more."""
         self._running.pop(match.match_id, None)
+        self._sessionless.pop(match.match_id, None)
         self.matchmaker.close(match.match_id)
         if not self._closed:
             self.counters["matches_ended"] += 1

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gsrt.resume import SavedPlayer
 from gsrt.session import (
     ABSENT,
     EXPECTED,
@@ -15,6 +16,8 @@ from gsrt.session import (
     KICKED,
     PLAYER_ID_CHARACTERS_MAX,
     READY,
+    Player,
+    Session,
     SessionError,
 )
 from tests.relay.floor import Floor, Guest, login
@@ -732,3 +735,92 @@ def test_names_in_the_log_are_quoted(floor: Floor) -> None:
     text = floor.log_text()
     assert "\nerror forged" not in text
     assert "\x1b" not in text
+
+
+# players who come to a running session, or go for good
+
+
+def saved(floor: Floor, player_id: str, peer_id: int) -> SavedPlayer:
+    return SavedPlayer([player_id, peer_id, floor.tokens.make(), floor.tokens.make(), False])
+
+
+class Watcher:
+    """What a session's watcher is told."""
+
+    def __init__(self, session: Session) -> None:
+        self.told: list[tuple[str, str]] = []
+        session.watcher = self
+
+    def player_ready(self, player: Player, now: float) -> None:
+        self.told.append(("ready", player.player_id))
+
+    def player_gone(self, player: Player, now: float) -> None:
+        self.told.append(("gone", player.player_id))
+
+    def session_ended(self, session: Session) -> None:
+        self.told.append(("ended", session.session_id))
+
+
+def test_a_player_who_comes_later(floor: Floor) -> None:
+    session = floor.create("red", "blue")
+    witness = floor.seat(session.players[0])
+    given = saved(floor, "green", 3)
+    green = floor.sessions.add_player(session, given)
+    assert (green.access_token, green.reconnect_token) == (given.access_token, given.reconnect_token)
+    assert floor.sessions.holder(given.access_token) is green
+    floor.seat(green)
+    assert witness.news() == [(-101, (3, [1, 3]))]
+
+
+def test_a_token_that_was_only_made_lets_nobody_in(floor: Floor) -> None:
+    assert floor.sessions.holder(floor.tokens.make()) is None
+
+
+def test_a_player_who_is_not_expected_any_more(floor: Floor) -> None:
+    session = floor.create("red", "blue")
+    red, blue = session.players
+    witness, guest = floor.seat(red), floor.seat(blue)
+    witness.news()
+    floor.sessions.remove_player(session, blue, floor.now)
+    guest.packets()
+    assert guest.line.ended
+    assert witness.news() == [(-103, (2, [1]))]
+    assert floor.sessions.holder(blue.access_token) is None
+    assert [each.player_id for each in session.players] == ["red"]
+    again = floor.sessions.add_player(session, saved(floor, "green", 2))
+    floor.seat(again)
+    assert witness.news() == [(-101, (2, [1, 2]))]
+
+
+def test_what_a_running_session_refuses(floors: Floors) -> None:
+    floor = floors(players_per_session_max=3, players_max=4)
+    session = floor.create("red", "blue")
+    for player_id, peer_id in (("red", 3), ("green", 2)):
+        with pytest.raises(SessionError, match="already"):
+            floor.sessions.add_player(session, saved(floor, player_id, peer_id))
+    floor.sessions.add_player(session, saved(floor, "green", 3))
+    with pytest.raises(SessionError, match="3 players"):
+        floor.sessions.add_player(session, saved(floor, "white", 4))
+    other = floor.create("white")
+    with pytest.raises(SessionError, match="1 more"):
+        floor.sessions.add_player(other, saved(floor, "black", 2))
+    floor.sessions.remove_player(session, session.players[0], floor.now)
+    floor.sessions.add_player(other, saved(floor, "black", 2))
+    floor.sessions.end_all("enough")
+    assert len(floor.tokens) == 0
+    floor.create("a", "b", "c")
+
+
+def test_who_watches_a_session_is_told(floors: Floors) -> None:
+    floor = floors(grace_seconds=2.0)
+    session = floor.create("red", "blue")
+    watcher = Watcher(session)
+    floor.seat(session.players[0])
+    guest = floor.seat(session.players[1], tcp=True)
+    floor.until(lambda: session.players[1].state == READY)
+    lose(guest)
+    assert watcher.told == [("ready", "red"), ("ready", "blue")]
+    floor.advance(2.1)
+    session.players[0].kick(floor.now)
+    session.end("enough")
+    assert watcher.told[2:] == [("gone", "blue"), ("gone", "red"), ("ended", session.session_id)]

@@ -20,7 +20,12 @@ FIELDS = (
     Field("matchGroup", TEXT, most=256, doc="players find only others of the same group"),
     Field("matchData", OBJECT, default={}, doc="data of the match; that of its first player who has any counts"),
     Field("participantData", OBJECT, default={}, doc="data that the others see of this player"),
-    Field("customQuery", ANY, doc="conditions on pending matches (docs/MATCHES.md says which)"),
+    Field(
+        "customQuery",
+        ANY,
+        doc="conditions on pending matches, as for MongoDB: paths with values, or with $eq $ne $gt $gte $lt $lte $in $nin"
+        " $exists $not; $and $or",
+    ),
     Field("action", TEXT, most=64, doc='"cancel": the player does not look for it any more'),
 )
 ANSWER: tuple[Field, ...] = ()
