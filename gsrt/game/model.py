@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,9 +132,18 @@ class MatchConfig(Record):
         return {**values, "thresholds": [each.to_dict() for each in self.thresholds]}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MatchConfig:
-        """What to_dict has made a dict of."""
-        return cls(**{**values, "thresholds": [Threshold(**each) for each in values["thresholds"]]})
+    def from_dict(cls, values: Mapping[str, Any], scripts: str | None = None) -> MatchConfig:
+        """What to_dict has made a dict of, also in another version: a key that is missing has its default, one that is
+        not known is left out. SCRIPTS: the folder where the script is by now, for the game may have been moved."""
+        known = {name: value for name, value in values.items() if name in cls.__slots__}
+        script = known.get("realtime_script")
+        if script is not None and scripts is not None:
+            known["realtime_script"] = os.path.join(scripts, os.path.basename(script))
+        thresholds = [
+            Threshold(**{name: value for name, value in each.items() if name in Threshold.__slots__})
+            for each in values.get("thresholds", ())
+        ]
+        return cls(**{**known, "thresholds": thresholds})
 
 
 class EventConfig(Record):

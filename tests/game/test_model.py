@@ -26,6 +26,19 @@ def test_a_match_config_survives_json() -> None:
     assert isinstance(again.thresholds, tuple)
 
 
+def test_a_match_config_of_another_version_is_read_too() -> None:
+    values = {"short_code": "duel", "max_players": 3, "of_later": 1, "thresholds": [{"period": 2, "of_later": 1}]}
+    assert MatchConfig.from_dict(values) == MatchConfig("duel", max_players=3, thresholds=[Threshold(2)])
+    assert MatchConfig.from_dict({"short_code": "duel"}) == MatchConfig("duel")
+
+
+def test_a_match_config_follows_a_game_that_was_moved() -> None:
+    kept = MatchConfig("duel", realtime_script="/old/scripts/duel.py").to_dict()
+    assert MatchConfig.from_dict(kept, "/new/scripts").realtime_script == "/new/scripts/duel.py"
+    assert MatchConfig.from_dict(kept).realtime_script == "/old/scripts/duel.py"
+    assert MatchConfig.from_dict(MatchConfig("duel").to_dict(), "/new/scripts").realtime_script is None
+
+
 def test_what_holds_the_same_is_equal() -> None:
     assert MatchConfig("duel") == MatchConfig("duel")
     assert MatchConfig("duel") != MatchConfig("duel", max_players=3)
