@@ -23,8 +23,8 @@ FIELDS = (
     Field(
         "customQuery",
         ANY,
-        doc="conditions on pending matches, as for MongoDB: paths with values, or with $eq $ne $gt $gte $lt $lte $in $nin"
-        " $exists $not; $and $or",
+        doc="conditions on pending matches, as for MongoDB: paths with values, or with $eq $ne $gt $gte $lt $lte $in"
+        " $nin $exists $not; $and $or",
     ),
     Field("action", TEXT, most=64, doc='"cancel": the player does not look for it any more'),
 )
