@@ -477,10 +477,10 @@ class Matches:
 
     def _restore_match(self, row: dict[str, Any]) -> None:
         try:
-            config = MatchConfig.from_dict(row["config"])
+            config = MatchConfig.from_dict(row["config"], self.desk.game.scripts)
             match = Running(self, row["id"], config, row["group"], row["data"], row["skill"], row["openUntil"])
             seats = [Seat.from_row(each, config.short_code, row["group"]) for each in row["players"]]
-        except (TypeError, ValueError, KeyError) as error:  # of another version
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # of another version
             self.log.error("match cannot be brought back", match=row["id"], reason=f"{type(error).__name__}: {error}")
             self.surely(stored.end, row["id"])
             return
