@@ -16,7 +16,7 @@ from gsrt.backend.owners import must_exist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from gsrt.store.store import Transaction
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MESSAGES_MAX = 100  # of one player, where the caller says nothing else
 BYTES_MAX = 65536  # of one message: what a player's client may send in one, too
+PAGE_BYTES_MAX = 262_144  # of messages that go out at once: a stream's queue has to take them
 
 
 def put(
@@ -66,8 +67,9 @@ def put(
 
 
 def waiting(tx: Transaction, player_id: str) -> list[Message]:
-    """Those that were not delivered yet, oldest first: what the player is told at sign-in."""
-    return _read(tx.all("SELECT body FROM messages WHERE player = ? AND NOT seen ORDER BY number", (player_id,)))
+    """Those that were not delivered yet, oldest first: what the player is told at sign-in. Of more than PAGE_BYTES_MAX
+    the rest waits for the next one."""
+    return _read(tx.execute("SELECT body FROM messages WHERE player = ? AND NOT seen ORDER BY number", (player_id,)))
 
 
 def delivered(tx: Transaction, player_id: str, message_ids: Sequence[str]) -> None:
@@ -80,10 +82,11 @@ def delivered(tx: Transaction, player_id: str, message_ids: Sequence[str]) -> No
 def list_page(
     tx: Transaction, player_id: str, entry_count: int, page: int = 0, class_name: str | None = None
 ) -> list[Message]:
-    """ENTRY_COUNT messages of the player, newest first, from the PAGE (0: the newest). CLASS_NAME: such ones only."""
+    """ENTRY_COUNT messages of the player, newest first, from the PAGE (0: the newest). CLASS_NAME: such ones only.
+    A page of more than PAGE_BYTES_MAX ends early."""
     of_class = "" if class_name is None else "AND class = ?"
     return _read(
-        tx.all(
+        tx.execute(
             f"SELECT body FROM messages WHERE player = ? {of_class} ORDER BY number DESC LIMIT ? OFFSET ?",
             (player_id, *(() if class_name is None else (class_name,)), entry_count, entry_count * page),
         )
@@ -95,7 +98,14 @@ def dismiss(tx: Transaction, player_id: str, message_id: str) -> bool:
     return tx.execute("DELETE FROM messages WHERE id = ? AND player = ?", (message_id, player_id)).rowcount > 0
 
 
-def _read(rows: list[tuple[Any, ...]]) -> list[Message]:
+def _read(rows: Iterable[tuple[str]]) -> list[Message]:
     import json
 
-    return [json.loads(body) for (body,) in rows]
+    found: list[Message] = []
+    size = 0
+    for (body,) in rows:
+        size += len(body.encode())
+        if size > PAGE_BYTES_MAX:
+            break
+        found.append(json.loads(body))
+    return found

@@ -113,6 +113,17 @@ def test_a_message_has_a_bounded_size(scene: Scene) -> None:
     assert scene.told == []
 
 
+def test_what_goes_out_at_once_is_bounded(scene: Scene) -> None:
+    most = messages.PAGE_BYTES_MAX // messages.BYTES_MAX
+    for number in range(most * 2):
+        put(scene, summary=str(number), data={"text": "ä" * (messages.BYTES_MAX // 2 - 200)})
+    first = scene.do(messages.waiting, "ann")
+    assert summaries(first) == ["0", "1", "2", "3"]
+    assert summaries(scene.do(messages.list_page, "ann", 50)) == ["7", "6", "5", "4"]
+    scene.do(messages.delivered, "ann", [each["messageId"] for each in first])
+    assert summaries(scene.do(messages.waiting, "ann")) == ["4", "5", "6", "7"]
+
+
 def test_nobody_is_told_nothing(scene: Scene) -> None:
     with pytest.raises(Failure) as raised:
         put(scene, "eve")

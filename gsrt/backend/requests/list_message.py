@@ -18,7 +18,8 @@ FIELDS = (
         INTEGER,
         default=ENTRIES,
         least=1,
-        doc=f"how many messages a page has ({ENTRIES} by default); no more than a player can have are given",
+        doc=f"how many messages a page has ({ENTRIES} by default); one with more than"
+        f" {messages.PAGE_BYTES_MAX // 1024} KiB in it ends early: ask for smaller ones",
     ),
     Field("offset", INTEGER, default=0, least=0, doc="which page, from 0"),
     Field("include", TEXT, doc="only messages of this type, such as ScriptMessage"),
