@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from gsrt.backend.desk import Desk
     from gsrt.scripts.compiler import Compiled
-    from gsrt.scripts.events import EventScript, Run
+    from gsrt.scripts.events import Run
+    from gsrt.scripts.guest import Surroundings
     from gsrt.scripts.sandbox import Sandbox
 
 ENTRY = "on_event"
@@ -32,17 +33,16 @@ class EventGuest(Guest):
         self,
         sandbox: Sandbox,
         compiled: Compiled,
-        script: EventScript,
+        surroundings: Surroundings,
         desk: Desk,
         *,
         seed: int,
         began: float,
         tag: bytes,
     ) -> None:
-        super().__init__(sandbox, compiled, script, session_id="", players={}, seed=seed, began=began, tag=tag)
+        super().__init__(sandbox, compiled, surroundings, session_id="", players={}, seed=seed, began=began, tag=tag)
         del self.globals["session"]
         self.desk = desk
-        self._script = script
         self._entry: Callable[[Event], object] = _nothing
         self._generator: Random | None = None
         self._runs: dict[Run, dict[Errand, None]] = {}  # each with its requests that are not over

@@ -9,6 +9,7 @@ from tests.scripts.corpus import (
     climb,
     cpu,
     crash,
+    events,
     exceptions,
     formatting,
     isolation,
@@ -24,7 +25,7 @@ from tests.scripts.corpus.case import OUTCOMES, Case
 def _gathered() -> dict[str, Case]:
     limits = (cpu, memory, crash, shapes, bulk)
     found: dict[str, Case] = {}
-    for module in (climb, formatting, builtins, exceptions, operators, api, *limits, source, isolation, order):
+    for module in (climb, formatting, builtins, exceptions, operators, api, events, *limits, source, isolation, order):
         for case in module.CASES:
             if case.key in found or not set(case.expected.split("|")) <= set(OUTCOMES):
                 raise ValueError(f"{case.key}: there already, or an outcome that is none")

@@ -21,7 +21,7 @@ _HAZARDOUS_METHODS = frozenset(
         *("fromkeys", "to_bytes", "from_bytes", "fromhex"),
     )
 )
-_HOST_MODULES = ("gsrt.scripts.api", "gsrt._guest")
+_HOST_MODULES = ("gsrt.scripts.api", "gsrt.scripts.event_api", "gsrt._guest")
 
 
 class Probe:

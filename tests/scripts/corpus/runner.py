@@ -31,6 +31,8 @@ from gsrt.scripts.compiler import Compiled, Refused, compile_script
 from gsrt.scripts.sandbox import Sandbox
 from tests.scripts.corpus.benign import SOURCE as BENIGN
 from tests.scripts.corpus.case import REJECT, Case
+from tests.scripts.corpus.event_stage import EventStage
+from tests.scripts.corpus.events import EVENTS
 from tests.scripts.corpus.every import CASES
 from tests.scripts.corpus.stage import Stage, make_sandbox, resident_kb
 
@@ -62,7 +64,7 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
             continue
         gc.collect()
         started = resident_kb("VmRSS")
-        stage = Stage(sandbox, compiled)
+        stage = (EventStage if case.group == EVENTS else Stage)(sandbox, compiled)
         try:
             stage.play()
         except BaseException as error:
@@ -109,7 +111,7 @@ def _answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:
 def _shared(sandbox: Sandbox) -> list[object]:
     """What all scripts use, as far as a script could reach for it: names and identities."""
     from gsrt import _guard, _guest, _meter
-    from gsrt.scripts import api, guest
+    from gsrt.scripts import api, event_api, event_guest, guest
 
     spaces: list[object] = [{name: id(value) for name, value in sandbox.builtins.items()}]
     for value in sandbox.builtins.values():
@@ -118,7 +120,7 @@ def _shared(sandbox: Sandbox) -> list[object]:
     for name in ("math",):
         namespace = sandbox.builtins[name]
         spaces.append({each: id(getattr(namespace, each)) for each in dir(namespace) if not each.startswith("_")})
-    for module in (_guard, _guest, _meter, api, guest):
+    for module in (_guard, _guest, _meter, api, event_api, event_guest, guest):
         spaces.append({name: id(value) for name, value in vars(module).items()})
         spaces += [sorted(vars(value)) for value in vars(module).values() if isinstance(value, type)]
     spaces += [sys.getrecursionlimit(), gc.isenabled(), gc.get_threshold(), os.getcwd(), sorted(os.environ)]

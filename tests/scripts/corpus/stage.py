@@ -69,7 +69,7 @@ def _forget_peak() -> None:
         file.write("5")
 
 
-class _Watched(Guest):
+class Watched(Guest):
     """A guest whose failures can be told apart afterwards."""
 
     outcomes: list[str]
@@ -110,13 +110,23 @@ class Stage:
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._cancelled: set[int] = set()
         self._kicked: list[int] = []
-        self._guest = _Watched(
-            sandbox, compiled, self, session_id=name, players=PLAYERS, seed=7, began=self._now, tag=name.encode()
-        )
+        self._guest = self._make(compiled)
         self._guest.outcomes = self.outcomes
         self._guest.said = self.said
         self.probe = Probe(ScriptType, sandbox.builtins, self._guest.globals)
         self._guest.globals["leak"] = self.probe
+
+    def _make(self, compiled: Compiled) -> Watched:
+        return Watched(
+            self._sandbox,
+            compiled,
+            self,
+            session_id=self._name,
+            players=PLAYERS,
+            seed=7,
+            began=self._now,
+            tag=self._name.encode(),
+        )
 
     @property
     def outcome(self) -> str:
@@ -172,14 +182,18 @@ class Stage:
             self._turn(f"connect {peer_id}", partial(self._connect, peer_id))
         for number, packet in enumerate(packets()):
             self._turn(f"packet {number}", partial(self._packet, *packet))
+        self._pass_time()
+        self._turn("disconnect", lambda: guest.disconnected(2, self._now))
+
+    def _pass_time(self) -> None:
+        """What is due happens, each in a turn."""
         for number in range(TIMERS_MAX):
-            if not self._due or guest.is_off:
+            if not self._due or self._guest.is_off:
                 break
             due, order, callback = heapq.heappop(self._due)
             if order not in self._cancelled:
                 self._now = max(self._now, due)
                 self._turn(f"timer {number}", partial(callback, self._now + TURN_SECONDS))
-        self._turn("disconnect", lambda: guest.disconnected(2, self._now))
 
     def close(self) -> None:
         self._guest.close()
