@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, footprint, platform, relay, relay_ws, script
+from benchmarks import codec, footprint, match, platform, relay, relay_ws, script, store
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -28,8 +28,10 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "script_upcall": script.measure_upcall,
     "script_relay": script.measure_relay,
     "script_memory": script.measure_memory,
+    "match": match.measure,
     "platform_requests": platform.measure_requests,
     "platform_idle": platform.measure_idle,
+    "store": store.measure,
     "footprint_idle": footprint.measure_idle,
     "footprint_listen": footprint.measure_listen,
     "footprint_udp64": footprint.measure_udp64,

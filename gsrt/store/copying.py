@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-STEP_PAGES = 64  # copied in one go, 256 KB: a card takes some 30 ms for it, and operations wait as long
+STEP_PAGES = 256  # copied in one go, 256 KB: a card takes some 30 ms for it, and operations wait as long
 SPARE_BYTES = 16 << 20  # stay free on the disk that a backup goes to: it may be the server's own
 MAGIC = b"SQLite format 3\0"  # begins every database (https://www.sqlite.org/fileformat.html)
 
