@@ -53,12 +53,13 @@ def named(leaderboards: Mapping[str, Leaderboard], short_code: str) -> tuple[Lea
     board = leaderboards.get(short_code)
     if board is not None and board.part is None:
         return board, ""
-    code, _, rest = short_code.partition(".")
-    attribute, _, part = rest.partition(".")
+    code, _, rest = short_code.partition(".")  # there is none in the code itself
     board = leaderboards.get(code)
-    if board is None or not part or board.part != attribute:
-        raise Failure(leaderboardShortCode=INVALID)
-    return board, part
+    if board is not None and board.part is not None and rest.startswith(f"{board.part}."):
+        part = rest.removeprefix(f"{board.part}.")
+        if part:
+            return board, part
+    raise Failure(leaderboardShortCode=INVALID)
 
 
 def short_code_of(board: Leaderboard, part: str) -> str:
