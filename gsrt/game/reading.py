@@ -74,6 +74,14 @@ def read_game(folder: str, profile: Profile | None = None, *, known: Game | None
     return _Reading(folder, profile, scripts).game()
 
 
+def read_sound_parts(folder: str, profile: Profile) -> tuple[Game, list[Mistake]]:
+    """The game without what is wrong in it, and what that is: for a server that starts anew by itself, whose sessions
+    are not to be lost because somebody is just changing a file. Scripts are not compiled.
+
+    Raises GameError when there is no name, key or secret."""
+    return _Reading(folder, profile, None).sound_parts()
+
+
 def stamps_of(folder: str) -> dict[str, Stamp]:
     """What tells whether any of a game's files has changed, was added or deleted: by their absolute paths."""
     folder = os.path.abspath(folder)
@@ -101,6 +109,7 @@ class _File:
         self._reading = reading
         self._text = ""
         self._lines: dict[Path, int] | None = None
+        self._unsound: set[Path] = set()
         self.path = path
         self.values: dict[str, Any] = {}
         table = self._table()
@@ -114,8 +123,13 @@ class _File:
 
     def tell(self, at: Path, text: str) -> None:
         """Something is wrong at that key."""
+        self._unsound.add(at[:2])
         key = ".".join(part for part in at if isinstance(part, str))
         self._reading.tell(self.path, self.line(at), key, text)
+
+    def is_sound(self, at: Path) -> bool:
+        """Whether nothing is wrong in that table of an array."""
+        return at not in self._unsound
 
     def line(self, at: Path) -> int:
         """The line of the key, or of what it would be in."""
@@ -167,10 +181,11 @@ class _Referred:
 class _Reading:
     """One go through a folder."""
 
-    def __init__(self, folder: str, profile: Profile, known: Mapping[str, Stamp]) -> None:
+    def __init__(self, folder: str, profile: Profile, known: Mapping[str, Stamp] | None) -> None:
         self._folder = folder
         self._profile = profile
-        self._known = known  # scripts that were compiled before
+        self._known = known  # scripts that were compiled before; None: none is compiled
+        self._unsound: list[tuple[str, str]] = []  # (what they are, short code) of those with a mistake
         self._mistakes: list[Mistake] = []
         self._compiled: set[str] = set()
 
@@ -184,6 +199,17 @@ class _Reading:
             raise GameError(sorted(self._mistakes, key=self._order))
         game.stamps = stamps
         return game
+
+    def sound_parts(self) -> tuple[Game, list[Mistake]]:
+        try:
+            game = self._read()
+        except _Enough:
+            game = None
+        if game is None or not (game.name and game.api_key and game.secret):
+            raise GameError(sorted(self._mistakes, key=self._order))
+        for kind, code in self._unsound:
+            getattr(game, kind).pop(code, None)
+        return game, sorted(self._mistakes, key=self._order)
 
     def tell(self, path: str, line: int, key: str, text: str) -> None:
         self._mistakes.append(Mistake(path, line, key, text))
@@ -288,13 +314,13 @@ class _Reading:
     def _currencies(self, head: _File) -> dict[str, Currency]:
         return {
             code: Currency(code, name=table["name"], signup=table["signup"])
-            for code, table in self._by_code(head, "currency")
+            for code, table in self._by_code(head, "currency", "currencies")
         }
 
     def _goods(self, prices: _Referred) -> _Referred:
         file = self._optional(GOODS_FILE)
         goods: dict[str, Good] = {}
-        for code, table in self._by_code(file, "good"):
+        for code, table in self._by_code(file, "good", "goods"):
             assert file is not None
             prices.check(file, (*table["at"], "prices"), table["prices"])
             goods[code] = Good(
@@ -309,7 +335,7 @@ class _Reading:
     def _achievements(self, currencies: _Referred, goods: _Referred) -> dict[str, Achievement]:
         file = self._optional(ACHIEVEMENTS_FILE)
         achievements = {}
-        for code, table in self._by_code(file, "achievement"):
+        for code, table in self._by_code(file, "achievement", "achievements"):
             assert file is not None
             currencies.check(file, (*table["at"], "currencies"), table["currencies"])
             goods.check(file, (*table["at"], "goods"), table["goods"])
@@ -322,8 +348,8 @@ class _Reading:
             )
         return achievements
 
-    def _by_code(self, file: _File | None, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The tables [[KIND]] that have a short code of their own, by it."""
+    def _by_code(self, file: _File | None, kind: str, kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables [[KIND]] that have a short code of their own, by it. KINDS: what a game calls them."""
         lines: dict[str, int] = {}
         for table in file.tables(kind) if file else ():
             assert file is not None
@@ -335,6 +361,8 @@ class _Reading:
                 continue
             lines[code] = file.line(place)
             yield code, table
+            if not file.is_sound(table["at"]):
+                self._unsound.append((kinds, code))
 
     # Events
 
@@ -346,6 +374,7 @@ class _Reading:
                 self.tell(path, 0, "", "the file's name is the event's key: expected letters, digits, _ and - in it")
                 continue
             attributes: dict[str, str] = {}
+            before = len(self._mistakes)
             text = self.text_of(path, self._profile.script_source_bytes)
             if text is not None:
                 try:
@@ -354,6 +383,8 @@ class _Reading:
                     self.tell(path, error.line, "ATTRIBUTES", str(error))
                 self._compile(path, ENTRY)
             events[code] = EventConfig(code, path=os.path.abspath(path), attributes=attributes)
+            if len(self._mistakes) > before:
+                self._unsound.append(("events", code))
         return events
 
     def _compile(self, path: str, defines: str | None = None) -> None:
@@ -361,7 +392,7 @@ class _Reading:
         from gsrt.scripts.compiling import HostError, compile_file, stamp_of
 
         absolute = os.path.abspath(path)
-        if absolute in self._compiled:
+        if self._known is None or absolute in self._compiled:
             return
         self._compiled.add(absolute)
         try:
@@ -383,6 +414,7 @@ class _Reading:
         matches: dict[str, MatchConfig] = {}
         files: dict[str, str] = {}
         for name in self._files(MATCHES_FOLDER, ".toml"):
+            before = len(self._mistakes)
             file = _File(self, self._path(MATCHES_FOLDER, name + ".toml"), MATCH)
             values = file.values
             if not values:
@@ -396,6 +428,8 @@ class _Reading:
                 continue
             files[code] = os.path.join(MATCHES_FOLDER, name + ".toml")
             matches[code] = self._match(file, code)
+            if len(self._mistakes) > before:
+                self._unsound.append(("matches", code))
         return matches
 
     def _match(self, file: _File, code: str) -> MatchConfig:
@@ -474,7 +508,7 @@ class _Reading:
     def _leaderboards(self, events: Mapping[str, EventConfig]) -> dict[str, Leaderboard]:
         file = self._optional(LEADERBOARDS_FILE)
         leaderboards = {}
-        for code, table in self._by_code(file, "leaderboard"):
+        for code, table in self._by_code(file, "leaderboard", "leaderboards"):
             assert file is not None
             self._check_source(file, table, events)
             leaderboards[code] = Leaderboard(

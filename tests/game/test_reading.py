@@ -17,7 +17,7 @@ from gsrt.game.model import (
     MatchConfig,
     Threshold,
 )
-from gsrt.game.reading import FILE_BYTES_MAX, MISTAKES_MAX, read_game, stamps_of
+from gsrt.game.reading import FILE_BYTES_MAX, MISTAKES_MAX, read_game, read_sound_parts, stamps_of
 from gsrt.profile import Profile
 from tests.game.conftest import EVENT, GAME, MATCH, SCRIPT, Write, mistakes_of
 
@@ -346,3 +346,34 @@ def test_stamps_tell_of_every_change(folder: Path, write: Write) -> None:
     assert all(one != other for number, one in enumerate(seen) for other in seen[:number])
     write("README.md", "")
     assert stamps_of(str(folder)) == seen[-1]
+
+
+def test_what_is_sound_can_be_had_alone(folder: Path, write: Write) -> None:
+    write("game.toml", GAME + "port = 0\n[[currency]]\nshort_code='gold'\n[[currency]]\nshort_code='x'\nsignup=-1\n")
+    write("matches/good.toml", 'realtime_script = "rules.py"\n' + MATCH)
+    write("matches/bad.toml", "max_players = 1\n" + MATCH)
+    write("matches/worse.toml", "[[[")
+    write("scripts/rules.py", "import os\n")
+    write("events/won.py", EVENT)
+    write("events/bad.py", "ATTRIBUTES = 5\n")
+    write("leaderboards.toml", "[[leaderboard]]\nshort_code='a'\n[[leaderboard]]\nshort_code='b'\nevent='x'\n")
+    write("goods.toml", "[[good]]\nshort_code='a'\nprices = {x = 1, gold = 1}\n[[good]]\nshort_code='b'\nmost = 0\n")
+    write("achievements.toml", "[[achievement\n")
+    game, mistakes = read_sound_parts(str(folder), Profile.load("generic"))
+    assert len(mistakes) == 8
+    assert (game.api_key, game.port) == ("key_1", None)
+    assert [list(each) for each in (game.matches, game.events, game.leaderboards, game.goods, game.currencies)] == [
+        ["good"],
+        ["won"],
+        ["a"],
+        ["a"],
+        ["gold"],
+    ]
+    assert game.achievements == {}
+
+
+@pytest.mark.parametrize("text", ["", "[[[", GAME.replace("secret", "secrets"), GAME.replace('"key_1"', "5")])
+def test_there_is_no_part_of_a_game_without_a_key(folder: Path, write: Write, text: str) -> None:
+    write("game.toml", text)
+    with pytest.raises(GameError):
+        read_sound_parts(str(folder), Profile.load("generic"))
