@@ -601,11 +601,13 @@ class Requests:
         return Request(self._asker, "LogEventRequest")
 
     def create_leaderboard_data_request(self) -> Request:
-        """Asks for a leaderboard: leaderboard_short_code, entry_count, offset, social."""
+        """Asks for a leaderboard: leaderboard_short_code, entry_count, offset, include_first,
+        include_last, social."""
         return Request(self._asker, "LeaderboardDataRequest")
 
     def create_around_me_leaderboard_request(self) -> Request:
-        """Asks for a leaderboard around the player: leaderboard_short_code, entry_count."""
+        """Asks for a leaderboard around the player: leaderboard_short_code, entry_count,
+        include_first, include_last, social."""
         return Request(self._asker, "AroundMeLeaderboardRequest")
 
     def create_list_achievements_request(self) -> Request:
@@ -621,53 +623,59 @@ class Requests:
         return Request(self._asker, "DismissMessageRequest")
 
     def create_list_virtual_goods_request(self) -> Request:
-        """Asks for the game's virtual goods."""
+        """Asks for the game's virtual goods, and what they cost."""
         return Request(self._asker, "ListVirtualGoodsRequest")
 
     def create_buy_virtual_goods_request(self) -> Request:
-        """Buys a virtual good with the player's currency."""
+        """Buys a virtual good with the player's currency: short_code, quantity,
+        currency_short_code or currency_type."""
         return Request(self._asker, "BuyVirtualGoodsRequest")
 
     def create_consume_virtual_good_request(self) -> Request:
-        """Uses up some of the player's goods."""
+        """Uses up some of the player's virtual goods: short_code, quantity."""
         return Request(self._asker, "ConsumeVirtualGoodRequest")
 
-    # What only scripts may ask for
-
     def create_change_currency_request(self) -> Request:
-        """Gives the player currency, or takes it."""
+        """Gives the player currency, or takes it: currency_short_code, amount (below 0: takes),
+        reason. For scripts only."""
         return Request(self._asker, "ChangeCurrencyRequest")
 
     def create_grant_good_request(self) -> Request:
-        """Gives the player a virtual good."""
+        """Gives the player a virtual good: short_code, quantity, reason. For scripts only."""
         return Request(self._asker, "GrantGoodRequest")
 
     def create_award_achievement_request(self) -> Request:
-        """Gives the player an achievement."""
+        """Gives the player an achievement: short_code. For scripts only."""
         return Request(self._asker, "AwardAchievementRequest")
 
     def create_send_message_request(self) -> Request:
-        """Sends the player a message, which waits until the player is online."""
+        """Sends the player a ScriptMessage, which waits until the player is online: ext_code, data,
+        title, sub_title, summary, keep. For scripts only."""
         return Request(self._asker, "SendMessageRequest")
 
     def create_submit_score_request(self) -> Request:
-        """Enters a score of the player's into a leaderboard."""
+        """Enters a score of the player's: leaderboard_short_code, score, attributes. For scripts
+        only."""
         return Request(self._asker, "SubmitScoreRequest")
 
     def create_document_get_request(self) -> Request:
-        """Reads a document of the player's, or of the game's where no player is set."""
+        """Reads a document of the player's, or of the game's (no player, or game): collection, id,
+        game. For scripts only."""
         return Request(self._asker, "DocumentGetRequest")
 
     def create_document_set_request(self) -> Request:
-        """Writes a document of the player's, or of the game's where no player is set."""
+        """Writes a document of the player's, or of the game's (no player, or game): collection, id,
+        document, version, game. For scripts only."""
         return Request(self._asker, "DocumentSetRequest")
 
     def create_document_remove_request(self) -> Request:
-        """Removes a document of the player's, or of the game's where no player is set."""
+        """Removes a document of the player's, or of the game's (no player, or game): collection, id,
+        version, game. For scripts only."""
         return Request(self._asker, "DocumentRemoveRequest")
 
     def create_document_find_request(self) -> Request:
-        """Looks for documents of the player's, or of the game's where no player is set."""
+        """Finds documents of the player's, or of the game's (no player, or game): collection,
+        conditions, limit, after, game. For scripts only."""
         return Request(self._asker, "DocumentFindRequest")
 
 
@@ -705,7 +713,7 @@ class Request:
         self._asker._capabilities.request(self._name, self._player_id, self._fields.copy(), function)
 
     def __getattr__(self, name: str) -> Callable[[object], Request]:
-        field = _field(name)
+        field = field_of(name)
         if field is None:
             raise AttributeError(
                 "a request has set_player_id(id), set_NAME(value) for each of its fields, and send(callback); "
@@ -807,7 +815,7 @@ class ValueCopier:
         return str(text)
 
 
-def _field(name: str) -> str | None:
+def field_of(name: str) -> str | None:
     """The field that a setter NAME sets, or None: set_display_name: displayName; set_SCORE: SCORE."""
     words = name[4:]
     if (

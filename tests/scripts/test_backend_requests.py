@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gsrt.backend.call import Awaited, Call
+from gsrt.backend.registry import Registry
+from gsrt.scripts.api import Requests, field_of
 from gsrt.scripts.errands import ANSWER_PART, DEPTH_MAX, Unfit, copy_of, weight_of
 from gsrt.session import Session
 from tests.scripts.game_floor import GameFloor, Steps
@@ -380,3 +383,21 @@ def test_half_of_a_surrogate_pair_is_refused(floor: GameFloor) -> None:
     floor.settle()
     assert floor.texts() == ["refused"] * 3
     assert answers.asked == [(None, {"note": "ü€😀"})]
+
+
+# Which there are
+
+
+def test_every_request_there_is_can_be_made_and_its_fields_set() -> None:
+    registry = Registry()
+    for name in registry.names():
+        snake = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+        method = getattr(Requests, f"create_{snake}")
+        request = registry.find(name)
+        assert request is not None
+        told = set(re.findall(r"\w+", method.__doc__))
+        for field in request.FIELDS:
+            setter = "device_os" if field.name == "deviceOS" else re.sub(r"([A-Z])", r"_\1", field.name).lower()
+            assert field_of(f"set_{setter}") == field.name
+            assert setter in told, name
+    assert len(registry.names()) == sum(name.startswith("create_") for name in dir(Requests))
