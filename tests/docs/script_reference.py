@@ -29,8 +29,10 @@ SUBJECTS = {
     "Requests": "requests",
     "Request": "request",
     "Response": "response",
+    "Event": "event",
 }
 API = PROJECT / "gsrt" / "scripts" / "api.py"
+EVENT_API = PROJECT / "gsrt" / "scripts" / "event_api.py"
 GUEST = PROJECT / "gsrt" / "_guest.pyi"
 
 
@@ -48,7 +50,7 @@ class Entry:
 
 def subjects() -> dict[str, tuple[str, list[Entry]]]:
     """What scripts see, by what it is called: the text of its class, and its methods and properties in their order."""
-    found = {**_classes(API), **_classes(GUEST)}
+    found = {**_classes(API), **_classes(EVENT_API), **_classes(GUEST)}
     return {
         name: (_words(_text(found[kind], kind)), list(_entries(found[kind], name))) for kind, name in SUBJECTS.items()
     }
