@@ -6,6 +6,8 @@ that are not logged in (gsrt.reception). Whoever signs in by it is online; a pla
 
 from __future__ import annotations
 
+from collections import deque
+
 from gsrt.backend import messages, players
 from gsrt.backend.desk import FAILED, refusal
 from gsrt.backend.registry import response_of
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from gsrt.timers import Timer, Timers
 
 GREETING_BYTES_MAX = 8192  # of a message before the handshake: clients send some 500
+INBOX_MAX = 1024  # messages of all connections that wait to be heard; beyond, the oldest is heard at once
 NONCE_BYTES = 24
 SESSION_ID_BYTES = 16
 SILENCE_LOOKS = 4  # how often in the time that a client may be silent it is looked for who was
@@ -71,7 +74,7 @@ class Connection:
         self._connections = connections
         self._stream: Stream | None = stream
         self._protocol = protocol
-        self._catching_up = False  # stored messages are being fetched: those announced meanwhile are among them
+        self._catching_up: object = None  # the fetching of stored messages; those announced meanwhile are among them
         self.session_id = session_id
         self.name = stream.peer_name
         self.opened = connections.clock()
@@ -100,7 +103,7 @@ class Connection:
 
     def announce(self, message: Mapping[str, object]) -> bool:
         """Sends a message that is stored. False where it cannot go, or is about to be fetched from there anyway."""
-        return not self._catching_up and self.send(message)
+        return self._catching_up is None and self.send(message)
 
     def sign_in(self, player_id: str, auth_token: str | None) -> None:
         """PLAYER_ID is who asks by this connection from here on; the messages kept for that player come after the
@@ -121,8 +124,7 @@ class Connection:
             return 0.0
         self._connections.presence.leave(self)
         seconds = self._connections.clock() - self.signed_in_at
-        self.player_id = self.auth_token = self.signed_in_at = None
-        self._catching_up = False
+        self.player_id = self.auth_token = self.signed_in_at = self._catching_up = None
         return seconds
 
     def close(self) -> None:
@@ -135,8 +137,12 @@ class Connection:
     # What the reception passes on
 
     def text(self, text: str, now: float) -> None:
-        """A whole message of the client's."""
+        """A whole message of the client's: it is heard when its turn comes."""
         self._connections.counters["platform_messages_in"] += 1
+        self._connections.take(self, text)
+
+    def hear(self, text: str) -> None:
+        """Does what a message asks for."""
         event = self._protocol.receive(text)
         if type(event) is Request:
             self._ask(event)
@@ -242,22 +248,22 @@ class Connection:
 
     def _fetch_messages(self, player_id: str) -> None:
         connections = self._connections
+        fetching = self._catching_up = object()
 
         def found(waiting: object, error: BaseException | None) -> None:
-            if self.player_id != player_id:
+            if self._catching_up is not fetching:  # somebody has signed in or out since
                 return
-            self._catching_up = False
+            self._catching_up = None
             if error is not None:
                 self._no_messages(error)
             elif isinstance(waiting, list):
                 sent = [message["messageId"] for message in waiting if self.send(message)]
                 connections.presence.note_delivered(player_id, sent)
 
-        self._catching_up = True
         try:
             connections.desk.store.submit(messages.waiting, (player_id,), found)
         except StoreError as error:
-            self._catching_up = False
+            self._catching_up = None
             self._no_messages(error)
 
     def _no_messages(self, error: BaseException) -> None:
@@ -414,9 +420,12 @@ class Connections:
         self.profile = desk.profile
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.settled: Callable[[Stream], object] = lambda stream: None  # until there is someone to be told
+        self._api_key = desk.game.api_key  # the first game's: a changed one is for the next start
+        self._secret = desk.game.secret
         self._entropy = entropy
         self._timers = timers
         self._all: dict[Connection, None] = {}
+        self._inbox: deque[tuple[Connection, str]] = deque()  # messages that nobody has heard yet
         self._look: Timer | None = None
 
     def __len__(self) -> int:
@@ -434,7 +443,7 @@ class Connections:
             reason = WRONG_MODE
         elif len(parts) != 3:
             reason = WRONG_PATH
-        elif parts[2] != self.desk.game.api_key:
+        elif parts[2] != self._api_key:
             reason = WRONG_KEY
         else:
             return None
@@ -444,7 +453,7 @@ class Connections:
     def open(self, stream: Stream) -> Connection:
         """The WebSocket is open: its connection begins with the nonce."""
         self.counters["platform_connections"] += 1
-        protocol = PlatformProtocol(self.desk.game.secret, self._entropy(NONCE_BYTES).hex())
+        protocol = PlatformProtocol(self._secret, self._entropy(NONCE_BYTES).hex())
         connection = Connection(self, stream, protocol, self._entropy(SESSION_ID_BYTES).hex())
         stream.owner = connection
         stream.start_text(min(GREETING_BYTES_MAX, self.profile.platform_message_bytes_max))
@@ -452,6 +461,40 @@ class Connections:
         self._all[connection] = None
         self._watch()
         return connection
+
+    @property
+    def has_more(self) -> bool:
+        """Whether messages wait to be heard."""
+        return bool(self._inbox)
+
+    def take(self, connection: Connection, text: str) -> None:
+        """A message that waits for its turn: hundreds that come at once shall not keep the loop from its packets."""
+        if len(self._inbox) >= INBOX_MAX:
+            self._hear_one()
+        self._inbox.append((connection, text))
+
+    def work(self, enough: Callable[[], bool]) -> None:
+        """Hears the messages that wait, in the order in which they came, until `enough()`."""
+        while self._inbox:
+            self._hear_one()
+            if enough():
+                return
+
+    def _hear_one(self) -> None:
+        connection, text = self._inbox.popleft()
+        if not connection.is_open:
+            return
+        try:
+            connection.hear(text)
+        except Exception as error:
+            self.log.limited(
+                "error",
+                "platform_failed",
+                "connection closed",
+                address=connection.name,
+                reason=f"{type(error).__name__}: {error}",
+            )
+            connection.close()
 
     def remove(self, connection: Connection) -> None:
         """It is closed."""
