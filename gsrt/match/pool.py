@@ -114,6 +114,7 @@ class Pool:
             else:
                 octets = promising.to_bytes(len(self._wishes.members) // 8 + 1, "little")
                 found = [each for each in found if octets[each.slot >> 3] >> (each.slot & 7) & 1]
+            found.sort(key=_number)
             found = accepting(found, waiting)
         return [each for each in found if each is not waiting]
 

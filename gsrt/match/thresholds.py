@@ -25,4 +25,6 @@ def interval(threshold: Threshold, skill: float) -> tuple[float, float]:
 
 def share(skill: float, percent: float) -> float:
     """`skill` and `percent` of its size on top. Written as one product, so that it never falls where it should rise."""
-    return skill * (100 + percent) / 100 if skill >= 0 else skill * (100 - percent) / 100
+    factor = 100 + percent if skill >= 0 else 100 - percent
+    product = skill * factor
+    return product / 100 if -INFINITE < product < INFINITE else skill / 100 * factor

@@ -1,8 +1,8 @@
 """Queries of all who wait in one pool: whom somebody could play with, without asking everybody.
 
-Sets of players are integers, a bit for each player's slot. Columns say who has which value at a path, so that whom a query
-accepts is a matter of a few operations on such sets. The other way, a query that demands one of certain values at a path
-(its anchor) is found by the values that a newcomer has there; what is left is asked one by one.
+Sets of players are integers, a bit for each player's slot. Columns say who has which value at a path, so that whom a
+query accepts is a matter of a few operations on such sets. The other way, a query that demands one of certain values at
+a path (its anchor) is found by the values that a newcomer has there; what is left is asked one by one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gsrt.match.waiting import Waiting
 
 COLUMNS_MAX = 16  # kept in one pool, those that were needed last
+ASKED_MAX = 256  # different queries that are asked about one player at a time
 
 
 class Column:
@@ -176,7 +177,8 @@ class Wishes:
 
 
 def accepting(asked: Iterable[Waiting], waiting: Waiting) -> list[Waiting]:
-    """Those of them whose queries accept somebody."""
+    """Those of them whose queries accept somebody. The first ASKED_MAX different queries are asked; who has others
+    is left out."""
     view = View(waiting.shown)
     verdicts: dict[int, bool] = {}
     found = []
@@ -187,6 +189,8 @@ def accepting(asked: Iterable[Waiting], waiting: Waiting) -> list[Waiting]:
             continue
         verdict = verdicts.get(id(wish))
         if verdict is None:
+            if len(verdicts) == ASKED_MAX:
+                continue
             verdict = verdicts[id(wish)] = wish.query.holds(view)
         if verdict:
             found.append(each)
@@ -194,8 +198,8 @@ def accepting(asked: Iterable[Waiting], waiting: Waiting) -> list[Waiting]:
 
 
 def agreements(found: Sequence[Waiting]) -> list[int] | None:
-    """For each of them, whom of them the query accepts and whose queries accept it: bit j stands for found[j]. None: nobody
-    has a query."""
+    """For each of them, whom of them the query accepts and whose queries accept it: bit j stands for found[j]. None:
+    nobody has a query."""
     everybody = (1 << len(found)) - 1
     holders: dict[int, int] = {}
     wishes: dict[int, Wish] = {}

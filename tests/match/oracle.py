@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
@@ -16,8 +17,9 @@ def suits(threshold: Threshold, mine: float, other: float) -> bool:
         return all(threshold.min <= skill <= threshold.max for skill in (mine, other))
     if threshold.type == "RELATIVE":
         return mine + threshold.min <= other <= mine + threshold.max
-    size = 1 if mine >= 0 else -1
-    return mine * (100 + size * threshold.min) / 100 <= other <= mine * (100 + size * threshold.max) / 100
+    exactly = Fraction(mine)
+    low, high = (exactly + abs(exactly) * Fraction(percent) / 100 for percent in (threshold.min, threshold.max))
+    return low <= Fraction(other) <= high
 
 
 def shown(ticket: Ticket) -> dict[str, Any]:
