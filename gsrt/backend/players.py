@@ -60,9 +60,10 @@ def issue_token(tx: Transaction, player_id: str, tokens_max: int) -> str:
         if made.rowcount == 1:
             break
     tx.execute(
-        "DELETE FROM auth_tokens WHERE player = ?1 AND name <> ?2 AND name NOT IN"
-        " (SELECT name FROM auth_tokens WHERE player = ?1 AND name <> ?2 ORDER BY used DESC, name LIMIT ?3)",
-        (player_id, token[:NAME_CHARACTERS], tokens_max - 1),
+        "DELETE FROM auth_tokens WHERE player = :player AND name <> :new AND name NOT IN"
+        " (SELECT name FROM auth_tokens WHERE player = :player AND name <> :new"
+        " ORDER BY used DESC, name LIMIT :others)",
+        {"player": player_id, "new": token[:NAME_CHARACTERS], "others": tokens_max - 1},
     )
     return token
 

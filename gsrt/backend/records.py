@@ -49,7 +49,7 @@ PAGE_CHARACTERS = 200_000  # or somewhat more than so many: the loop is to pass 
 
 def find(tx: Transaction, who: str) -> str:
     """The id of the player WHO is. Raises Failure `player`."""
-    row = tx.one("SELECT id FROM players WHERE id = ?1 OR user_name = ?1 ORDER BY id <> ?1", (who,))
+    row = tx.one("SELECT id FROM players WHERE id = :who OR user_name = :who ORDER BY id <> :who", {"who": who})
     if row is None:
         raise Failure(player="there is no player with that id or user name; `gsrt player list` shows who there is")
     found: str = row[0]
@@ -62,10 +62,10 @@ def listing(tx: Transaction, after: str | None, most: int, name: str | None) -> 
     rows = tx.all(
         "SELECT id, display_name, user_name, created, seen, locked_until,"
         " (SELECT count(*) FROM devices WHERE player = players.id) FROM players"
-        " WHERE (?1 IS NULL OR rowid < (SELECT rowid FROM players WHERE id = ?1))"
-        " AND (?2 IS NULL OR instr(lower(display_name), lower(?2)) OR instr(lower(user_name), lower(?2)))"
-        " ORDER BY rowid DESC LIMIT ?3",
-        (after, name, most),
+        " WHERE (:after IS NULL OR rowid < (SELECT rowid FROM players WHERE id = :after))"
+        " AND (:name IS NULL OR instr(lower(display_name), lower(:name)) OR instr(lower(user_name), lower(:name)))"
+        " ORDER BY rowid DESC LIMIT :most",
+        {"after": after, "name": name, "most": most},
     )
     counted = tx.one("SELECT count(*) FROM players")
     assert counted is not None
@@ -156,9 +156,9 @@ def delete(tx: Transaction, who: str) -> Row:
     tx.execute("DELETE FROM players WHERE id = ?", (player_id,))  # the other tables follow by their foreign keys
     for (match_id,) in matches:
         tx.execute(
-            "DELETE FROM matches WHERE id = ?1 AND ended IS NOT NULL"
-            ' AND NOT EXISTS (SELECT 1 FROM match_players WHERE "match" = ?1)',
-            (match_id,),
+            "DELETE FROM matches WHERE id = :match AND ended IS NOT NULL"
+            ' AND NOT EXISTS (SELECT 1 FROM match_players WHERE "match" = :match)',
+            {"match": match_id},
         )
     return {"playerId": player_id, "displayName": account["displayName"]}
 
