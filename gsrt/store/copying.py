@@ -167,7 +167,7 @@ def _check_content(source: sqlite3.Connection, backup: str) -> None:
         check_identity(backup, application, version, empty=False)
         found = damage(source)
     except sqlite3.Error as error:
-        raise StoreError(f"{backup}: this cannot be read as a backup: {error}") from None
+        raise StoreError(f"{backup}: this is damaged, or no backup at all: {error}") from None
     if found is not None:
         raise StoreError(f"{backup}: this backup is damaged ({found}): take another one")
 

@@ -282,7 +282,7 @@ def folder(backup: Path) -> None:
         (later, "newer gsrt"),
         (foreign, "not made by gsrt"),
         (lambda backup: backup.write_bytes(b""), "holds nothing"),
-        (lambda backup: backup.write_text("my notes\n" * 1000), "cannot be read as a backup"),
+        (lambda backup: backup.write_text("my notes\n" * 1000), "no backup at all"),
         (lambda backup: backup.unlink(), "No such file"),
         (folder, "no file"),
     ],

@@ -178,7 +178,7 @@ def test_what_an_operation_has(loop: Loop) -> None:
         assert first != second
         assert all(len(each) == 24 and set(each) <= set("0123456789abcdef") for each in (first, second))
         assert tx.one("SELECT 1 WHERE 0") is None
-        assert tx.one("SELECT ?, :2", (1, "b")) == (1, "b")
+        assert tx.one("SELECT ?1, ?2", (1, "b")) == (1, "b")
         assert tx.one("SELECT :name", {"name": 5}) == (5,)
         assert tx.all("SELECT 1 UNION SELECT 2") == [(1,), (2,)]
         assert tx.execute("SELECT 1").fetchone() == (1,)
