@@ -141,8 +141,11 @@ class Connection:
         self._connections.counters["platform_messages_in"] += 1
         self._connections.take(self, text)
 
-    def hear(self, text: str) -> None:
-        """Does what a message asks for."""
+    def hear(self, text: str | None) -> None:
+        """Does what a message asks for. None: the client has left, and all it said before was heard."""
+        if text is None:
+            self._forget()
+            return
         event = self._protocol.receive(text)
         if type(event) is Request:
             self._ask(event)
@@ -159,7 +162,11 @@ class Connection:
             self._connections.log.limited(
                 "warn", "platform_lost", "connection lost", player=self.player_id, address=self.name, reason=reason
             )
-        self._forget()
+            self._forget()
+        elif self._connections.has_more:
+            self._connections.take(self, None)
+        else:
+            self._forget()
 
     def _forget(self) -> None:
         stream, self._stream = self._stream, None
@@ -425,7 +432,7 @@ class Connections:
         self._entropy = entropy
         self._timers = timers
         self._all: dict[Connection, None] = {}
-        self._inbox: deque[tuple[Connection, str]] = deque()  # messages that nobody has heard yet
+        self._inbox: deque[tuple[Connection, str | None]] = deque()  # messages that nobody has heard yet
         self._look: Timer | None = None
 
     def __len__(self) -> int:
@@ -467,8 +474,9 @@ class Connections:
         """Whether messages wait to be heard."""
         return bool(self._inbox)
 
-    def take(self, connection: Connection, text: str) -> None:
-        """A message that waits for its turn: hundreds that come at once shall not keep the loop from its packets."""
+    def take(self, connection: Connection, text: str | None) -> None:
+        """A message, or a client's end (None), that waits for its turn: hundreds that come at once shall not keep the
+        loop from its packets."""
         if len(self._inbox) >= INBOX_MAX:
             self._hear_one()
         self._inbox.append((connection, text))

@@ -180,6 +180,7 @@ class PlatformServer:
             self.reception.handshakes_left = HANDSHAKES_PER_TURN
             if self.relay in ready:
                 self.relay.receive_streams(now)
+                self.connections.work(lambda: False)
             if self._listener in ready:
                 self._accept(now)
             if self.worker in ready:
@@ -192,6 +193,7 @@ class PlatformServer:
                 for errand in errands:
                     errand()
             self.relay.resume(now)
+            self.connections.work(lambda: False)
             self.timers.run(now)
             self.reception.expire(now)
             self.relay.flush()

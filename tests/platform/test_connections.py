@@ -317,6 +317,18 @@ def test_gone_before_the_answer(server: PlatformServer) -> None:
     assert "error" not in server.log_text()
 
 
+def test_last_words_are_heard(server: PlatformServer) -> None:
+    with server.client() as client:
+        client.register("alice")
+        for _ in range(20):
+            client.begin("NoSuchRequest")
+        client.begin("ChangeUserDetailsRequest", displayName="last words")
+    server.until(lambda: not server.relay.streams and not server.desk.under_way)
+    with server.client() as client:
+        client.ask("AuthenticationRequest", userName="alice", password="password-1")
+        assert client.ask("AccountDetailsRequest")["displayName"] == "last words"
+
+
 # the end
 
 
