@@ -72,8 +72,8 @@ def measure_requests(installation: Installation, runs: int | None, record: Recor
             clients = [
                 stack.enter_context(PlatformClient("127.0.0.1", server.port, api_key, secret)) for _ in range(PLAYERS)
             ]
-            for client in clients:
-                client.sign_in_device()
+            for number, client in enumerate(clients):
+                client.sign_in_device(f"device-{number}")
             measured_from = time.perf_counter() + WARM_SECONDS
             until = measured_from + MEASURED_SECONDS
             players = [Player(client, number, until, measured_from) for number, client in enumerate(clients)]
@@ -99,19 +99,20 @@ def measure_idle(installation: Installation, runs: int | None, record: Record) -
         with game_server(installation) as (server, api_key, secret), contextlib.ExitStack() as stack:
 
             def enter(
+                number: int,
                 server: RunningServer = server,
                 api_key: str = api_key,
                 secret: str = secret,
                 stack: contextlib.ExitStack = stack,
             ) -> None:
                 client = stack.enter_context(PlatformClient("127.0.0.1", server.port, api_key, secret))
-                client.sign_in_device()
+                client.sign_in_device(f"device-{number}")
 
-            enter()
+            enter(0)
             time.sleep(SETTLE_SECONDS)
             before = rss_mib(server.process.pid)
-            for _ in range(IDLE_PLAYERS):
-                enter()
+            for number in range(1, IDLE_PLAYERS + 1):
+                enter(number)
             time.sleep(SETTLE_SECONDS)
             record.add("platform.game_mb", before)
             record.add("platform.idle1000_mb", rss_mib(server.process.pid) - before)

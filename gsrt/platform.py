@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gsrt.server import Server
 
 DATABASE = os.path.join("data", "game.sqlite")  # in the game's folder
+WORK_SECONDS = 0.002  # of one turn of the loop: packets of games that are played go first
 RESTORE_SECONDS = 30.0  # for the matches of before; a disk that takes longer is broken
 
 
@@ -35,6 +36,7 @@ class Platform:
         """Opens the store, and brings the matches back that were there. Raises StoreError."""
         profile, log = server.profile, server.log
         self.log = log
+        self._clock = server.clock
         self.game = game
         self.store = Store(
             os.path.join(game.folder, DATABASE),
@@ -86,6 +88,23 @@ class Platform:
         self.connections.close()
         self.events.close()
         self.store.close()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `work` has left something."""
+        return self.store.has_more or self.connections.has_more
+
+    def work(self) -> None:
+        """Does what has come, for a part of a turn: results of the store first, for they let others begin."""
+        clock = self._clock
+        until = clock() + WORK_SECONDS
+
+        def enough() -> bool:
+            return clock() >= until
+
+        self.store.deliver(enough)
+        if not enough():
+            self.connections.work(enough)
 
     def figures(self) -> dict[str, Any]:
         """For the status."""

@@ -359,8 +359,8 @@ class Server:
             self._certificate_made()
         if WORK in ready:
             self.worker.deliver()
-        if STORE in ready and self.platform is not None:
-            self.platform.store.deliver()
+        if self.platform is not None and (STORE in ready or self.platform.has_more):
+            self.platform.work()
         if self.image.stale:  # what the operator was told of is to be known even if a due script hangs
             self.image.keep_current()
         if now >= due:
@@ -372,6 +372,8 @@ class Server:
         setting timers, whose earliest is looked at besides."""
         if self.relay.paused_count and self._resume_at is None:
             self._resume_at = self.clock() + (0.0 if self.scripts.is_behind else PAUSED_SECONDS)
+        if self.platform is not None and self.platform.has_more:
+            return 0.0  # at once, after the packets that have come meanwhile
         times = (
             self.timers.next(),
             self.reception.next_timer(),
@@ -540,7 +542,8 @@ def serve(options: Options) -> int:
     game: Game | None = None
     refusals: tuple[type[Exception], ...] = (ServeError, CertificateError)
     if options.game is not None:
-        from gsrt.game.reading import GameError, read_game
+        from gsrt.game.model import GameError
+        from gsrt.game.reading import read_game
         from gsrt.store.store import StoreError
 
         refusals = (*refusals, StoreError)

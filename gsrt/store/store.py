@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from queue import Empty, SimpleQueue
 from time import monotonic
 
@@ -43,6 +44,7 @@ class Store:
         "_lock_file",
         "_log",
         "_open_jobs",
+        "_ready",
         "_refused",
         "_thread",
         "_trouble",
@@ -84,6 +86,7 @@ class Store:
         self._closing = False  # on the loop's thread: nothing more is taken
         self._ended = False  # on the store's: nothing more will come
         self._trouble: str | None = None  # what the thread has met since the loop last looked
+        self._ready: deque[Job] = deque()  # results the loop has, to be handed over
         self._done: list[Job] = []
         self._lock = threading.Lock()  # over _done, _trouble and the descriptor's life
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()  # None: the end
@@ -141,8 +144,14 @@ class Store:
         self._open_jobs += 1
         self._jobs.put(job)
 
-    def deliver(self) -> None:
-        """Hands over the results there are, in the order of their operations."""
+    @property
+    def has_more(self) -> bool:
+        """Whether `deliver` has left something."""
+        return bool(self._ready)
+
+    def deliver(self, enough: Callable[[], bool] | None = None) -> None:
+        """Hands over the results there are, in the order of their operations, until `enough()`: the next call goes on
+        with the rest."""
         if self._descriptor < 0:
             return
         try:
@@ -150,13 +159,16 @@ class Store:
         except BlockingIOError:
             pass
         with self._lock:
-            jobs, self._done = self._done, []
+            self._ready += self._done
+            self._done.clear()
             trouble, self._trouble = self._trouble, None
         if trouble is not None:
             self._log.limited("error", "store", "nothing can be written", file=self.path, reason=trouble)
-        for job in jobs:
+        while self._ready:
             self._open_jobs -= 1
-            self._tell(job)
+            self._tell(self._ready.popleft())
+            if enough is not None and enough():
+                return
 
     def _tell(self, job: Job) -> None:
         try:
