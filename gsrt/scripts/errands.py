@@ -112,9 +112,9 @@ class Errands:
 
     def close(self) -> None:
         """No callback runs any more. What was sent before still leaves."""
-        self._send_all(0.0)
         self._waiting.clear()
         self._answered.clear()
+        self._send_all(0.0)
 
     def drop(self) -> None:
         """What was not sent yet does not leave either."""
