@@ -102,7 +102,13 @@ class Store:
         )
         sys.setswitchinterval(SWITCH_SECONDS)
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            os.close(self._descriptor)
+            self._connection.close()
+            self._lock_file.release()
+            raise StoreError(f"no thread for it: {error}") from None
 
     @property
     def waiting(self) -> int:

@@ -16,7 +16,7 @@ import pytest
 
 from gsrt.backend.call import Failure
 from gsrt.store.store import StoreError, Transaction
-from tests.store.rig import NEVER, WALL, Loop, names, put, store_threads
+from tests.store.rig import DEADLINE_SECONDS, NEVER, WALL, Loop, names, put, store_threads
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_what_an_operation_has(loop: Loop) -> None:
         assert first != second
         assert all(len(each) == 24 and set(each) <= set("0123456789abcdef") for each in (first, second))
         assert tx.one("SELECT 1 WHERE 0") is None
-        assert tx.one("SELECT ?1, ?2", (1, "b")) == (1, "b")
+        assert tx.one("SELECT ?, ?", (1, "b")) == (1, "b")
         assert tx.one("SELECT :name", {"name": 5}) == (5,)
         assert tx.all("SELECT 1 UNION SELECT 2") == [(1,), (2,)]
         assert tx.execute("SELECT 1").fetchone() == (1,)
@@ -395,6 +395,36 @@ def test_figures(loop: Loop) -> None:
     assert figures["store_commit_worst_ms"] > 0
     assert figures["store_written_bytes"] % 4096 == 0
     assert figures["store_failures"] == figures["store_refused"] == figures["store_waiting"] == 0
+
+
+def test_where_there_is_no_thread_nothing_stays_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", no_thread)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(StoreError, match="no thread for it"):
+            Loop(path)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with Loop(path) as loop:
+        assert loop.ask(names) == []
+
+
+def test_a_turn_may_take_some_results_and_leave_the_others(path: Path) -> None:
+    with Loop(path, batch_seconds=NEVER, batch_writes=3) as loop:
+        for name in "abc":
+            loop.submit(put, name)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not loop.outcomes:
+            assert time.monotonic() < deadline, "it never came"
+            loop.store.deliver(lambda: True)
+        assert loop.outcomes == [("a", None)]
+        assert loop.store.has_more
+        assert loop.store.waiting == 2
+        loop.store.deliver()
+        assert loop.outcomes == [("a", None), ("b", None), ("c", None)]
+        assert not loop.store.has_more
 
 
 def test_nothing_is_loaded_before_a_store_is_opened() -> None:
