@@ -32,8 +32,13 @@ class Open:
         self.members = members
         self.until = until
 
+    @property
+    def is_full(self) -> bool:
+        return len(self.members) >= self.config.max_players
+
     def takes(self, newcomer: Waiting) -> bool:
-        if len(self.members) >= self.config.max_players:
+        """Whether there is a place, and the newcomer and all who are in it fit each other."""
+        if self.is_full:
             return False
         player_id = newcomer.ticket.player_id
         return all(each.ticket.player_id != player_id and each.fits(newcomer) for each in self.members)

@@ -97,7 +97,7 @@ class Matchmaker:
         self._players: dict[str, dict[str, Waiting]] = {}  # player -> short code -> what waits
         self._pending: dict[str, Pending] = {}
         self._open: dict[str, Open] = {}
-        self._open_in: dict[PoolKey, dict[str, Open]] = {}
+        self._places: dict[PoolKey, dict[str, Open]] = {}  # open matches with free places, in the order of these
         self._timers: list[tuple[float, int, Waiting | Open]] = []  # the numbers are unique
         self._waiting = 0
 
@@ -208,7 +208,7 @@ class Matchmaker:
             for each in self._pool(asking).suiting(asking)
             if each.pending is not None and each.pending.members[0] is each
         ]
-        others += self._open_in.get((short_code, group), {}).values()
+        others += self._places.get((short_code, group), {}).values()
         for each in others:
             if len(found) >= most:
                 break
@@ -259,7 +259,6 @@ class Matchmaker:
         if not members:
             return []
         self._open[match_id] = match
-        self._open_in.setdefault((config.short_code, group), {})[match_id] = match
         if until < inf:
             heappush(self._timers, (until, self._number(), match))
         return self._fill(match)
@@ -280,15 +279,25 @@ class Matchmaker:
         """Nobody can drop into that match any longer."""
         match = self._open.pop(match_id, None)
         if match is not None:
-            key = (match.config.short_code, match.group)
-            del self._open_in[key][match_id]
-            if not self._open_in[key]:
-                del self._open_in[key]
+            self._offer(match, False)
+
+    def _offer(self, match: Open, free: bool) -> None:
+        """The match has free places, or has none."""
+        key = (match.config.short_code, match.group)
+        if free:
+            self._places.setdefault(key, {}).setdefault(match.match_id, match)
+            return
+        places = self._places.get(key, {})
+        if places.pop(match.match_id, None) is not None and not places:
+            del self._places[key]
 
     def _fill(self, match: Open) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        if match.is_full:
+            return outcomes
+        self._offer(match, True)
         pool = self._pools.get((match.config.short_code, match.group))
-        if pool is None or match.config.manually_match_players or len(match.members) >= match.config.max_players:
+        if pool is None or match.config.manually_match_players:
             return outcomes
         for waiting in pool.fitting(match.members[0]):
             if match.takes(waiting):
@@ -298,6 +307,8 @@ class Matchmaker:
     def _join_open(self, waiting: Waiting, match: Open) -> Joined:
         self._remove_player(waiting.ticket.player_id)
         match.members.append(waiting)
+        if match.is_full:
+            self._offer(match, False)
         return Joined(match.match_id, waiting.ticket)
 
     # --- Placing ---
@@ -309,7 +320,7 @@ class Matchmaker:
             if config.max_players == 1 and waiting.pending is not None:
                 return [self._found(waiting.pending.members, waiting.pending.pending_id)]
             return []
-        for match in self._open_in.get((config.short_code, waiting.ticket.group), {}).values():
+        for match in self._places.get((config.short_code, waiting.ticket.group), {}).values():
             if match.takes(waiting):
                 return [self._join_open(waiting, match)]
         together = self._pool(waiting).together(waiting, config.max_players, config.max_players)
@@ -406,7 +417,7 @@ class Matchmaker:
 
     def _set_timer(self, waiting: Waiting) -> None:
         timers = self._timers
-        if len(timers) > 2 * self._waiting + STALE_TIMERS:
+        if len(timers) > 2 * (self._waiting + len(self._open)) + STALE_TIMERS:
             timers[:] = [each for each in timers if self._is_current(each[0], each[2])]
             heapify(timers)
         heappush(timers, (waiting.ends, waiting.number, waiting))

@@ -139,9 +139,11 @@ class Wishes:
                 del self._wishes[wish.query.key]
             if wish.anchor is not None:
                 path, values = wish.anchor
-                self._anchored[path].remove(values, bit)
-                if not self._anchored[path]:
-                    del self._anchored[path]
+                column = self._anchored.get(path)
+                if column is not None:  # an empty list of values leaves none behind
+                    column.remove(values, bit)
+                    if not column:
+                        del self._anchored[path]
         self._unanchored &= ~bit
         self._everybody &= ~bit
         self.members[waiting.slot] = None

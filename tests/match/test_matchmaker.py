@@ -365,6 +365,18 @@ def test_newcomers_enter_before_new_matches_are_made() -> None:
     assert shown(hall.matchmaker.left("match1", "d")) == ["match1 +g"]
 
 
+def test_the_match_that_has_had_a_place_for_longest_takes_the_newcomer() -> None:
+    hall = Hall(close(most=3))
+    for match_id, players in (("one", "abc"), ("two", "de"), ("three", "fg")):
+        tickets = [Ticket(player, "m") for player in players]
+        assert hall.matchmaker.open(match_id, close(most=3), None, tickets) == []
+    assert hall.matchmaker.left("one", "a") == []
+    assert [hall.add(player) for player in "wxyz"] == [["two +w"], ["three +x"], ["one +y"], []]
+    hall.matchmaker.close("one")
+    assert shown(hall.matchmaker.left("one", "b")) == []
+    assert shown(hall.matchmaker.left("two", "w")) == ["two +z"]
+
+
 def test_those_who_wait_enter_as_soon_as_they_fit() -> None:
     hall = Hall(close(most=4))
     hall.add("far", 50, now=0)

@@ -274,6 +274,18 @@ def test_queries_mean_what_is_documented_one_by_one_and_for_all_at_once(
     assert not wishes
 
 
+def test_a_query_that_accepts_nobody_may_wait_twice() -> None:
+    wishes = Wishes()
+    query = parse_query({"matchData.x": {"$in": []}})
+    both = [Waiting(Ticket(player, "m", query=query), CONFIG, number) for number, player in enumerate("ab")]
+    for each in both:
+        wishes.add(each)
+    assert [wishes.promising(each) for each in both] == [0, 0]
+    for each in both:
+        wishes.remove(each)
+    assert not wishes
+
+
 def test_source_is_kept_for_storing() -> None:
     value = {"skill": {"$gt": 1}}
     assert isinstance(parse_query(value), Query) and parse_query(value).source == value
