@@ -139,10 +139,10 @@ class Wishes:
                 del self._wishes[wish.query.key]
             if wish.anchor is not None:
                 path, values = wish.anchor
-                column = self._anchored.get(path)
-                if column is not None:  # an empty list of values leaves none behind
-                    column.remove(values, bit)
-                    if not column:
+                anchored = self._anchored.get(path)
+                if anchored is not None:  # an empty list of values leaves none behind
+                    anchored.remove(values, bit)
+                    if not anchored:
                         del self._anchored[path]
         self._unanchored &= ~bit
         self._everybody &= ~bit
