@@ -21,7 +21,7 @@ from gsrt.timers import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from gsrt.backend.desk import Desk
@@ -40,7 +40,7 @@ MATCH_ID_BYTES = 12
 class Forming:
     """Players who belong together, until that is stored: in a new match, or one of them in a `match` under way."""
 
-    __slots__ = ("config", "counted", "group", "held", "later", "match", "peer_id", "tickets")
+    __slots__ = ("config", "counted", "group", "held", "match", "peer_id", "tickets")
 
     def __init__(
         self, config: MatchConfig, group: str | None, tickets: list[Ticket], match: Running | None = None
@@ -52,7 +52,16 @@ class Forming:
         self.peer_id = 0  # of the one who joins
         self.held: Timer | None = None  # it is to be tried again
         self.counted = False  # among those that take up room soon
-        self.later: list[Ticket] = []  # that its players have taken meanwhile
+
+
+class Waiting:
+    """A ticket, and `since` when it waits, as it is stored."""
+
+    __slots__ = ("since", "ticket")
+
+    def __init__(self, ticket: Ticket, since: float) -> None:
+        self.ticket = ticket
+        self.since = since
 
 
 class Matches:
@@ -91,7 +100,7 @@ class Matches:
         self._entropy = entropy
         self._running: dict[str, Running] = {}
         self._forming: dict[str, Forming] = {}  # by player
-        self._since: dict[str, dict[str, float]] = {}  # player -> short code -> since when, as the ticket is stored
+        self._waiting: dict[str, dict[str, Waiting]] = {}  # player -> short code -> a ticket; as they are stored
         self._sessionless: dict[str, Running] = {}  # of those that run
         self._coming_players = 0  # that are about to take up room
         self._coming_sessions = 0
@@ -118,24 +127,16 @@ class Matches:
 
     def ticket(self, player_id: str, short_code: str, group: str | None) -> Ticket | None:
         """The ticket with which the player waits; GROUP None: whatever its group."""
-        found = self.matchmaker.ticket_of(player_id, short_code)
-        if found is None:
-            forming = self._forming.get(player_id)
-            if forming is None or forming.held is None:
-                return None
-            held = [each for each in (*forming.tickets, *forming.later) if each.player_id == player_id]
-            found = next((each for each in held if each.short_code == short_code), None)
-        return None if found is None or group not in (None, found.group) else found
+        waiting = self._waiting.get(player_id, {}).get(short_code)
+        forming = self._forming.get(player_id)
+        if waiting is None or (forming is not None and forming.held is None):
+            return None
+        return waiting.ticket if group in (None, waiting.ticket.group) else None
 
     def enter(self, ticket: Ticket, since: float) -> None:
         """A ticket that is stored, with that time of its beginning, looks for a match."""
-        if self._closed:
-            return
-        self._since.setdefault(ticket.player_id, {})[ticket.short_code] = since
-        forming = self._forming.get(ticket.player_id)
-        if forming is not None:
-            forming.later.append(ticket)
-        else:
+        if not self._closed:
+            self._waiting.setdefault(ticket.player_id, {})[ticket.short_code] = Waiting(ticket, since)
             self._add([ticket])
 
     def withdraw(self, ticket: Ticket) -> float:
@@ -147,24 +148,18 @@ class Matches:
         if forming is None:
             self.matchmaker.cancel(player_id, short_code)
             self._arm()
-            return since
-        forming.later = [each for each in forming.later if (each.player_id, each.short_code) != (player_id, short_code)]
-        if ticket in forming.tickets:
-            self._dissolve(forming, without=[ticket])
+        elif any((each.player_id, each.short_code) == (player_id, short_code) for each in forming.tickets):
+            self._dissolve(forming)
         return since
 
     def away(self, player_id: str) -> None:
         """The player has had no connection for a while."""
         if self._closed:
             return
-        found = False
-        for short_code in list(self._since.get(player_id, ())):
+        for short_code in list(self._waiting.get(player_id, ())):
             ticket = self.ticket(player_id, short_code, None)
             if ticket is not None:
-                self.withdraw(ticket)
-                found = True
-        if found:
-            self.surely(stored.remove_tickets, player_id)
+                self.surely(stored.remove_ticket, player_id, short_code, self.withdraw(ticket))
         for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
@@ -185,7 +180,10 @@ class Matches:
         self._take(self.matchmaker.configure(game.matches, self.clock()))
 
     def _add(self, tickets: Iterable[Ticket]) -> None:
+        """They look for a match, but for those of players who are about to be in one."""
         for ticket in tickets:
+            if ticket.player_id in self._forming:
+                continue
             try:
                 outcomes = self.matchmaker.add(ticket, self.clock())
             except UnknownMatch:  # the game has changed since
@@ -234,11 +232,11 @@ class Matches:
 
     def _forget_ticket(self, player_id: str, short_code: str) -> float:
         """Since when it has waited, as it is stored."""
-        by_code = self._since.get(player_id, {})
-        since = by_code.pop(short_code, 0.0)
+        by_code = self._waiting.get(player_id, {})
+        waiting = by_code.pop(short_code, None)
         if not by_code:
-            self._since.pop(player_id, None)
-        return since
+            self._waiting.pop(player_id, None)
+        return 0.0 if waiting is None else waiting.since
 
     def _begin(self, forming: Forming) -> None:
         for ticket in forming.tickets:
@@ -249,7 +247,7 @@ class Matches:
         match = self._running.get(match_id)
         if match is None:  # over by now
             self.matchmaker.close(match_id)
-            self._add([ticket])
+            self._add([each.ticket for each in list(self._waiting.get(ticket.player_id, {}).values())])
             return
         forming = Forming(match.config, match.group, [ticket], match)
         forming.peer_id = match.reserve(ticket)
@@ -295,13 +293,14 @@ class Matches:
         )
         forming.held = self.timers.set(self.clock() + AGAIN_SECONDS, lambda now: self._go_on(forming))
 
-    def _dissolve(self, forming: Forming, without: Sequence[Ticket] = ()) -> None:
-        """It does not come about; who is left looks on, for as long as there would have been."""
+    def _dissolve(self, forming: Forming) -> None:
+        """It does not come about; its players look on, with all tickets that they have."""
         self.timers.cancel(forming.held)
         self._forget(forming)
         if forming.match is not None:
             self._take(forming.match.release(forming.tickets[0]))
-        self._add([each for each in (*forming.tickets, *forming.later) if each not in without])
+        for ticket in forming.tickets:
+            self._add([each.ticket for each in list(self._waiting.get(ticket.player_id, {}).values())])
 
     def _forget(self, forming: Forming) -> None:
         self._count(forming, False)
@@ -333,13 +332,15 @@ class Matches:
             if failed is None:
                 self._forget(forming)
                 for ticket in forming.tickets:
-                    self._since.pop(ticket.player_id, None)
+                    self._waiting.pop(ticket.player_id, None)
                 if forming.match is None:
                     self._made(match, seats, compiled, error)
                 else:
                     self._joined(match, seats[0])
             elif isinstance(failed, PlayersGone):
-                self._dissolve(forming, [each for each in forming.tickets if each.player_id in failed.player_ids])
+                for player_id in failed.player_ids:
+                    self._waiting.pop(player_id, None)
+                self._dissolve(forming)
             elif isinstance(failed, MatchOver):
                 self._dissolve(forming)
             else:

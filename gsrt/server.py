@@ -210,7 +210,7 @@ class Server:
 
     def _open_platform(self, game: Game) -> None:
         from gsrt.platform import Platform
-        from gsrt.store.store import StoreError
+        from gsrt.store.errors import StoreError
 
         try:
             self.platform = Platform(self, game)
@@ -539,19 +539,14 @@ def serve(options: Options) -> int:
     """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
     log = Log(sys.stderr, time.monotonic)
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
-    game: Game | None = None
     refusals: tuple[type[Exception], ...] = (ServeError, CertificateError)
+    game: Game | None = None
     if options.game is not None:
-        from gsrt.game.model import GameError
-        from gsrt.game.reading import read_game
-        from gsrt.store.store import StoreError
+        from gsrt.store.errors import StoreError
 
         refusals = (*refusals, StoreError)
-        try:
-            game = read_game(options.game, Profile.load(options.profile))
-        except GameError as refused:
-            for line in str(refused).splitlines():
-                log.error("cannot start", reason=line)
+        game = _read(options.game, Profile.load(options.profile), log, again=resumed.sockets is not None)
+        if game is None:
             return 1
     try:
         server = Server(options, log, resumed, game)
@@ -577,6 +572,25 @@ def serve(options: Options) -> int:
         server.close()
     log.info("stopped")
     return 0
+
+
+def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | None:
+    """The game to serve; None where it has mistakes, which the log tells. A server that starts again by itself
+    (`again`) goes on with what is right."""
+    from gsrt.game.model import GameError
+    from gsrt.game.reading import read_game, read_sound_parts
+
+    try:
+        if not again:
+            return read_game(folder, profile)
+        game, mistakes = read_sound_parts(folder, profile)
+    except GameError as refused:
+        for line in str(refused).splitlines():
+            log.error("cannot start", reason=line)
+        return None
+    for mistake in mistakes:
+        log.error("left out of the game", reason=str(mistake))
+    return game
 
 
 def _invitation(server: Server, session: Session) -> str:
