@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gsrt.session import Player, Session
     from gsrt.timers import Timer
 
-JOINING_SECONDS = 0.1  # about what it takes to store that somebody joins
-
 
 class Seat:
     """A player's place in a match. Without tokens where the match is played in no session."""
@@ -84,6 +82,7 @@ class Running:
         self.is_over = False
         self._matches = matches
         self._reserved: dict[str, int] = {}  # player -> peer id, of those who are about to join
+        self._last: str | None = None  # goes when the newcomer is in, for a session is never empty
         self._expiry: Timer | None = None
 
     def row(self) -> dict[str, Any]:
@@ -199,7 +198,9 @@ class Running:
     def release(self, ticket: Ticket) -> list[Outcome]:
         """That one does not join after all."""
         self._reserved.pop(ticket.player_id, None)
-        return self._matches.matchmaker.left(self.match_id, ticket.player_id)
+        outcomes = self._matches.matchmaker.left(self.match_id, ticket.player_id)
+        self._let_last_go()
+        return outcomes
 
     def join(self, seat: Seat, now: float) -> None:
         """Somebody has joined, as is stored by now. Raises SessionError."""
@@ -210,6 +211,12 @@ class Running:
             self._matches.sessions.add_player(self.session, seat.saved())
         if self.is_open:
             self._await(seat, now)
+        self._let_last_go()
+
+    def _let_last_go(self) -> None:
+        player_id, self._last = self._last, None
+        if player_id is not None:
+            self._removed(player_id)
 
     def _await(self, seat: Seat, now: float) -> None:
         """Whoever never comes to the session has dropped out, too."""
@@ -281,8 +288,8 @@ class Running:
 
     def _removed(self, player_id: str) -> None:
         matches = self._matches
-        if self._reserved and list(self.seats) == [player_id]:  # a session is never empty: when the newcomer is in
-            matches.timers.set(matches.clock() + JOINING_SECONDS, lambda now: self._removed(player_id))
+        if self._reserved and list(self.seats) == [player_id]:
+            self._last = player_id
             return
         seat = self.seats.pop(player_id, None)
         if self.is_over or seat is None:

@@ -52,20 +52,16 @@ def put_ticket(
     )
 
 
-def remove_ticket(tx: Transaction, player_id: str, short_code: str) -> None:
-    tx.execute("DELETE FROM tickets WHERE player = ? AND short_code = ?", (player_id, short_code))
-
-
-def remove_tickets(tx: Transaction, player_id: str) -> None:
-    """All of the player's."""
-    tx.execute("DELETE FROM tickets WHERE player = ?", (player_id,))
+def remove_ticket(tx: Transaction, player_id: str, short_code: str, since: float) -> None:
+    """The ticket that the player has had `since` then is over."""
+    tx.execute("DELETE FROM tickets WHERE player = ? AND short_code = ? AND since = ?", (player_id, short_code, since))
 
 
 def not_found(
     tx: Transaction, player_id: str, short_code: str, since: float, body: Mapping[str, object], messages_max: int
 ) -> None:
-    """The ticket that the player has had `since` then is over, and the player is told."""
-    tx.execute("DELETE FROM tickets WHERE player = ? AND short_code = ? AND since = ?", (player_id, short_code, since))
+    """The same, and the player is told."""
+    remove_ticket(tx, player_id, short_code, since)
     messages.put(tx, player_id, NOT_FOUND, body, keep=False, most=messages_max)
 
 
@@ -108,7 +104,7 @@ def create(
     )
     for each in players:
         _seat(tx, match["id"], each)
-        remove_tickets(tx, each["player"])
+        _remove_tickets(tx, each["player"])
     tx.execute(
         "DELETE FROM matches WHERE ended IS NOT NULL AND rowid <= (SELECT MAX(rowid) FROM matches) - ?", (MATCHES_KEPT,)
     )
@@ -133,7 +129,7 @@ def add_player(
     if tx.one("SELECT 1 FROM matches WHERE id = ? AND ended IS NULL", (match["id"],)) is None:
         raise MatchOver(match["id"])
     _seat(tx, match["id"], player)
-    remove_tickets(tx, player["player"])
+    _remove_tickets(tx, player["player"])
     told = _about(tx, match, participants(tx, match["id"], online))
     _tell_found(tx, player, told, place, messages_max)
     _tell_changed(tx, told, [player["player"]], [], messages_max)
@@ -264,6 +260,10 @@ def participants(tx: Transaction, match_id: str, online: Collection[str]) -> lis
 
 def _exists(tx: Transaction, player_id: str) -> bool:
     return tx.one("SELECT 1 FROM players WHERE id = ?", (player_id,)) is not None
+
+
+def _remove_tickets(tx: Transaction, player_id: str) -> None:
+    tx.execute("DELETE FROM tickets WHERE player = ?", (player_id,))
 
 
 def _seat(tx: Transaction, match_id: str, player: Row) -> None:

@@ -57,6 +57,7 @@ class Hall(Floor):
     def __init__(self, folder: Path, *configs: MatchConfig, wall: float = WALL, seed: int = 5, **limits: float) -> None:
         super().__init__(**{"script_cpu_ms": 10_000, "store_batch_ms": 0.0, **limits})
         self._is_closed = False
+        self._seed = seed
         self.folder = folder
         self.configs = configs
         self.began = self.now
@@ -64,7 +65,7 @@ class Hall(Floor):
         self.told: dict[str, list[Message]] = {}
         chance = random.Random(seed)
         log = self.reception.log
-        self.tokens._entropy = chance.randbytes  # two halls on one folder give different ones
+        self.tokens._entropy = chance.randbytes  # of a restarted hall they are others
         self.worker = Worker(self._raise)
         self.store = Store(
             str(folder / "game.sqlite"),
@@ -233,9 +234,7 @@ class Hall(Floor):
         if killed:
             self.store.close()  # what comes of its end is not written
         self.close()
-        hall = Hall(
-            self.folder, *(configs or self.configs), wall=wall, seed=random.Random(wall).randrange(999), **limits
-        )
+        hall = Hall(self.folder, *(configs or self.configs), wall=wall, seed=self._seed + 1000, **limits)
         before(hall)
         hall.matches.restore()
         hall.wait(lambda: hall.matches.restored)

@@ -60,7 +60,7 @@ def run(call: Call) -> Steps:
             raise Failure(match="NOT_FOUND")
         since = matches.withdraw(ticket)
         try:
-            yield Stored(stored.remove_ticket, call.player, short_code)
+            yield Stored(stored.remove_ticket, call.player, short_code, since)
         except Exception:
             matches.enter(ticket, since)
             raise
