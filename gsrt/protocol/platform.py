@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEPTH_MAX = 32  # of objects and lists in one another; the parser would go down as deep as it is told to
+VALUES_MAX = 4096  # of one message: 65,536 bytes can hold 20,000 empty objects, which are 1.5 MB and 80 ms on a Pi
+INTEGER_DIGITS_MAX = 20  # a sign and what a number of 64 bits has; the time for more grows with their square
 REQUEST_ID_CHARACTERS_MAX = 128  # the SDKs' have some 20
 NAME_CHARACTERS_MAX = 64  # of a request
 AUTH_TOKEN_CHARACTERS_MAX = 128
@@ -46,6 +48,7 @@ _SHA256_BLOCK_BYTES = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -199,8 +202,10 @@ def proof_of(secret: str, nonce: str) -> bytes:
 
 
 def decode(text: str) -> dict[str, object]:
-    """The JSON object of a text. Raises MessageError: no JSON, no object, too deep, a number no one else could read,
-    half of a surrogate pair."""
+    """The JSON object of a text. Raises MessageError: no JSON, no object, too deep, too many values, a number no one
+    else could read, half of a surrogate pair."""
+    if _has_too_many(text):
+        raise MessageError(f"more than {VALUES_MAX:,} values")
     if _is_too_deep(text):
         raise MessageError(f"more than {DEPTH_MAX} objects and lists in one another")
     try:
@@ -224,27 +229,42 @@ def _finite(text: str) -> float:
     return number
 
 
+def _whole(text: str) -> float:
+    """Longer ones are what a client makes of a large floating-point number (1e20 has 21 digits in JavaScript)."""
+    return int(text) if len(text) <= INTEGER_DIGITS_MAX else _finite(text)
+
+
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number in JSON")
 
 
-_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number).decode
+_decode_json = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_no_number).decode
+
+
+def _outside_of_strings(text: str) -> str:
+    """A text of JSON without what stands in its strings."""
+    return "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+
+
+def _has_too_many(text: str) -> bool:
+    """Whether there are too many values. Each but the first in its object or list stands behind a comma."""
+    if text.count(",") + text.count("[") + text.count("{") <= VALUES_MAX:
+        return False
+    outside = _outside_of_strings(text)
+    return outside.count(",") + outside.count("[") + outside.count("{") > VALUES_MAX
 
 
 def _is_too_deep(text: str) -> bool:
     """Whether objects and lists lie too deep in one another. Looked at before the parser goes down into them."""
     if text.count("[") + text.count("{") <= DEPTH_MAX:
         return False
-    outside_of_strings = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
-    depth = 0
-    for bracket in "".join(outside_of_strings).encode("utf-8").translate(None, _NOT_BRACKETS):
-        if bracket in b"[{":
-            depth += 1
-            if depth > DEPTH_MAX:
-                return True
-        else:
-            depth -= 1
-    return False
+    brackets = _outside_of_strings(text).encode("utf-8").translate(_ONE_KIND, _NOT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        inner = brackets.replace(b"[]", b"")  # takes the innermost level away
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    return brackets.count(b"[") > 0  # or one is not closed: no JSON either way
 
 
 def _request_name(class_name: object) -> str | None:

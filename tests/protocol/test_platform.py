@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.protocol import platform
-from gsrt.protocol.platform import DEPTH_MAX, Greeting, MessageError, PlatformProtocol, Reply, Request
+from gsrt.protocol.platform import DEPTH_MAX, VALUES_MAX, Greeting, MessageError, PlatformProtocol, Reply, Request
 
 SECRET, NONCE = "s3cret", "n0nce"
 
@@ -240,13 +240,35 @@ def test_depth_bombs(text: str) -> None:
         platform.decode(text)
 
 
+@pytest.mark.parametrize("value", ["[]", "{}", '""', "0", '"\\\\\\""'])
+def test_values(value: str) -> None:
+    """All that one message can make of its bytes is bounded; commas in texts do not count."""
+    most = ",".join(['{"x":[' + value] + [value] * (VALUES_MAX // 2 - 4)) + '],"y":"' + "," * 60_000 + '"}'
+    assert platform.decode(most)
+    with pytest.raises(MessageError, match="values"):
+        platform.decode('{"x":[' + ",".join([value] * (VALUES_MAX + 2)) + "]}")
+
+
+def test_numbers_without_end() -> None:
+    assert platform.decode('{"x":-9223372036854775808,"y":9223372036854775807}') == {"x": -(2**63), "y": 2**63 - 1}
+    beyond = platform.decode('{"x":100000000000000000000}')["x"]
+    assert type(beyond) is float
+    assert beyond == 1e20
+    with pytest.raises(MessageError, match="too large"):
+        platform.decode('{"x":' + "9" * 4000 + "}")
+
+
 def test_wide_is_not_deep() -> None:
     value = {"x": [[], {}, [[]], "[[[[{{{{", '"[[[[[', "\\", '\\"[[[[[[[['] * 200}
     assert platform.decode(json.dumps(value)) == value
 
 
 jsons = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**18), 10**18)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[]{}"\\ab', max_size=6), inner, max_size=4),
     max_leaves=40,
 )
