@@ -14,6 +14,7 @@ from gsrt.game.watching import Watcher
 from gsrt.match.matchmaker import Matchmaker
 from gsrt.matches import Matches
 from gsrt.scripts.events import Events
+from gsrt.store.database import path_in
 from gsrt.store.errors import StoreError
 from gsrt.store.store import Store
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from gsrt.game.model import Game
     from gsrt.server import Server
 
-DATABASE = os.path.join("data", "game.sqlite")  # in the game's folder
-WORK_SECONDS = 0.002  # of one turn of the loop: packets of games that are played go first
+WORK_SECONDS = 0.001  # of one turn of the loop: packets of games that are played go first
+PENDING_ID_BYTES = 12  # random: after a restart no pending match is called as one before it
 RESTORE_SECONDS = 30.0  # for the matches of before; a disk that takes longer is broken
 
 
@@ -39,7 +40,7 @@ class Platform:
         self._clock = server.clock
         self.game = game
         self.store = Store(
-            os.path.join(game.folder, DATABASE),
+            path_in(game.folder),
             wall=time.time,
             entropy=os.urandom,
             log=log,
@@ -56,7 +57,7 @@ class Platform:
             self.desk,
             server.sessions,
             server.scripts,
-            Matchmaker(game.matches),
+            Matchmaker(game.matches, lambda: os.urandom(PENDING_ID_BYTES).hex()),
             server.timers,
             clock=server.clock,
             wall=time.time,
@@ -73,6 +74,9 @@ class Platform:
         self.presence.went_away.append(self.matches.away)
         self.connections.settled = server.reception.settled
         server.scripts.desk = self.desk
+        self._journal = server.scripts.journal
+        self._journal.keep_in(self.store, server.timers, server.clock, profile.log_rows_max)
+        self.desk.registry.load_all()  # now, for nobody should wait for the disk when a request is first asked for
         try:
             self._bring_back()
         except StoreError:
@@ -81,12 +85,16 @@ class Platform:
         server.reception.platform = self.connections
         self._watcher = Watcher(game, profile, server.worker, server.timers, server.clock, self._game_changed, log)
 
-    def close(self) -> None:
-        """Matches stay as they are, for the next server; what was acknowledged is written."""
+    def stop(self) -> None:
+        """The server is about to end its sessions: their matches stay as they are, for the next server."""
         self._watcher.close()
         self.matches.close()
+
+    def close(self) -> None:
+        """After the sessions, whose scripts may have had something to keep. What was acknowledged is written."""
         self.connections.close()
         self.events.close()
+        self._journal.close()
         self.store.close()
 
     @property
@@ -112,7 +120,8 @@ class Platform:
             "game": self.game.name,
             "playersOnline": self.presence.players,
             "connections": len(self.connections),
-            "counters": {**self.desk.counters, **self.connections.counters},
+            "counters": {**self.desk.counters, **self.connections.counts()},
+            "matches": self.matches.figures(),
             "store": self.store.figures(),
             "events": self.events.figures(),
         }

@@ -8,6 +8,7 @@ taken and sent together.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import selectors
 import signal
@@ -224,6 +225,9 @@ class Server:
     def run(self) -> None:
         """The loop, until stop()."""
         self._prepare_tls()
+        # What is there by now stays: a collection need not go through it every time, at some milliseconds in a tick.
+        gc.collect()
+        gc.freeze()
         while not self._stopping:
             self._turn()
 
@@ -234,8 +238,10 @@ class Server:
     def close(self) -> None:
         """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
         if self.platform is not None:
-            self.platform.close()
+            self.platform.stop()
         self.sessions.end_all("the server is shutting down")
+        if self.platform is not None:
+            self.platform.close()
         self.relay.flush()
         for stream in list(self.relay.streams.values()):
             stream.close()

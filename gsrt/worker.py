@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Job = tuple[Callable[[], Any], Done]
 
 JOBS_MAX = 64  # waiting or not delivered yet
-SWITCH_SECONDS = 0.001  # the longest that the loop, waking up, waits for the thread to let go of the interpreter
+SWITCH_SECONDS = 0.0005  # the longest that the loop, waking up, waits for the thread to let go of the interpreter
 
 
 class WorkerError(Exception):

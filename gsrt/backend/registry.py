@@ -27,6 +27,11 @@ class Registry:
             found = self._loaded[name] = import_module(self._names()[name])
         return found
 
+    def load_all(self) -> None:
+        """Loads every request there is. Raises what loading one raises."""
+        for name in self._names():
+            self.find(name)
+
     def names(self) -> list[str]:
         """All of them, sorted."""
         return sorted(self._names())

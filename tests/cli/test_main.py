@@ -59,7 +59,9 @@ def test_every_command_explains_itself(gsrt: Run, name: str) -> None:
     assert outcome.out.startswith(f"usage: gsrt {name} ")
 
 
-@pytest.mark.parametrize("words", [("status", "--jsn"), ("session", "end"), ("player", "kick", "s"), ("serve", "x", "y")])
+@pytest.mark.parametrize(
+    "words", [("status", "--jsn"), ("session", "end"), ("player", "kick", "s"), ("serve", "a", "b")]
+)
 def test_wrong_arguments_end_with_status_2(gsrt: Run, words: tuple[str, ...]) -> None:
     outcome = gsrt(*words)
     assert (outcome.status, outcome.out) == (2, "")

@@ -4,10 +4,14 @@ writes it anew."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from gsrt.backend.call import Field, RequestModule
+from gsrt.backend.call import Field
 from gsrt.backend.registry import Registry, response_of
 from tests.docs.markdown import PROJECT
+
+if TYPE_CHECKING:
+    from gsrt.backend.call import RequestModule
 
 DOCUMENT = PROJECT / "docs" / "REQUESTS.md"
 BEGIN = "<!-- begin of the reference -->\n"

@@ -11,8 +11,8 @@ import pytest
 from gsrt.game import model, reading
 from gsrt.game.attributes import declared_attributes
 from gsrt.game.skeleton import FILES as SKELETON
-from gsrt.platform import DATABASE
 from gsrt.scripts.compiler import compile_script
+from gsrt.store.database import path_in
 from tests.docs.game_reference import DOCUMENT, SUBJECTS, with_tables
 from tests.docs.markdown import plain, read_blocks, read_tables
 from tests.docs.workshop import Program, Workshop
@@ -39,7 +39,7 @@ def test_the_tables_of_keys_are_those_of_the_code() -> None:
 def test_every_file_of_a_game_is_told() -> None:
     told = [plain(row["file"]) for row in TABLES["files"]]
     read = [f"{reading.MATCHES_FOLDER}/*.toml", f"{reading.SCRIPTS_FOLDER}/*.py", f"{reading.EVENTS_FOLDER}/*.py"]
-    data = f"{Path(DATABASE).parent}/"
+    data = f"{Path(path_in("")).parent}/"
     assert sorted(told) == sorted([*reading.FILES, *read, f"{reading.WWW_FOLDER}/", data])
     for name in told:
         assert name == data or any(Path(made).match(name) or made.startswith(name) for made in SKELETON), name

@@ -260,7 +260,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_default_port_is_the_documents() -> None:
-    from gsrt.cli.serve import DEFAULT_PORT
+    from gsrt import DEFAULT_PORT
 
     for text in (README, SDKS):
         assert set(re.findall(r"\b8\d{3}\b", text)) == {str(DEFAULT_PORT)}

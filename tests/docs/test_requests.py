@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from gsrt.backend.call import RequestModule
 from gsrt.backend.registry import response_of
 from tests.docs.request_reference import DOCUMENT, modules, with_reference
+
+if TYPE_CHECKING:
+    from gsrt.backend.call import RequestModule
 
 
 def test_the_reference_is_that_of_the_code() -> None:
