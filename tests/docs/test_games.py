@@ -39,7 +39,7 @@ def test_the_tables_of_keys_are_those_of_the_code() -> None:
 def test_every_file_of_a_game_is_told() -> None:
     told = [plain(row["file"]) for row in TABLES["files"]]
     read = [f"{reading.MATCHES_FOLDER}/*.toml", f"{reading.SCRIPTS_FOLDER}/*.py", f"{reading.EVENTS_FOLDER}/*.py"]
-    data = f"{Path(path_in("")).parent}/"
+    data = f"{Path(path_in('')).parent}/"
     assert sorted(told) == sorted([*reading.FILES, *read, f"{reading.WWW_FOLDER}/", data])
     for name in told:
         assert name == data or any(Path(made).match(name) or made.startswith(name) for made in SKELETON), name
