@@ -52,7 +52,7 @@ def test_without_arguments_everything_has_a_default(
     assert gsrt("serve").status == 0
     assert values(started.options[0]) == {
         "host": "0.0.0.0",
-        "port": 8784,
+        "port": None,
         "control": f"{tmp_path}/gsrt/control.sock",
         "profile": "generic",
         "tick_ms": None,
@@ -61,13 +61,14 @@ def test_without_arguments_everything_has_a_default(
         "state_dir": f"{tmp_path}/state/gsrt",
         "demo": None,
         "script": None,
+        "game": None,
         "command": "gsrt",
     }
 
 
 def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
     arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
-    assert gsrt("serve", *arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py").status == 0
+    assert gsrt("serve", *arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag").status == 0
     assert values(started.options[0]) == {
         "host": "::1",
         "port": 0,
@@ -79,6 +80,7 @@ def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
         "state_dir": "/s",
         "demo": ["red", "blue"],
         "script": "/games/tag.py",
+        "game": "/games/tag",
         "command": "gsrt",
     }
 
