@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from gsrt.backend import messages, players
-from gsrt.backend.desk import FAILED, refusal
+from gsrt.backend.desk import FAILED, TOO_MANY, refusal
 from gsrt.backend.registry import response_of
 from gsrt.protocol import platform
 from gsrt.protocol.platform import Greeting, PlatformProtocol, Reply, Request
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 GREETING_BYTES_MAX = 8192  # of a message before the handshake: clients send some 500
 INBOX_MAX = 1024  # messages of all connections that wait to be heard; beyond, the oldest is heard at once
+INBOX_CHARACTERS_MAX = 4 * 1024 * 1024  # of theirs, for the same reason
+# What requests that wait for their turn may weigh, in bytes of memory: those of all connections together, and what each
+# may have however much the others have. Somebody who sends the largest again and again shall not use up the memory.
+WAITING_WEIGHT_MAX = 16 * 1024 * 1024
+WAITING_WEIGHT_FREE = 16 * 1024
+VALUE_WEIGHT = 72  # of an empty object in a list, the heaviest there is for its length; behind a comma or a bracket
 NONCE_BYTES = 24
 SESSION_ID_BYTES = 16
 SILENCE_LOOKS = 4  # how often in the time that a client may be silent it is looked for who was
@@ -47,6 +53,7 @@ COUNTERS = (
     "platform_messages_in",
     "platform_messages_out",
     "platform_messages_malformed",
+    "platform_messages_too_many",
     "platform_silent",
 )
 
@@ -68,6 +75,7 @@ class Connection:
         "player_id",
         "session_id",
         "signed_in_at",
+        "waiting_weight",
     )
 
     def __init__(self, connections: Connections, stream: Stream, protocol: PlatformProtocol, session_id: str) -> None:
@@ -83,6 +91,7 @@ class Connection:
         self.player_id: str | None = None
         self.auth_token: str | None = None
         self.device_id: str | None = None
+        self.waiting_weight = 0  # of its requests that were not answered yet
 
     @property
     def is_open(self) -> bool:
@@ -148,7 +157,7 @@ class Connection:
             return
         event = self._protocol.receive(text)
         if type(event) is Request:
-            self._ask(event)
+            self._ask(event, weight_of(text))
         elif type(event) is Greeting:
             self._greet(event)
         elif type(event) is Reply:
@@ -217,13 +226,19 @@ class Connection:
         )
         self.close()
 
-    def _ask(self, request: Request) -> None:
-        desk = self._connections.desk
+    def _ask(self, request: Request, weight: int) -> None:
+        connections = self._connections
+        if not connections.has_room(self, weight):
+            connections.counters["platform_messages_too_many"] += 1
+            self._answer(request, refusal(TOO_MANY))
+            return
+        connections.weigh(self, weight)
 
         def answer(found: Mapping[str, object]) -> None:
+            connections.weigh(self, -weight)
             self._answer(request, found)
 
-        desk.submit(request.name, request.fields, answer, connection=self)
+        connections.desk.submit(request.name, request.fields, answer, connection=self)
 
     def _answer(self, request: Request, found: Mapping[str, object]) -> None:
         if self._stream is None:
@@ -433,6 +448,8 @@ class Connections:
         self._timers = timers
         self._all: dict[Connection, None] = {}
         self._inbox: deque[tuple[Connection, str | None]] = deque()  # messages that nobody has heard yet
+        self._inbox_characters = 0
+        self._waiting_weight = 0  # of requests that were not answered yet
         self._look: Timer | None = None
 
     def __len__(self) -> int:
@@ -477,9 +494,10 @@ class Connections:
     def take(self, connection: Connection, text: str | None) -> None:
         """A message, or a client's end (None), that waits for its turn: hundreds that come at once shall not keep the
         loop from its packets."""
-        if len(self._inbox) >= INBOX_MAX:
-            self._hear_one()
         self._inbox.append((connection, text))
+        self._inbox_characters += len(text or "")
+        while len(self._inbox) > INBOX_MAX or self._inbox_characters > INBOX_CHARACTERS_MAX:
+            self._hear_one()
 
     def work(self, enough: Callable[[], bool]) -> None:
         """Hears the messages that wait, in the order in which they came, until `enough()`."""
@@ -490,6 +508,7 @@ class Connections:
 
     def _hear_one(self) -> None:
         connection, text = self._inbox.popleft()
+        self._inbox_characters -= len(text or "")
         if not connection.is_open:
             return
         try:
@@ -503,6 +522,18 @@ class Connections:
                 reason=f"{type(error).__name__}: {error}",
             )
             connection.close()
+
+    def has_room(self, connection: Connection, weight: int) -> bool:
+        """Whether a request of that WEIGHT may wait for its turn."""
+        return (
+            connection.waiting_weight + weight <= WAITING_WEIGHT_FREE
+            or self._waiting_weight + weight <= WAITING_WEIGHT_MAX
+        )
+
+    def weigh(self, connection: Connection, weight: int) -> None:
+        """A request of that WEIGHT waits, or (below zero) does not any more."""
+        connection.waiting_weight += weight
+        self._waiting_weight += weight
 
     def remove(self, connection: Connection) -> None:
         """It is closed."""
@@ -538,6 +569,11 @@ class Connections:
             self.log.limited("warn", "silent", "connection closed: its client is silent", address=connection.name)
             connection.close()
         self._watch()
+
+
+def weight_of(text: str) -> int:
+    """What the request in a TEXT takes of memory while it waits, in bytes: not more than that, by and large."""
+    return len(text) + VALUE_WEIGHT * (text.count(",") + text.count("[") + text.count("{"))
 
 
 def host_of(stream: Stream) -> str:

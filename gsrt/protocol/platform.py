@@ -247,7 +247,8 @@ def _outside_of_strings(text: str) -> str:
 
 
 def _has_too_many(text: str) -> bool:
-    """Whether there are too many values. Each but the first in its object or list stands behind a comma."""
+    """Whether there are too many values. Each but the first in its object or list stands behind a comma; an object or a
+    list, which takes more memory, counts twice."""
     if text.count(",") + text.count("[") + text.count("{") <= VALUES_MAX:
         return False
     outside = _outside_of_strings(text)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gsrt.connections import host_of
+from gsrt.connections import WAITING_WEIGHT_FREE, WAITING_WEIGHT_MAX, host_of
 from gsrt.protocol.platform import Request
-from tests.platform.client import CLOSE, PING, TEXT, Closed, Refused, TextSocket, proof
+from tests.platform.client import CLOSE, DEADLINE, PING, TEXT, Closed, Refused, TextSocket, proof
 from tests.platform.server import API_KEY, SECRET, PlatformServer
 from tests.relay.rig import packet
 
@@ -272,6 +274,33 @@ def test_too_many_at_once_are_refused(servers: Servers) -> None:
         answers = [client.answer(each) for each in ids]
         assert any("TOO_MANY" in each.get("error", {}).get("request", "") for each in answers)
         assert "userId" in answers[0]
+
+
+def test_large_requests_that_wait_take_a_bounded_memory(server: PlatformServer) -> None:
+    """Nor does one that sends them keep others from small ones."""
+    connections = server.connections
+    go_on = threading.Event()
+    with contextlib.ExitStack() as stack:
+        stack.callback(go_on.set)  # whatever happens: the store's thread is not to wait for ever
+        greedy = [stack.enter_context(server.client()) for _ in range(8)]
+        modest = stack.enter_context(server.client())
+        for number, client in enumerate((*greedy, modest)):
+            client.sign_in_device(f"d{number}")
+        server.run(lambda: server.store.submit(lambda tx: go_on.wait(DEADLINE), (), lambda result, error: None))
+        large = {"a": "z" * 30_000, "b": [0] * 3000}
+        asked = [(client, client.begin("AccountDetailsRequest", **large)) for _ in range(20) for client in greedy]
+        server.until(lambda: connections.counters["platform_messages_too_many"])
+        small = [modest.begin("AccountDetailsRequest") for _ in range(20)]
+        server.until(lambda: connections.counters["platform_messages_in"] >= len(asked) + len(small))
+        server.until(lambda: not connections.has_more)
+        assert server.run(lambda: connections._waiting_weight) < WAITING_WEIGHT_MAX + 9 * WAITING_WEIGHT_FREE
+        go_on.set()
+        assert all("userId" in modest.answer(each) for each in small)
+        answers = [client.answer(each) for client, each in asked]
+        refused = [each for each in answers if "TOO_MANY" in each.get("error", {}).get("request", "")]
+        assert 0 < len(refused) < len(answers)
+        server.until(lambda: connections._waiting_weight == 0)
+        assert "userId" in greedy[0].ask("AccountDetailsRequest", **large)
 
 
 def test_what_is_no_request_is_told_so_and_the_connection_goes_on(server: PlatformServer) -> None:
