@@ -37,6 +37,7 @@ class Desk:
             host="0.0.0.0",
             port=8784,
             script=None,
+            platform=None,
             scripts=Scripts(
                 house.profile, house.log, house.timers, self.worker, lambda: self.floor.now, lambda size: b"7" * size
             ),

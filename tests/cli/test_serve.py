@@ -68,7 +68,8 @@ def test_without_arguments_everything_has_a_default(
 
 def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
     arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
-    assert gsrt("serve", *arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag").status == 0
+    words = [*arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag"]
+    assert gsrt("serve", *words).status == 0
     assert values(started.options[0]) == {
         "host": "::1",
         "port": 0,
