@@ -99,6 +99,11 @@ class Connection:
         return self._stream is not None
 
     @property
+    def address(self) -> str:
+        """Where the client is, without the port."""
+        return self.name.rpartition(":")[0]
+
+    @property
     def heard_at(self) -> float:
         """When the client last said something, be it a ping; seconds of the loop's clock."""
         return self._stream.heard_at if self._stream is not None else self.opened

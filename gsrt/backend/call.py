@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         @property
         def is_open(self) -> bool: ...
 
+        @property
+        def address(self) -> str: ...  # without the port
+
         def sign_in(self, player_id: str, auth_token: str) -> None: ...
 
         def sign_out(self) -> float: ...  # gives the seconds that its player was signed in

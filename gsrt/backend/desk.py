@@ -42,6 +42,7 @@ NOT_AVAILABLE = ("backend", "NOT_AVAILABLE: nothing was changed; try again later
 
 WORK_AT_ONCE = 2  # steps at the worker: a flood of passwords to check must not keep scripts from being compiled
 WORK_WAITING_MAX = 256  # steps that wait for those; a client would not wait for the answer any longer
+TOO_MUCH_WORK = f"{WORK_WAITING_MAX} requests wait for the worker already"
 
 
 def refusal(reason: tuple[str, str]) -> Answer:
@@ -97,10 +98,11 @@ class Line:
 class Doing:
     """Steps under way."""
 
-    __slots__ = ("came", "done", "name", "running", "steps", "taken")
+    __slots__ = ("address", "came", "done", "name", "running", "steps", "taken")
 
-    def __init__(self, name: str, steps: Steps, done: Done) -> None:
+    def __init__(self, name: str, steps: Steps, done: Done, address: str = "") -> None:
         self.name = name
+        self.address = address  # from where it was asked for; "": from here
         self.steps = steps
         self.done = done
         self.taken = 0  # steps; what a step brings when it was over already counts for nothing
@@ -130,7 +132,7 @@ class Desk:
         self.counters = {"requests": 0, "requests_refused": 0, "requests_failed": 0}
         self._lines: dict[object, Line] = {}
         self._working = 0
-        self._work_waiting: deque[tuple[Worked, Came]] = deque()
+        self._work_waiting: dict[str, deque[tuple[Worked, Came]]] = {}  # by address, whose turn is next first
 
     def submit(
         self,
@@ -227,7 +229,9 @@ class Desk:
         except Exception as raised:
             done(self._answer_to(request.NAME, raised))
         else:
-            self._take(Doing(request.NAME, steps, done))
+            self._take(
+                Doing(request.NAME, steps, done, "" if waiting.connection is None else waiting.connection.address)
+            )
 
     # --- Steps ---
 
@@ -251,7 +255,7 @@ class Desk:
                 return
             came = self._continuation(doing, doing.taken)
             try:
-                self._start(step, came)
+                self._start(step, came, doing.address)
             except Exception as raised:
                 came(None, raised)
         doing.running = False
@@ -268,16 +272,14 @@ class Desk:
 
         return came
 
-    def _start(self, step: Stored | Worked | Awaited, came: Came) -> None:
+    def _start(self, step: Stored | Worked | Awaited, came: Came, address: str) -> None:
         if type(step) is Stored:
             self.store.submit(step.operation, step.arguments, came)
         elif type(step) is Worked:
             if self._working < WORK_AT_ONCE:
                 self._work(step, came)
-            elif len(self._work_waiting) < WORK_WAITING_MAX:
-                self._work_waiting.append((step, came))
             else:
-                raise WorkerError(f"{WORK_WAITING_MAX} requests wait for the worker already")
+                self._work_later(step, came, address)
         elif type(step) is Awaited:
             step.start(lambda value: came(value, None))
         else:
@@ -294,9 +296,26 @@ class Desk:
         self.worker.submit(lambda: function(*arguments), done)
         self._working += 1
 
+    def _work_later(self, step: Worked, came: Came, address: str) -> None:
+        """Addresses take turns, and where too many steps wait it is the address with the most that gives way: a flood
+        of passwords to check from one shall not keep others from signing in."""
+        waiting = self._work_waiting
+        full = sum(map(len, waiting.values())) >= WORK_WAITING_MAX
+        longest = max(waiting.values(), key=len) if full else None
+        if longest is not None and len(waiting.get(address, ())) + 1 >= len(longest):
+            raise WorkerError(TOO_MUCH_WORK)
+        waiting.setdefault(address, deque()).append((step, came))
+        if longest is not None:
+            _, gives_way = longest.pop()
+            gives_way(None, WorkerError(TOO_MUCH_WORK))
+
     def _work_on(self) -> None:
         while self._work_waiting and self._working < WORK_AT_ONCE:
-            step, came = self._work_waiting.popleft()
+            address, steps = next(iter(self._work_waiting.items()))
+            del self._work_waiting[address]
+            step, came = steps.popleft()
+            if steps:
+                self._work_waiting[address] = steps
             try:
                 self._work(step, came)
             except WorkerError as error:

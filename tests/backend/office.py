@@ -32,8 +32,9 @@ def profile(**limits: float) -> Profile:
 class Device:
     """A connection as requests know it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, address: str = "127.0.0.1") -> None:
         self.office = office
+        self.address = address
         self.player_id: str | None = None
         self.auth_token: str | None = None
         self.closed = False

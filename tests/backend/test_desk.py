@@ -505,6 +505,33 @@ class TestWork:
         office.until(lambda: all(answers))
         assert all("error" not in answer for (answer,) in answers[:-1])
 
+    def test_a_flood_from_one_address_keeps_nobody_else_from_the_worker(
+        self, office: Office, held: threading.Event
+    ) -> None:
+        most = desk_module.WORK_AT_ONCE + desk_module.WORK_WAITING_MAX
+        came: list[str] = []
+
+        def begin(text: str, address: str) -> None:
+            device = office.device()
+            device.address = address
+            office.desk.submit(
+                "TestRequest",
+                {"text": text},
+                lambda answer: came.append("refused" if "error" in answer else text),
+                connection=device,
+            )
+
+        for _ in range(most):
+            begin("flood", "10.0.0.1")
+        begin("alice", "10.0.0.2")
+        begin("bob", "10.0.0.3")
+        begin("flood", "10.0.0.1")
+        assert came == ["refused"] * 3  # all of them the flood's
+        held.set()
+        office.until(lambda: len(came) == most + 3)
+        assert came.count("flood") == most - 2
+        assert {"alice", "bob"} < set(came[: 3 + desk_module.WORK_AT_ONCE + 4])  # each after one of the flood's
+
     def test_a_worker_that_closes_answers_those_who_wait(self, office: Office, held: threading.Event) -> None:
         answers = [ask(office, connection=office.device()) for _ in range(5)]
 
