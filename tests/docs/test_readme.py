@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gsrt.cli import COMMANDS
 from gsrt.profile import LIMITS, available
 from tests.docs.markdown import PROJECT, Block, octets, plain, read_blocks, read_tables
 from tests.docs.workshop import Program, Workshop
@@ -65,7 +66,7 @@ def test_every_example_has_a_mark_or_cannot_be_run(text: str) -> None:
 def test_every_kind_of_mark_is_dealt_with() -> None:
     assert {each.kind for each in BLOCKS} == {"show", "server", "terminal", "python", "run", "serve"}
     assert {each.kind for each in read_blocks(SDKS)} == {"show", "run"}
-    assert set(TABLES) == {"limits", "layout"}
+    assert set(TABLES) == {"limits", "layout", "commands"}
 
 
 # The two commands
@@ -217,6 +218,24 @@ def test_a_server_starts_with_a_profile_of_ones_own(tmp_path: Path, certificate:
     changed = tomllib.loads((tmp_path / "mine.toml").read_text())
     generic = tomllib.loads((PROJECT / "firmware_profiles" / "generic.toml").read_text())
     assert {key: changed[key] for key in generic if changed[key] != generic[key]} == {"grace_seconds": 10}
+
+
+def test_a_game_is_made_and_served(tmp_path: Path, certificate: tuple[str, str]) -> None:
+    workshop = Workshop(tmp_path, certificate)
+    try:
+        *preparation, serve = block("serve", "a game").text.splitlines()
+        assert "duel: ok" in workshop.run("\n".join(preparation))
+        server = workshop.start(serve.partition("#")[0].split())
+        server.until(lambda line: line.startswith("info listening"))
+        assert json.loads(workshop.run(".venv/bin/gsrt player list --json"))["players"] == []
+        assert server.terminate() == 0
+    finally:
+        workshop.dispose()
+
+
+def test_every_command_is_in_the_table() -> None:
+    named = [plain(cell) for row in TABLES["commands"] for cell in row["command"].split(",")]
+    assert sorted(named) == sorted(f"gsrt {name}" for name in COMMANDS)
 
 
 def test_limits_are_those_of_the_generic_profile() -> None:
