@@ -55,6 +55,7 @@ COUNTERS = (
     "platform_messages_malformed",
     "platform_messages_too_many",
     "platform_silent",
+    "platform_made_room",
 )
 
 
@@ -126,6 +127,7 @@ class Connection:
             return
         if player_id != self.player_id:
             self.sign_out()
+            self._connections.is_nobodys(self, False)
             self.player_id = player_id
             self.signed_in_at = self._connections.clock()
             self._connections.presence.enter(self)
@@ -139,6 +141,7 @@ class Connection:
         self._connections.presence.leave(self)
         seconds = self._connections.clock() - self.signed_in_at
         self.player_id = self.auth_token = self.signed_in_at = self._catching_up = None
+        self._connections.is_nobodys(self, True)
         return seconds
 
     def close(self) -> None:
@@ -218,6 +221,7 @@ class Connection:
         self._stream.start_text(connections.profile.platform_message_bytes_max)
         connections.settled(self._stream)
         if type(player_id) is not str:
+            connections.is_nobodys(self, True)
             self._send_text(platform.welcome(self.session_id))
             return
         self._send_text(platform.welcome(self.session_id, auth_token, player_id))
@@ -452,6 +456,7 @@ class Connections:
         self._entropy = entropy
         self._timers = timers
         self._all: dict[Connection, None] = {}
+        self._nobodys: dict[Connection, None] = {}  # by which nobody has signed in (yet), the oldest of them first
         self._inbox: deque[tuple[Connection, str | None]] = deque()  # messages that nobody has heard yet
         self._inbox_characters = 0
         self._waiting_weight = 0  # of requests that were not answered yet
@@ -540,9 +545,32 @@ class Connections:
         connection.waiting_weight += weight
         self._waiting_weight += weight
 
+    @property
+    def nobodys(self) -> int:
+        """Connections whose handshake is done, and by which nobody has signed in."""
+        return len(self._nobodys)
+
+    def is_nobodys(self, connection: Connection, whether: bool) -> None:
+        """Whether it counts among those from now on."""
+        if whether:
+            self._nobodys[connection] = None
+        else:
+            self._nobodys.pop(connection, None)
+
+    def make_room(self) -> None:
+        """No place is left: the one of those that has been so for longest gives way, for every client has the secret.
+        Who is at a sign-in form meanwhile is soon connected again."""
+        connection = next(iter(self._nobodys))
+        self.counters["platform_made_room"] += 1
+        self.log.limited(
+            "warn", "made_room", "connection gave way: nobody has signed in by it", address=connection.name
+        )
+        connection.close()
+
     def remove(self, connection: Connection) -> None:
         """It is closed."""
         self._all.pop(connection, None)
+        self._nobodys.pop(connection, None)
 
     def close(self) -> None:
         """Says goodbye to everybody."""

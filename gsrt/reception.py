@@ -103,13 +103,17 @@ class Reception:
             self._give_way(next(iter(mates)), "too many connections without a login from one address")
             mates = self._by_address.setdefault(address, {})
         if len(self._pending) >= self.profile.pending_connections_max:
-            self.make_room()
+            self._give_way(next(iter(self._pending)), "too many connections without a login")
             mates = self._by_address.setdefault(address, {})
         self._pending[stream] = Pending(address, now + self.profile.login_seconds)
         mates[stream] = None
 
     def make_room(self) -> bool:
-        """Closes the oldest connection that is not logged in; False if there is none."""
+        """Closes the oldest connection that is not logged in, or by which nobody has signed in, if there are more of
+        those; False if there is none."""
+        if self.platform is not None and self.platform.nobodys > len(self._pending):
+            self.platform.make_room()
+            return True
         for stream in self._pending:
             self._give_way(stream, "too many connections without a login")
             return True

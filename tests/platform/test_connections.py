@@ -244,6 +244,30 @@ def test_gone_before_it_was_known_whose_token_it_is(server: PlatformServer) -> N
     assert server.run(lambda: (server.presence.online(user_id), len(server.connections))) == (False, 0)
 
 
+# when every place is taken
+
+
+def test_where_nobody_has_signed_in_gives_way(server: PlatformServer) -> None:
+    with server.client() as first, server.client() as second, server.client() as third, server.client() as fourth:
+        user_id = first.register("alice")
+        third.register("bob")
+        third.ask("EndSessionRequest")  # has been nobody's for less long than the second
+        assert server.run(lambda: server.connections.nobodys) == 3
+        waiting = server.client()
+        waiting.dial()  # in the middle of its handshake, and not what there is most of
+        for client in (second, fourth):
+            assert server.run(server.reception.make_room)
+            assert client.socket.wait_closed() == 1001
+        assert server.run(server.reception.make_room)  # one of either: it is the one that has proved nothing
+        assert waiting.socket.wait_closed() == 1001
+        waiting.close()
+        assert server.run(server.reception.make_room)
+        assert third.socket.wait_closed() == 1001
+        assert not server.run(server.reception.make_room)
+        assert first.ask("AccountDetailsRequest")["userId"] == user_id
+        assert server.connections.counts()["platform_made_room"] == 3
+
+
 # requests
 
 
