@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gsrt.scripts.sandbox import Sandbox
 
 ENTRY = "on_event"
+EVENTS_PER_TURN = 16  # of one script: what they usually take keeps nobody waiting for a millisecond more
 
 
 class EventGuest(Guest):
@@ -100,7 +101,7 @@ class EventGuest(Guest):
 
     def _work(self, now: float) -> None:
         self._scheduled = False
-        for _ in range(len(self._beginnings)):
+        for _ in range(min(len(self._beginnings), EVENTS_PER_TURN)):
             if self.handlers.is_behind:  # others first; at the next turn
                 break
             run = self._beginnings.popleft()
