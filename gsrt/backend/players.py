@@ -207,26 +207,33 @@ def note_seen(tx: Transaction, player_id: str) -> None:
 # --- Passwords ------------------------------------------------------------------------------------------------------
 
 
-def credentials(tx: Transaction, user_name: str) -> tuple[str, str | None] | None:
-    """(id, password as it is stored) of the player with USER_NAME; None where there is none.
+def is_locked(tx: Transaction, locked_until: float, lock_seconds: float) -> bool:
+    """Whether an account is. No longer than LOCK_SECONDS from now: otherwise the clock was set back meanwhile, on a
+    board that has none of its own by years."""
+    return tx.now < locked_until <= tx.now + lock_seconds
+
+
+def credentials(tx: Transaction, user_name: str, lock_seconds: float) -> tuple[str, str | None] | None:
+    """(id, password as it is stored) of the player with USER_NAME; None where there is none. LOCK_SECONDS: how long an
+    account is locked.
 
     Raises Failure DETAILS: LOCKED."""
     row = tx.one("SELECT id, password, locked_until FROM players WHERE user_name = ?", (user_name,))
     if row is None:
         return None
-    if row[2] > tx.now:
+    if is_locked(tx, row[2], lock_seconds):
         raise Failure(LOCKED)
     return row[0], row[1]
 
 
-def own_password(tx: Transaction, player_id: str) -> str | None:
-    """The password of PLAYER_ID as it is stored; None where there is none.
+def own_password(tx: Transaction, player_id: str, lock_seconds: float) -> str | None:
+    """The password of PLAYER_ID as it is stored; None where there is none. LOCK_SECONDS: how long an account is locked.
 
     Raises Failure DETAILS: LOCKED, authentication: NOTAUTHORIZED."""
     row = tx.one("SELECT password, locked_until FROM players WHERE id = ?", (player_id,))
     if row is None:
         raise Failure(GONE)
-    if row[1] > tx.now:
+    if is_locked(tx, row[1], lock_seconds):
         raise Failure(LOCKED)
     password: str | None = row[0]
     return password
@@ -248,7 +255,7 @@ def judge(
     row = tx.one("SELECT password, failures, locked_until FROM players WHERE id = ?", (player_id,))
     if row is None or row[0] != checked:
         return UNRECOGNISED  # it was deleted, or has another password since
-    if row[2] > tx.now:
+    if is_locked(tx, row[2], lock_seconds):
         return LOCKED
     if not right:
         failures = row[1] + 1

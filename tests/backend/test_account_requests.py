@@ -149,6 +149,15 @@ class TestSignIn:
         office.now += office.profile.login_lock_seconds + 0.001
         assert "userId" in device.ask(SIGN_IN, userName="anna", password=ANNA["password"])
 
+    def test_a_clock_that_is_set_back_locks_nobody_out(self, office: Office) -> None:
+        registered(office)
+        device = office.device()
+        for _ in range(office.profile.login_failures_max):
+            assert device.ask(SIGN_IN, userName="anna", password="wrong") == UNRECOGNISED
+        assert device.ask(SIGN_IN, userName="anna", password=ANNA["password"]) == LOCKED
+        office.now -= 365 * 86400
+        assert "authToken" in device.ask(SIGN_IN, userName="anna", password=ANNA["password"])
+
     def test_a_lock_that_is_over_begins_anew(self, office: Office) -> None:
         registered(office)
         device = office.device()

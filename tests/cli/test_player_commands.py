@@ -223,12 +223,12 @@ class TestWithoutServer:
 
     def test_reset(self, gsrt: Run, game: Game) -> None:
         password = json.loads(gsrt("player", "reset", "anna", "--game", game.folder, "--json").out)["password"]
-        _, stored = game.stored(players.credentials, "anna")
+        _, stored = game.stored(players.credentials, "anna", 60.0)
         assert passwords.verified(stored, password, 1024, 1)[0]
 
     def test_delete(self, gsrt: Run, game: Game) -> None:
         assert gsrt("player", "delete", game.anna, "--yes", "--game", game.folder).status == 0
-        assert game.stored(players.credentials, "anna") is None
+        assert game.stored(players.credentials, "anna", 60.0) is None
         assert "no players yet" in gsrt("player", "list", "--game", game.folder).out
 
     def test_nobody(self, gsrt: Run, game: Game) -> None:
@@ -259,4 +259,5 @@ def test_no_server(gsrt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     words = [] if command == "list" else ["anna"]
     outcome = gsrt("player", command, *words, *(["--yes"] if command == "delete" else []))
     assert outcome.status == 1
-    assert "no gsrt server listens" in outcome.err
+    assert outcome.err.startswith("gsrt: no gsrt server listens at ")
+    assert outcome.err.endswith("; or name the game's folder with --game\n")

@@ -26,7 +26,7 @@ ERRORS = (
 
 def run(call: Call) -> Steps:
     fields, profile = call.fields, call.desk.profile
-    account = yield Stored(players.credentials, fields["userName"])
+    account = yield Stored(players.credentials, fields["userName"], profile.login_lock_seconds)
     player_id, stored = account or (None, None)
     right, rehashed = yield Worked(
         passwords.verified, stored, fields["password"], profile.password_memory_kb, profile.password_passes

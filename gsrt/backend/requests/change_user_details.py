@@ -39,7 +39,7 @@ def run(call: Call) -> Steps:
     changes = {column: fields[field] for field, column in COLUMNS.items() if fields[field]}
     stored = None
     if fields["newPassword"]:
-        stored = yield Stored(players.own_password, call.player)
+        stored = yield Stored(players.own_password, call.player, profile.login_lock_seconds)
         if stored is not None and call.connection is not None:
             right, rehashed = yield Worked(
                 passwords.verified,
