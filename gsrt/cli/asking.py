@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 
 from gsrt.cli import CommandError
-from gsrt.transports.control import ControlError, call, default_path
+from gsrt.transports.control import ControlError, NoServer, call, default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
+class Unserved(CommandError):
+    """No server is there to be asked."""
+
+
 def ask(control: str | None, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
     """What the server at the control socket CONTROL (None: the default one) answers to REQUEST within TIMEOUT seconds,
     without its "ok".
 
-    Raises CommandError when there is no server, or it says no."""
+    Raises Unserved when there is no server, CommandError when it says no."""
     try:
         answer = call(control or default_path(), request, timeout)
+    except NoServer as error:
+        raise Unserved(str(error)) from None
     except ControlError as error:
         raise CommandError(str(error)) from None
     if not answer.pop("ok", False):

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from gsrt.cli import CommandError
 from gsrt.cli.arguments import add_control
-from gsrt.cli.asking import ask
+from gsrt.cli.asking import Unserved, ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,12 @@ class Players:
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request of gsrt.backend.operator. Raises CommandError."""
-        return ask(self._control, request) if self._database is None else self._database.ask(request)
+        if self._database is not None:
+            return self._database.ask(request)
+        try:
+            return ask(self._control, request)
+        except Unserved as error:
+            raise CommandError(f"{error}; or name the game's folder with --game") from None
 
 
 class Nobody:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PARTS = {"players": "counters", "matches": "matches", "store": "store"}  # of a game: as they are called here and there
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_json(parser)
@@ -28,23 +30,35 @@ def run(arguments: Namespace) -> int:
 
 
 def _describe(answer: dict[str, Any]) -> str:
-    summary = (
+    summary = [
         ("server", f"gsrt {answer['version']}, process {answer['pid']}, up for {duration(answer['uptimeSeconds'])}"),
         ("listens at", f"{answer['host']}:{answer['port']}, TCP and UDP"),
         ("profile", answer["profile"]),
         ("plays", f"{count(answer['peersConnected'], 'player')} in {count(answer['sessions'], 'session')}"),
         ("connections", count(answer["connections"], "connection")),
-    )
+    ]
+    platform = answer.get("platform")  # where a game is served
+    if platform:
+        online, tickets = platform["playersOnline"], platform["matches"]["tickets"]
+        summary.append(("game", f"{printable(platform['game'])}: {online} online, {tickets} looking for a match"))
     blocks = [columns(summary, indent=""), _counters("In total", answer["counters"])]
     for one in answer["perSession"]:
         blocks.append(_counters(f"Session {one['sessionId']}", one["counters"]))
         if "script" in one:
             script = one["script"]
-            figures = {name: value for name, value in script.items() if isinstance(value, (int, float))}
             title = f"Script of {one['sessionId']}: {printable(script['path'])}, {script['state']}"
-            blocks.append(_counters(title, figures))
+            blocks.append(_counters(title, _figures(script)))
+    if platform:
+        blocks += (_counters(name.capitalize(), platform[part]) for name, part in PARTS.items())
+        for event, script in platform["events"].items():
+            title = f"Event {printable(event)}: {printable(script['path'])}, {script['state']}"
+            blocks.append(_counters(title, _figures(script)))
     blocks.append(_counters("Loop", answer["loop"]))
     return "\n\n".join(blocks)
+
+
+def _figures(script: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in script.items() if isinstance(value, (int, float))}
 
 
 def _counters(title: str, counters: dict[str, float]) -> str:

@@ -223,9 +223,13 @@ class _Reading:
 
     def _read(self) -> Game | None:
         if not os.path.isfile(self._path(GAME_FILE)):
-            there = os.path.isdir(self._folder)
-            what = f"there is no {GAME_FILE} in it" if there else "there is no such folder"
-            self.tell(self._folder, 0, "", f"this is no game: {what}; `gsrt new NAME` makes one")
+            if os.path.isdir(self._folder):
+                what = f"there is no {GAME_FILE} in it; `gsrt new NAME` makes one"
+            elif os.path.exists(self._folder):
+                what = f"it is a file; name the folder that {GAME_FILE} is in"
+            else:
+                what = "there is no such folder; `gsrt new NAME` makes one"
+            self.tell(self._folder, 0, "", f"this is no game: {what}")
             return None
         self._look_around()
         head = self._file(GAME_FILE)

@@ -171,8 +171,10 @@ def make_game(folder: str, entropy: Callable[[int], bytes]) -> list[str]:
 
     `entropy(n)` gives n random bytes fit for secrets. Raises SkeletonError."""
     title = os.path.basename(os.path.abspath(folder))
-    if not title or not title.isprintable() or len(title) > 64:
-        raise SkeletonError(f"{folder}: a game is called as its folder; expected 1 to 64 printable characters")
+    if not folder or not title or not title.isprintable() or len(title) > 64:
+        raise SkeletonError(
+            f"{folder or 'NAME'}: a game is called as its folder; expected 1 to 64 printable characters"
+        )
     texts = _texts(title, folder, entropy)
     try:
         os.makedirs(folder, exist_ok=True)

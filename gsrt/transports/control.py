@@ -31,6 +31,10 @@ class ControlError(Exception):
     """The control socket cannot be made, reached or understood; the message says what to do."""
 
 
+class NoServer(ControlError):
+    """Nobody listens at the control socket."""
+
+
 class Later:
     """What a handler gives back when it cannot answer yet. It keeps this object and calls `answer` when it can, from
     the loop's thread. The connection's next request waits until then."""
@@ -326,7 +330,7 @@ class ControlServer:
 def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
     """Sends REQUEST to the server at PATH and returns its answer, within TIMEOUT seconds in all.
 
-    Raises ControlError when no server is there, when it does not answer in time, or answers something else."""
+    Raises NoServer when none is there, ControlError when it does not answer in time, or answers something else."""
     import json
 
     deadline = time.monotonic() + timeout
@@ -349,7 +353,7 @@ def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
                 if not data or len(answer) > ANSWER_BYTES_MAX:
                     break
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(
+            raise NoServer(
                 f"no gsrt server listens at {path}: start one (gsrt serve --control {path}), or name the socket of a "
                 "running one with --control"
             ) from None

@@ -67,3 +67,11 @@ def test_the_profile_has_a_say(gsrt: Run, game: Path) -> None:
     outcome = gsrt("check", "duel", "--profile", "nowhere.toml")
     assert outcome.status == 1
     assert "nowhere.toml" in outcome.err
+
+
+def test_a_file_of_a_game_is_no_game(gsrt: Run, tmp_path: Path) -> None:
+    file = tmp_path / "game.toml"
+    file.write_text("")
+    outcome = gsrt("check", str(file))
+    assert outcome.status == 1
+    assert outcome.out == f"{file}: this is no game: it is a file; name the folder that game.toml is in\n"

@@ -26,3 +26,9 @@ def test_what_is_there_is_left_alone(gsrt: Run, tmp_path: Path) -> None:
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == f"gsrt: {tmp_path}: there is something in this folder already; choose another name\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_game_needs_a_name(gsrt: Run) -> None:
+    outcome = gsrt("new", "")
+    assert outcome.status == 1
+    assert outcome.err == "gsrt: NAME: a game is called as its folder; expected 1 to 64 printable characters\n"

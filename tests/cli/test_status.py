@@ -64,3 +64,21 @@ def test_scripts_are_shown_with_their_session(gsrt: Run, server: ServerDouble) -
     assert "Session 7f3a\n  packets_in  12\n\nScript of 7f3a: /games/t" in out
     assert "ag.py, running\n  strikes      1\n  longestMs  2.5\n" in out
     assert "\x1b" not in out
+
+
+def test_a_game_is_shown_with_its_players_matches_store_and_events(gsrt: Run, server: ServerDouble) -> None:
+    event = {"path": "/games/quiz/events/won.py", "state": "running", "events": 3, "strikes": 0}
+    platform = {
+        "game": "quiz",
+        "playersOnline": 2,
+        "connections": 3,
+        "counters": {"requests": 13, "requests_failed": 0},
+        "matches": {"running": 1, "tickets": 4},
+        "store": {"store_writes": 5, "store_commit_worst_ms": 0.78283},
+        "events": {"won": event},
+    }
+    server.answers["status"] = {"ok": True, **STATUS, "platform": platform}
+    out = gsrt("status").out
+    assert "\ngame         quiz: 2 online, 4 looking for a match\n\n" in out
+    assert "\nPlayers\n  requests  13\n\nMatches\n  running  1\n  tickets  4\n\nStore\n  store_writes" in out
+    assert "\nEvent won: /games/quiz/events/won.py, running\n  events  3\n\nLoop\n" in out
