@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gsrt.sessions import Sessions
     from gsrt.timers import Timer, Timers
 
+UNUSED_SECONDS = 60.0  # after which a match that nobody has come to gives way, where there is no room for another
 AGAIN_SECONDS = 1.0  # until what could not be done is tried again
 MATCH_ID_BYTES = 12
 
@@ -261,6 +262,7 @@ class Matches:
             try:
                 self.sessions.check_room(self._coming_players, self._coming_sessions)
             except SessionError as full:
+                self._make_room()
                 self._hold(forming, str(full))
                 return
         script = forming.config.realtime_script
@@ -275,6 +277,15 @@ class Matches:
             self.scripts.prepare(script, prepared)
         except HostError as error:
             prepared(None, error)
+
+    def _make_room(self) -> None:
+        """Ends the oldest match that nobody has come to for long enough: whoever asks for matches and never plays them
+        shall not take the place of all others."""
+        too_old = self.clock() - UNUSED_SECONDS
+        for match in self._running.values():
+            if match.opened <= too_old and match.is_unused:
+                match.give_up("nobody has come, and others need the room")
+                return
 
     def _count(self, forming: Forming, coming: bool) -> None:
         """Whether it is about to take up room for sessions and players."""
@@ -381,6 +392,8 @@ class Matches:
         now = self.clock()
         match.sit(seats)
         if match.config.realtime:
+            for other in list(self._running.values()):
+                other.lose(match.seats)
             session = match.open_session(now)
             if match.script is not None:
                 self.scripts.put_to_work(session, match.script, compiled, error, now)

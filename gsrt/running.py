@@ -10,7 +10,7 @@ from gsrt.timers import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from gsrt.game.model import MatchConfig
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Seat:
     """A player's place in a match. Without tokens where the match is played in no session."""
 
-    __slots__ = ("access_token", "leaving", "peer_id", "reconnect_token", "ticket", "timer")
+    __slots__ = ("access_token", "elsewhere", "leaving", "peer_id", "reconnect_token", "ticket", "timer")
 
     def __init__(self, ticket: Ticket, peer_id: int, access_token: str | None, reconnect_token: str | None) -> None:
         self.ticket = ticket
@@ -32,6 +32,7 @@ class Seat:
         self.reconnect_token = reconnect_token
         self.timer: Timer | None = None  # until whoever is gone has dropped out
         self.leaving = False
+        self.elsewhere = False  # its player has been found for another match since
 
     @classmethod
     def from_row(cls, row: dict[str, Any], short_code: str, group: str | None) -> Seat:
@@ -80,6 +81,7 @@ class Running:
         self.seats: dict[str, Seat] = {}
         self.session: Session | None = None
         self.is_over = False
+        self.opened = 0.0  # when it got its session, here; seconds of the loop's clock
         self._matches = matches
         self._reserved: dict[str, int] = {}  # player -> peer id, of those who are about to join
         self._last: str | None = None  # goes when the newcomer is in, for a session is never empty
@@ -149,8 +151,30 @@ class Running:
                 if player_id not in there:
                     sessions.add_player(session, seat.saved())
         self.session = session
+        self.opened = now
         session.watcher = self
         return session
+
+    @property
+    def is_unused(self) -> bool:
+        """It has a session, which nobody has come to."""
+        session = self.session
+        return session is not None and all(each.state == EXPECTED for each in session.players)
+
+    def lose(self, player_ids: Iterable[str]) -> None:
+        """These players have been found for another match: if nobody has come to this one, and nobody is left who
+        would, it is over."""
+        for player_id in player_ids:
+            seat = self.seats.get(player_id)
+            if seat is not None:
+                seat.elsewhere = True
+        if self.is_unused and all(each.elsewhere for each in self.seats.values()):
+            self.give_up("its players have been found for other matches")
+
+    def give_up(self, reason: str) -> None:
+        """Ends a match that nobody plays."""
+        if self.session is not None:
+            self.session.end(reason)
 
     def begin(self, now: float) -> list[Outcome]:
         """Opens it to players who may drop in: who does at once."""

@@ -238,6 +238,34 @@ def test_no_room_for_a_session(tmp_path: Path) -> None:
         assert ids(hall.found(ann)["participants"]) == [ann, ben]
 
 
+def test_matches_that_nobody_plays_take_no_room_for_ever(tmp_path: Path) -> None:
+    """Two who are found again and again have one match at a time; one that nobody comes to gives way after a while."""
+    with Hall(tmp_path, config(), sessions_max=2) as hall:
+        ann, ben, cleo, dora, eve, fay = hall.players("Ann", "Ben", "Cleo", "Dora", "Eve", "Fay")
+        unused = [hall.match(ann, ben)[0]["matchId"] for _ in range(3)]
+        assert [hall.sessions.find(each) is not None for each in unused] == [False, False, True]
+        played, _ = hall.match(cleo, dora)
+        hall.enter(played)
+        hall.seek(eve)
+        hall.seek(fay)
+        hall.later(50.0)
+        assert eve not in hall.told
+        hall.later(15.0)
+        assert ids(hall.found(eve)["participants"]) == [eve, fay]
+        assert hall.sessions.find(unused[-1]) is None
+        assert hall.sessions.find(played["matchId"]) is not None
+
+
+def test_a_match_that_somebody_may_still_come_to_goes_on(hall: Hall) -> None:
+    ann, ben, cleo = hall.players("Ann", "Ben", "Cleo")
+    first, _ = hall.match(ann, ben)
+    hall.match(ann, cleo)
+    assert hall.session(first["matchId"])
+    hall.enter(first)
+    hall.match(ben, cleo)
+    assert hall.session(first["matchId"])
+
+
 def test_who_waits_for_room_may_cancel(tmp_path: Path) -> None:
     with Hall(tmp_path, config(), sessions_max=1) as hall:
         hall.create("x")
