@@ -84,6 +84,7 @@ class Scripts:
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
         self._watching: dict[Watching, None] = {}  # others that run scripts
         self._stamps: dict[str, Stamp] = {}  # path -> of the version looked at last
+        self._preparing: dict[str, list[Callable[[Compiled | None, HostError | None], None]]] = {}  # who waits, by path
         self._versions: dict[str, Prepared] = {}  # path -> the last that could be compiled
         self._look: Timer | None = None
         self._looking = False
@@ -113,12 +114,27 @@ class Scripts:
 
     def prepare(self, path: str, done: Callable[[Compiled | None, HostError | None], None]) -> None:
         """Has `done(compiled, None)` or `done(None, error)` called when the file has been compiled. Raises HostError at
-        once when that cannot even begin."""
+        once when that cannot even begin. However many ask meanwhile, it is one job of the worker's: after a restart
+        hundreds of matches begin again with the same script."""
         from gsrt.worker import WorkerError
 
         if not self.allowed:
             raise HostError("scripts are off: the server had to be restarted too often; see its log")
+        others = self._preparing.get(path)
+        if others is not None:
+            others.append(done)
+            return
         limit, known = self.profile.script_source_bytes, self._versions.get(path)
+
+        waiting = [done]
+
+        def tell(compiled: Compiled | None, error: HostError | None) -> None:
+            for each in waiting:
+                try:
+                    each(compiled, error)
+                except Exception as failed:  # the others are to hear of it all the same
+                    reason = f"{type(failed).__name__}: {failed}"
+                    self.log.limited("error", "script prepared", "a compiled script was not taken", reason=reason)
 
         def work() -> Prepared:
             if known is not None:
@@ -130,21 +146,23 @@ class Scripts:
             return compile_file(path, limit)
 
         def finished(result: Prepared | None, error: BaseException | None) -> None:
+            del self._preparing[path]
             if result is None:
                 unforeseen = HostError(f"{path}: {type(error).__name__}: {error}")
-                done(None, error if isinstance(error, HostError) else unforeseen)
+                tell(None, error if isinstance(error, HostError) else unforeseen)
                 return
             compiled, stamp = result
             if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more
                 self._changed(path, compiled)
             self.know(path, result)
             if compiled.digest in self.quarantined:
-                done(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
+                tell(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
                 return
-            done(compiled, None)
+            tell(compiled, None)
 
         try:
             self.worker.submit(work, finished)
+            self._preparing[path] = waiting
         except WorkerError as error:
             raise HostError(str(error)) from None
 

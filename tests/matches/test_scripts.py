@@ -8,6 +8,7 @@ import pytest
 
 from gsrt.resume import SavedPlayer
 from gsrt.session import Session
+from gsrt.worker import JOBS_MAX
 from tests.relay.rig import packet
 from tests.scripts.floor import ScriptFloor
 
@@ -112,6 +113,17 @@ def test_a_script_that_begins_again(floor: ScriptFloor) -> None:
     floor.seat(session.players[0])
     again(floor, session)
     assert texts(floor) == ["begins", "restored", "connect 1"]
+
+
+def test_as_many_scripts_begin_again_as_there_were(floor: ScriptFloor) -> None:
+    """More sessions than the worker takes jobs."""
+    floor.write("def on_restore():\n    print('restored')\n")
+    sessions = [floor.create() for _ in range(JOBS_MAX + 10)]
+    for session in sessions:
+        floor.scripts.begin_again(session, floor.path())
+    floor.work_done()
+    assert "without its script" not in floor.log_text()
+    assert all(session.guest is not None for session in sessions)
 
 
 def test_a_script_that_begins_for_the_first_time_is_not_restored(floor: ScriptFloor) -> None:
