@@ -101,6 +101,7 @@ class Database:
         from gsrt.log import Log
         from gsrt.profile import Profile
         from gsrt.store.database import path_in
+        from gsrt.store.errors import InUse
         from gsrt.store.store import Store, StoreError
 
         path = path_in(folder)
@@ -117,8 +118,10 @@ class Database:
                 batch_writes=1,
                 waiting_max=1,
             )
-        except StoreError as error:
+        except InUse as error:
             raise CommandError(f"{error} (without --game, the server is asked)") from None
+        except StoreError as error:
+            raise CommandError(str(error)) from None
 
     def close(self) -> None:
         self._store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gsrt.store.errors import StoreError, describe
+from gsrt.store.errors import InUse, StoreError, describe
 from gsrt.store.migrations import STEPS, migrate
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class Lock:
     __slots__ = ("_descriptor",)
 
     def __init__(self, path: str) -> None:
-        """Raises StoreError when somebody holds it."""
+        """Raises InUse when somebody holds it, StoreError when that cannot be told."""
         import fcntl
 
         name = path + ".lock"
@@ -52,7 +52,7 @@ class Lock:
         except OSError:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "?"
             os.close(self._descriptor)
-            raise StoreError(
+            raise InUse(
                 f"{path}: another gsrt (process {holder}) has this game open: end it, or serve another folder"
             ) from None
         try:

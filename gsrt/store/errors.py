@@ -24,6 +24,10 @@ class StoreError(Exception):
     """The store cannot do it; nothing of it was changed. The message says what to do."""
 
 
+class InUse(StoreError):
+    """Another process works with the database."""
+
+
 def trouble(error: BaseException) -> str | None:
     """What to do about ERROR where it is the database's, and not a statement's or something else's; else None."""
     code = getattr(error, "sqlite_errorcode", None)

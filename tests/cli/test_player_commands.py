@@ -245,6 +245,12 @@ class TestWithoutServer:
         assert outcome.status == 1
         assert "without --game, the server is asked" in outcome.err
 
+    def test_a_damaged_database(self, gsrt: Run, game: Game) -> None:
+        Path(path_in(game.folder)).write_bytes(b"no database" * 100)
+        outcome = gsrt("player", "list", "--game", game.folder)
+        assert outcome.status == 1
+        assert outcome.err.endswith("`gsrt restore` puts a backup in its place\n")
+
     def test_a_folder_without_a_database(self, gsrt: Run, tmp_path: Path) -> None:
         outcome = gsrt("player", "list", "--game", str(tmp_path))
         assert outcome.status == 1
