@@ -31,8 +31,8 @@ def after(tx: Transaction, number: int, session: str | None, limit: int = LINES_
     """At most LIMIT lines with numbers above NUMBER, of one SESSION or of all, oldest first."""
     rows = tx.all(
         "SELECT id, at, session, script, level, text, suppressed FROM log"
-        " WHERE id > ?1 AND (?2 IS NULL OR session = ?2) ORDER BY id LIMIT ?3",
-        (number, session, limit),
+        " WHERE id > ? AND (? IS NULL OR session = ?) ORDER BY id LIMIT ?",
+        (number, session, session, limit),
     )
     names = ("number", "time", "session", "script", "level", "text", "suppressed")
     return [dict(zip(names, row, strict=True)) for row in rows]
