@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoreError", "Transaction"]
 
 BETWEEN_SECONDS = 0.02  # for operations, between two steps of a backup that take about as long
-NICER = 5  # how much the store's thread stands back behind the loop's
+NICER = 19  # how much the store's thread stands back behind the loop's; the most there is
 CLOSE_SECONDS = 10.0  # what waits is written within this time when the server ends; a disk that takes longer hangs
 
 
