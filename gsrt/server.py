@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import selectors
 import signal
 import socket
@@ -46,6 +47,8 @@ PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at aga
 PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
 RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
 DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection
+
+SCRIPTS_BACK_SECONDS = 30.0  # for the scripts of before a restart; each takes some tenths to compile
 
 ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no descriptor for one
 
@@ -225,6 +228,7 @@ class Server:
     def run(self) -> None:
         """The loop, until stop()."""
         self._prepare_tls()
+        self._wait_for_scripts()
         # What is there by now stays: a collection need not go through it every time, at some milliseconds in a tick.
         gc.collect()
         gc.freeze()
@@ -479,6 +483,17 @@ class Server:
         sandbox.meter.start_timer()
         if self.image.note >= 0:
             sandbox.meter.arm_watchdog(self.profile.script_watchdog_seconds, *self.restart_command(), self.image.note)
+
+    def _wait_for_scripts(self) -> None:
+        """After a restart nobody is let in before the sessions' scripts are back: what they would have refused is not
+        to be relayed meanwhile."""
+        until = self.clock() + SCRIPTS_BACK_SECONDS
+        while self.worker.waiting and not self._stopping:
+            left = until - self.clock()
+            if left <= 0 or not select.select([self.worker], [], [], left)[0]:
+                self.log.error("players are let in before all scripts are back", waited=SCRIPTS_BACK_SECONDS)
+                return
+            self.worker.deliver()
 
     def open_demo(self, players: list[str]) -> Session:
         """A session that stays open, with the script of `serve` if there is one; after a restart, the one there was.

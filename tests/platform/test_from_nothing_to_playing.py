@@ -269,6 +269,11 @@ def test_a_match_outlives_the_server(folder: Path, company: Company, killed: boo
         for player in players:
             player.enter()
         all_ready(players)
+        for player in players:  # what the script keeps from the others is kept from them at once
+            assert player.session is not None
+            player.session.send(SCORE, data={1: 5})
+        until(players, lambda: all(len(each.heard(RANK)) == 3 for each in players), "the script writes scores")
+        assert not any(each.heard(SCORE) for each in players)
         until(players, lambda: all(each.heard(RESTORED) for each in players[2:]), "the script knows")
         back = company.device(server.port, auth_token=players[0].client.auth_token)
         assert back.handshake["userId"] == players[0].player_id
