@@ -690,7 +690,7 @@ cdef class Kit:
     cdef int tuple_key(self, object key) except -1:
         if self.key_nodes(key, KEY_NODES, 0) < 0:
             raise ValueError("a tuple as a key holds at most 100 values, 64 characters of a text counting as one more")
-        cdef uint64_t whose = <uint64_t><size_t><PyObject*>self.meter.account
+        cdef uint64_t whose = 0 if self.meter.account is None else self.meter.account.number
         cdef uint64_t hashed = (<uint64_t>PyObject_Hash(key)) ^ (whose * <uint64_t>0x9E3779B97F4A7C15)
         cdef int slot
         cdef Seen* seen

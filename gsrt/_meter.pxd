@@ -1,6 +1,7 @@
 # What bounds a running script: the part that other compiled modules see.
 
 cimport cython
+from libc.stdint cimport uint64_t
 
 cdef extern from *:
     """
@@ -59,6 +60,7 @@ cdef class Account:
     cdef readonly long long held_bytes          # of the last recount
     cdef readonly long gas_most, calls
     cdef readonly bytes tag                     # names the script for the watchdog
+    cdef uint64_t number                # no other account has had it: an address may be a later one's
     cdef readonly bint recount_due              # so much has happened since the last recount that it is time for one
     cdef long long small_net                    # blocks up to 1 KB, allocated less freed in all calls since the last recount
     cdef long long gross                        # bytes allocated in all calls since the last recount

@@ -565,10 +565,15 @@ class Exceeded(Exception):
 
 # ---- What one script has used.
 
+cdef uint64_t accounts = 0              # made so far
+
 cdef class Account:
     """What one script has used, over all its calls. `tag` names the script in the watchdog's note."""
 
     def __cinit__(self, bytes tag not None=b""):
+        global accounts
+        accounts += 1
+        self.number = accounts
         self.tag = tag
         self.ledger = <Ledger*>calloc(1, sizeof(Ledger))
         if self.ledger == NULL:
