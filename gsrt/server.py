@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gsrt.game.model import Game
     from gsrt.platform import Platform
     from gsrt.scripts.sandbox import Sandbox
+    from gsrt.store.precedence import Precedence
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
 ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
@@ -209,6 +210,7 @@ class Server:
                 self.scripts.begin_again(session, session.script)
         self._maker: CertificateMaker | None = None
         self.platform: Platform | None = None
+        self._precedence: Precedence | None = None  # over the store's thread
         if game is not None:
             self._open_platform(game)
 
@@ -222,6 +224,7 @@ class Server:
             self.close()
             raise
         self._selector.register(self.platform.store, selectors.EVENT_READ, STORE)
+        self._precedence = self.platform.store.precedence
 
     # Life
 
@@ -316,6 +319,8 @@ class Server:
         due = min(self._due, self.timers.earliest)
         events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
         now = self.clock()
+        if self._precedence is not None:
+            self._precedence.turn_begins()
         scripts_late = self.scripts.begin_turn()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
@@ -346,6 +351,8 @@ class Server:
         taken = self.clock() - now
         if taken > self._worst_tick_lately:
             self._worst_tick_lately = taken
+        if self._precedence is not None:
+            self._precedence.turn_ends()
 
     def _let_scripts_on(self, now: float) -> None:
         """Scripts that had used up their time in the turn before: what has come for others meanwhile goes out first, or

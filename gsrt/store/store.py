@@ -9,6 +9,7 @@ from time import monotonic
 
 from gsrt.store.batches import Backup, Batches, Job
 from gsrt.store.errors import StoreError
+from gsrt.store.precedence import Precedence
 from gsrt.store.transaction import Transaction
 from gsrt.worker import SWITCH_SECONDS
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Store", "StoreError", "Transaction"]
 
 BETWEEN_SECONDS = 0.02  # for operations, between two steps of a backup that take about as long
-NICER = 19  # how much the store's thread stands back behind the loop's; the most there is
 CLOSE_SECONDS = 10.0  # what waits is written within this time when the server ends; a disk that takes longer hangs
 
 
@@ -52,6 +52,7 @@ class Store:
         "_waiting_max",
         "on_announce",
         "path",
+        "precedence",
     )
 
     def __init__(
@@ -90,6 +91,7 @@ class Store:
         self._ready: deque[Job] = deque()  # results the loop has, to be handed over
         self._done: list[Job] = []
         self._lock = threading.Lock()  # over _done, _trouble and the descriptor's life
+        self.precedence = Precedence()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()  # None: the end
         self._connection, self._lock_file = open_database(path)
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -222,10 +224,7 @@ class Store:
             os.eventfd_write(self._descriptor, 1)
 
     def _run(self) -> None:
-        """The thread. It stands back behind the loop's, which is to have the processor where there is one only."""
-        thread = self._thread.native_id
-        assert thread is not None
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
+        """The thread."""
         while not self._ended:
             self._turn()
         self._batches.commit()
@@ -248,6 +247,7 @@ class Store:
         elif isinstance(job, Backup):
             self._back_up(job)
         else:
+            self.precedence.give_way()
             batches.perform(job)
 
     def _back_up(self, job: Backup) -> None:
