@@ -2,8 +2,9 @@
 
 Left alone, the kernel gives a processor away for 4 ms at a time in the midst of a turn, and a thread that has got the
 interpreter then keeps taking it again. A low priority for that thread is no way out: any other program holds the loop
-up for as long as the thread, which has the interpreter, waits for the processor. So the thread itself stands back between two operations while the loop is in a turn, and goes on as soon as the turn ends; or, where
-turns follow each other without end, after a while.
+up for as long as the thread, which has the interpreter, waits for the processor. So the thread itself stands back
+between two operations while the loop is in a turn, and goes on as soon as the turn ends; or, where turns follow each
+other without end, after a while.
 """
 
 from __future__ import annotations
