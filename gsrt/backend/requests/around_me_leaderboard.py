@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gsrt.backend import leaderboards
-from gsrt.backend.call import FLAG, INTEGER, LIST, TEXT, Field, Stored
+from gsrt.backend.call import INTEGER, LIST, Field, Stored
+from gsrt.backend.requests import _leaderboards
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,12 +13,7 @@ if TYPE_CHECKING:
 NAME = "AroundMeLeaderboardRequest"
 SUMMARY = "Lists the player's entry in a leaderboard and those before and behind it, the best first."
 FIELDS = (
-    Field(
-        "leaderboardShortCode",
-        TEXT,
-        required=True,
-        doc="the leaderboard; one with parts as CODE.ATTRIBUTE.VALUE, such as BEST_TIMES.level.3",
-    ),
+    _leaderboards.SHORT_CODE,
     Field(
         "entryCount",
         INTEGER,
@@ -25,28 +21,16 @@ FIELDS = (
         least=0,
         doc="how many entries before the player's and how many behind it; more than leaderboard_page_max are not given",
     ),
-    Field("includeFirst", INTEGER, default=0, least=0, doc="how many of the best go into `first`"),
-    Field("includeLast", INTEGER, default=0, least=0, doc="how many of the worst go into `last`"),
-    Field(
-        "social", FLAG, default=False, doc="taken, and ignored: there are no social networks here, all players count"
-    ),
+    *_leaderboards.FURTHER_FIELDS,
 )
 ANSWER = (
-    Field(
-        "data",
-        LIST,
-        doc="entries as in LeaderboardDataResponse; empty where the player has none",
-    ),
-    Field("first", LIST, doc="the best entries, as many as includeFirst says"),
-    Field("last", LIST, doc="the worst entries, as many as includeLast says, the worst of all last"),
-    Field("leaderboardShortCode", TEXT, doc="as it was asked for"),
+    Field("data", LIST, doc="entries as in LeaderboardDataResponse; empty where the player has none"),
+    *_leaderboards.FURTHER_ANSWER,
 )
-ERRORS = (("leaderboardShortCode", "INVALID", "there is no such leaderboard, or it has parts and none was named"),)
+ERRORS = _leaderboards.ERRORS
 
 
 def run(call: Call) -> Steps:
-    fields, most = call.fields, call.desk.profile.leaderboard_page_max
-    board, part = leaderboards.named(call.desk.game.leaderboards, fields["leaderboardShortCode"])
-    count, first, last = (min(fields[name], most) for name in ("entryCount", "includeFirst", "includeLast"))
+    board, part, count, first, last = _leaderboards.asked(call)
     answer = yield Stored(leaderboards.around, board, part, call.player, count, first, last)
-    return {**answer, "leaderboardShortCode": fields["leaderboardShortCode"]}
+    return {**answer, "leaderboardShortCode": call.fields["leaderboardShortCode"]}
