@@ -12,15 +12,8 @@ from binascii import b2a_base64
 
 from gsrt.backend import achievements, wallet
 from gsrt.backend.call import Failure
+from gsrt.sha256 import sha256
 from gsrt.tokens import NAME_CHARACTERS, TOKEN_CHARACTERS, is_token
-
-try:
-    from _sha2 import sha256  # type: ignore[import-not-found]
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
-    except ImportError:
-        from hashlib import sha256  # which loads OpenSSL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import json  # this module is there only where a game is served, and there the store needs it anyway
 
-# What hmac.compare_digest is in CPython; hmac itself loads OpenSSL (3.7 MB), as hashlib does.
+# What hmac.compare_digest is in CPython; hmac itself loads OpenSSL (3.7 MB).
 from _operator import _compare_digest as same_digest
 from binascii import b2a_base64
 
-try:
-    from _sha2 import sha256  # type: ignore[import-not-found]
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
-    except ImportError:
-        from hashlib import sha256
+from gsrt.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
