@@ -122,9 +122,9 @@ class Theatre:
         journal = Journal(profile.script_log_ring_lines, log, lambda: 0.0, profile.script_log_characters_max)
         # In a turn no time passes: how busy the machine is decides nothing.
         self.sandbox = Sandbox(profile, journal, lambda: 0.0)
-        self.sandbox.meter.start_timer()
         self._control = compile_script(BENIGN, "benign.py")
         self._answers = self._controlled()
+        self.sandbox.meter.start_timer()
         self.settle()
         self._unheard: list[str] = []
         sys.unraisablehook = self._not_raised
@@ -137,6 +137,7 @@ class Theatre:
         self._unheard.append(f"{type(unraisable.exc_value).__name__}: {unraisable.exc_value} in {unraisable.err_msg}")
 
     def _controlled(self) -> list[tuple[object, ...]]:
+        """What the benign script is answered, within all budgets but that of time: as in the corpus."""
         stage = Stage(self.sandbox, self._control, "control")
         stage.play()
         events = [*stage.events, ("outcome", stage.outcome)]
@@ -165,11 +166,14 @@ class Theatre:
         gc.collect()
         faults += [f"INTERNAL unraisable {text[:300]}" for text in self._unheard]
         self._unheard.clear()
-        try:
-            if controlled and self._controlled() != self._answers:
-                faults.append("POISON a benign script was answered differently")
-        except Exception as error:
-            faults.append(f"POISON a benign script met {type(error).__name__}: {str(error)[:200]}{_place(error)}")
+        if controlled:
+            self.sandbox.meter.stop_timer()
+            try:
+                if self._controlled() != self._answers:
+                    faults.append("POISON a benign script was answered differently")
+            except Exception as error:
+                faults.append(f"POISON a benign script met {type(error).__name__}: {str(error)[:200]}{_place(error)}")
+            self.sandbox.meter.start_timer()
         if shared(self.sandbox) != self._shared:
             faults.append("POISON what scripts share has changed")
         return outcome, faults
