@@ -79,12 +79,9 @@ def submit(
     Raises Failure, by the name of the attribute: a part that cannot be, a score out of range; attributes: TOO_LARGE;
     playerId: NOT_FOUND."""
     must_exist(tx, player_id)
-    part = _part(board, attributes)
-    kept = {name: attributes[name] for name in (*board.attributes, *_parting(board)) if name in attributes}
-    text = encode(kept, "attributes", ATTRIBUTES_BYTES_MAX)
+    part, score, text = _entry_of(board, value, attributes)
     found = tx.one(f"SELECT score, number FROM scores WHERE {_OF} AND player = ?", (board.code, part, player_id))
     before: Place | None = None if found is None else (found[0], found[1])
-    score = float(_in_range(board, value))
     if before is not None and board.aggregate == SUM:
         score = float(_in_range(board, before[0] + score))
     better = before is None or (score > before[0] if board.order == HIGH else score < before[0])
@@ -104,6 +101,14 @@ def submit(
         "entries": _entries(tx, board, part),
         "newHighScore": better,
     }
+
+
+def _entry_of(board: Leaderboard, value: float, attributes: Mapping[str, Any]) -> tuple[str, float, str]:
+    """What an event makes of an entry: the part it belongs to, its score, its attributes as they are stored. Raises
+    Failure."""
+    part = _part(board, attributes)
+    kept = {name: attributes[name] for name in (*board.attributes, *_parting(board)) if name in attributes}
+    return part, float(_in_range(board, value)), encode(kept, "attributes", ATTRIBUTES_BYTES_MAX)
 
 
 def submit_and_tell(
@@ -132,6 +137,13 @@ def submit_and_tell(
         }
         messages.put(tx, player_id, HIGH_SCORE_MESSAGE, body, keep=False, most=messages_max)
     return result
+
+
+def check_event(boards: Iterable[Leaderboard], attributes: Mapping[str, Any]) -> None:
+    """Raises what `submit_event` would, as far as that can be known without the entries there are."""
+    for board in boards:
+        if board.attribute in attributes:
+            _entry_of(board, attributes[board.attribute], attributes)
 
 
 def submit_event(

@@ -1,4 +1,4 @@
-"""LogEventRequest: leaderboards get the score first, then the script answers; attributes are what is declared."""
+"""LogEventRequest: the script answers, then leaderboards get the score; attributes are what is declared."""
 
 from __future__ import annotations
 
@@ -57,35 +57,57 @@ def test_what_it_needs_is_checked_by_name(floor: GameFloor) -> None:
     assert entries(floor, "BEST.level.3") == [("anna", 1)]
 
 
-def test_the_script_finds_the_score_in_the_leaderboard(floor: GameFloor) -> None:
+def test_the_script_runs_before_the_score_is_entered(floor: GameFloor) -> None:
     feed(floor)
     floor.event(
         "RUN",
         """
         def on_event(event):
             def found(response):
-                event.reply("best", [entry["userId"] for entry in response["data"]])
+                event.reply("before", [entry["userId"] for entry in response["data"]])
             request = event.new_request().create_leaderboard_data_request().set_player_id(event.player_id)
             request.set_leaderboard_short_code("BEST").set_entry_count(5).send(found)
         """,
         time="number",
     )
-    assert floor.answer("RUN", "cleo", time=3) == {"scriptData": {"best": ["cleo"]}}
-    assert floor.answer("RUN", time=4) == {"scriptData": {"best": ["anna", "cleo"]}}
+    assert floor.answer("RUN", "cleo", time=3) == {"scriptData": {"before": []}}
+    assert floor.answer("RUN", time=4) == {"scriptData": {"before": ["cleo"]}}
+    assert entries(floor) == [("anna", 4), ("cleo", 3)]
 
 
-def test_a_script_that_fails_takes_no_score_back(floor: GameFloor) -> None:
+@pytest.mark.parametrize(
+    "script",
+    [
+        "def on_event(event): event.fail('time', 'TOO_GOOD')",
+        "def on_event(event): 1 / 0",
+        """
+        def on_event(event):
+            def found(response): event.fail("time", "TOO_GOOD")
+            event.new_request().create_account_details_request().set_player_id(event.player_id).send(found)
+        """,
+    ],
+    ids=["it says so", "it fails itself", "it says so in a callback"],
+)
+def test_a_score_that_the_script_does_not_want_is_not_entered(floor: GameFloor, script: str) -> None:
     feed(floor)
-    floor.event("RUN", "def on_event(event): 1 / 0", time="number")
+    floor.event("RUN", script, time="number")
     assert "error" in floor.answer("RUN", time=3)
-    assert entries(floor) == [("anna", 3)]
+    assert entries(floor) == []
 
 
-def test_a_score_that_is_refused_keeps_the_script_from_running(floor: GameFloor) -> None:
+def test_a_score_that_cannot_be_keeps_the_script_from_running(floor: GameFloor) -> None:
     feed(floor)
     floor.event("RUN", "def on_event(event): print('ran')", time="number")
     assert set(floor.answer("RUN", time=1e200)["error"]) == {"time"}
     assert not floor.texts()
+
+
+def test_a_sum_that_cannot_be_is_told_after_the_script_has_run(floor: GameFloor) -> None:
+    feed(floor, aggregate="sum")
+    floor.event("RUN", "def on_event(event): print('ran')", time="number")
+    assert floor.answer("RUN", time=2**53) == {}
+    assert set(floor.answer("RUN", time=2**53)["error"]) == {"time"}
+    assert entries(floor) == [("anna", 2**53)]
 
 
 def test_a_player_has_to_be_there(floor: GameFloor) -> None:

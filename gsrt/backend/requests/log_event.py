@@ -1,4 +1,4 @@
-"""LogEventRequest: something has happened; its leaderboards get the score, then its script answers."""
+"""LogEventRequest: something has happened; its script answers, then its leaderboards get the score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from gsrt.game.model import EventConfig, Leaderboard
 
 NAME = "LogEventRequest"
-SUMMARY = "Reports an event: leaderboards that it feeds get the score, then its script answers."
+SUMMARY = (
+    "Reports an event: its script answers, then the leaderboards that it feeds get the score, unless the answer is an "
+    "error."
+)
 FIELDS = (
     Field("eventKey", TEXT, required=True, most=64, doc="which event; its attributes stand beside it in the request"),
 )
@@ -42,16 +45,15 @@ def run(call: Call) -> Steps:
     if config is None and not fed:
         raise Failure(eventKey="INVALID")
     attributes = _attributes(config, fed, call.given)
-    if fed:
+    leaderboards.check_event(fed, attributes)
+    if call.connection is None:  # a script may have named anybody
+        yield Stored(owners.must_exist, call.player)
+    answer: dict[str, object] = {}
+    if config is not None:
+        answer = yield Awaited(lambda done: call.desk.events.run(config, call.player, attributes, call.given, done))
+    if fed and "error" not in answer:
         most = call.desk.profile.messages_per_player_max
         yield Stored(leaderboards.submit_event, fed, call.player, attributes, most)
-    elif call.connection is None:  # a script may have named anybody
-        yield Stored(owners.must_exist, call.player)
-    if config is None:
-        return {}
-    answer: dict[str, object] = yield Awaited(
-        lambda done: call.desk.events.run(config, call.player, attributes, call.given, done)
-    )
     return answer
 
 
