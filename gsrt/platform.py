@@ -5,7 +5,6 @@ Loaded only where a game is served."""
 from __future__ import annotations
 
 import os
-import select
 import time
 
 from gsrt.backend.desk import Desk
@@ -17,6 +16,7 @@ from gsrt.scripts.events import Events
 from gsrt.store.database import path_in
 from gsrt.store.errors import StoreError
 from gsrt.store.store import Store
+from gsrt.worker import deliver_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,12 +129,8 @@ class Platform:
     def _bring_back(self) -> None:
         """The matches of before, and who was looking for one. Nobody is let in meanwhile."""
         self.matches.restore()
-        until = time.monotonic() + RESTORE_SECONDS
-        while not self.matches.restored:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([self.store], [], [], left)[0]:
-                raise StoreError(f"{self.store.path} was not read within {RESTORE_SECONDS:.0f} s: look at the disk")
-            self.store.deliver()
+        if not deliver_until(lambda: self.matches.restored, self.store, RESTORE_SECONDS, self._clock):
+            raise StoreError(f"{self.store.path} was not read within {RESTORE_SECONDS:.0f} s: look at the disk")
 
     def _game_changed(self, game: Game) -> None:
         """Files of the game have changed: new matches and requests see what they say now."""

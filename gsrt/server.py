@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import select
 import selectors
 import signal
 import socket
@@ -32,7 +31,7 @@ from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
-from gsrt.worker import Worker
+from gsrt.worker import Worker, deliver_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -494,13 +493,12 @@ class Server:
     def _wait_for_scripts(self) -> None:
         """After a restart nobody is let in before the sessions' scripts are back: what they would have refused is not
         to be relayed meanwhile."""
-        until = self.clock() + SCRIPTS_BACK_SECONDS
-        while self.worker.waiting and not self._stopping:
-            left = until - self.clock()
-            if left <= 0 or not select.select([self.worker], [], [], left)[0]:
-                self.log.error("players are let in before all scripts are back", waited=SCRIPTS_BACK_SECONDS)
-                return
-            self.worker.deliver()
+
+        def enough() -> bool:
+            return self._stopping or not self.worker.waiting
+
+        if not deliver_until(enough, self.worker, SCRIPTS_BACK_SECONDS, self.clock):
+            self.log.error("players are let in before all scripts are back", waited=SCRIPTS_BACK_SECONDS)
 
     def open_demo(self, players: list[str]) -> Session:
         """A session that stays open, with the script of `serve` if there is one; after a restart, the one there was.

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from queue import SimpleQueue
     from threading import Lock
-    from typing import Any, TypeVar
+    from typing import Any, Protocol, TypeVar
+
+    class Results(Protocol):
+        """What another thread has done: a Worker's, or a Store's."""
+
+        def fileno(self) -> int: ...
+        def deliver(self) -> None: ...
 
     Result = TypeVar("Result")
     Done = Callable[[Any, BaseException | None], None]
@@ -127,3 +133,16 @@ class Worker:
                 self._done.append((done, result, error))
                 os.eventfd_write(self._descriptor, 1)
             del job, work, done, result, error  # waiting for the next one, the thread keeps nothing of this one
+
+
+def deliver_until(is_done: Callable[[], bool], results: Results, seconds: float, clock: Callable[[], float]) -> bool:
+    """Before the loop runs: hands over RESULTS as they come. False where it `is_done()` not within SECONDS."""
+    from select import select
+
+    until = clock() + seconds
+    while not is_done():
+        left = until - clock()
+        if left <= 0 or not select([results], [], [], left)[0]:
+            return False
+        results.deliver()
+    return True

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gsrt.worker import Worker, WorkerError
+from gsrt.worker import Worker, WorkerError, deliver_until
 
 DEADLINE_SECONDS = 20.0
 
@@ -253,3 +253,19 @@ def test_a_server_without_such_work_loads_no_threads_and_one_at_work_can_end() -
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_SECONDS)
     assert (run.returncode, run.stdout, run.stderr) == (0, "end\n", "")
+
+
+def test_results_are_handed_over_before_there_is_a_loop(loop: Loop) -> None:
+    for number in range(3):
+        loop.worker.submit(lambda number=number: number, loop.done)  # type: ignore[misc]
+    assert deliver_until(lambda: not loop.worker.waiting, loop.worker, DEADLINE_SECONDS, time.monotonic)
+    assert loop.results == [(0, None), (1, None), (2, None)]
+
+
+def test_waiting_for_results_has_an_end(loop: Loop) -> None:
+    let_on = threading.Event()
+    loop.worker.submit(let_on.wait, loop.done)
+    times = iter((5.0, 6.0))  # when the waiting begins, and ends
+    assert not deliver_until(lambda: False, loop.worker, 1.0, lambda: next(times))
+    assert loop.results == []
+    let_on.set()
