@@ -193,6 +193,10 @@ class Matches:
                 self._take(outcomes)
         self._arm()
 
+    def _look_on(self, player_id: str) -> None:
+        """The player is not about to be in a match after all: its tickets wait again, all of them."""
+        self._add([each.ticket for each in self._waiting.get(player_id, {}).values()])
+
     def _arm(self) -> None:
         when = self.matchmaker.next_timer()
         if self._timer is not None and self._timer.callback is not None and self._timer.when == when:
@@ -248,7 +252,7 @@ class Matches:
         match = self._running.get(match_id)
         if match is None:  # over by now
             self.matchmaker.close(match_id)
-            self._add([each.ticket for each in list(self._waiting.get(ticket.player_id, {}).values())])
+            self._look_on(ticket.player_id)
             return
         forming = Forming(match.config, match.group, [ticket], match)
         forming.peer_id = match.reserve(ticket)
@@ -305,13 +309,13 @@ class Matches:
         forming.held = self.timers.set(self.clock() + AGAIN_SECONDS, lambda now: self._go_on(forming))
 
     def _dissolve(self, forming: Forming) -> None:
-        """It does not come about; its players look on, with all tickets that they have."""
+        """It does not come about; its players look on."""
         self.timers.cancel(forming.held)
         self._forget(forming)
         if forming.match is not None:
             self._take(forming.match.release(forming.tickets[0]))
         for ticket in forming.tickets:
-            self._add([each.ticket for each in list(self._waiting.get(ticket.player_id, {}).values())])
+            self._look_on(ticket.player_id)
 
     def _forget(self, forming: Forming) -> None:
         self._count(forming, False)

@@ -53,8 +53,12 @@ class Seat:
             "participantData": self.ticket.participant_data,
         }
 
+    def fields(self) -> list[object]:
+        """As gsrt.resume has it."""
+        return [self.ticket.player_id, self.peer_id, self.access_token, self.reconnect_token, False]
+
     def saved(self) -> SavedPlayer:
-        return SavedPlayer([self.ticket.player_id, self.peer_id, self.access_token, self.reconnect_token, False])
+        return SavedPlayer(self.fields())
 
 
 class Running:
@@ -125,22 +129,16 @@ class Running:
         sessions = self._matches.sessions
         session = sessions.find(self.match_id)
         if session is None:
-            players = [each.saved() for each in self.seats.values()]
-            session = sessions.restore(
-                SavedSession(
-                    {
-                        "id": self.match_id,
-                        "began": float(now),
-                        "lasting": False,
-                        "script": self.script,
-                        "players": [
-                            [each.player_id, each.peer_id, each.access_token, each.reconnect_token, False]
-                            for each in players
-                        ],
-                    }
-                ),
-                now,
+            saved = SavedSession(
+                {
+                    "id": self.match_id,
+                    "began": float(now),
+                    "lasting": False,
+                    "script": self.script,
+                    "players": [each.fields() for each in self.seats.values()],
+                }
             )
+            session = sessions.restore(saved, now)
         else:
             for player in list(session.players):
                 seat = self.seats.get(player.player_id)
