@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 SECONDS_MAX = 10.0  # that an event may take with all that it brings about; some clients wait no longer
 REQUESTS_MAX = 256  # that an event may send, with all that it brings about
 DEPTH_MAX = 8  # of events that bring about events
+OFF_SECONDS = 60.0  # for which a script that has failed too often is off; each time twice as long as before,
+OFF_SECONDS_MAX = 3600.0  # up to this: a player who finds what is too much for it shall not turn it off for everybody
 JOURNAL_SESSION = "event"  # in place of a session's id, in the journal
 
 TOO_DEEP = f"TOO_DEEP: events may bring about events, {DEPTH_MAX} at most inside one another"
 TIMEOUT = f"TIMEOUT: it was not done within {SECONDS_MAX:g} seconds"
 FAILED = "FAILED: the log of scripts says why"
-OFF = "OFF: its script has failed too often; it runs again when its file has changed"
+OFF = "OFF: its script has failed too often; it is tried again later, and when its file has changed"
 NOT_LOADED = "NOT_LOADED: its script cannot run; the server's log says why"
 
 
@@ -157,6 +159,8 @@ class EventScript:
         self._events = events
         self._scripts = events.scripts
         self._waiting: deque[Run] = deque()  # until it is loaded
+        self._off_seconds = OFF_SECONDS  # for the next time
+        self._on_again: Timer | None = None
         profile = self._scripts.profile
         self._lines = LineBudget(
             profile.script_log_lines_per_second,
@@ -236,6 +240,9 @@ class EventScript:
             return
         if self.guest is not None:
             self.guest.retire()
+        if self.digest != compiled.digest:
+            self._off_seconds = OFF_SECONDS
+        self._forget_off()
         if self.digest is not None:
             self.reloads += 1
             self._scripts.log.info("script taken up again", event=self.code, script=self.path)
@@ -248,6 +255,7 @@ class EventScript:
     def close(self) -> None:
         """There is no such event any more; those under way go on."""
         self._scripts.unwatch(self)
+        self._forget_off()
         if self.guest is not None:
             self.guest.retire()
             self.guest = None
@@ -312,17 +320,29 @@ class EventScript:
             self._scripts.journal.add(JOURNAL_SESSION, name, level, text, suppressed=suppressed)
 
     def switched_off(self, reason: str) -> None:
-        """Strikes have ended it."""
+        """Strikes have ended it, for a while."""
         self.state = "off"
         self.guest = None
         self._scripts.tidy_up()
+        seconds, self._off_seconds = self._off_seconds, min(2 * self._off_seconds, OFF_SECONDS_MAX)
+        self._on_again = self.later(self._scripts.clock() + seconds, self._try_again)
         self._scripts.log.error(
             "script switched off",
             event=self.code,
             script=self.path,
             reason=reason,
-            todo="mend it: the changed file is taken up by itself; until then the event is answered with an error",
+            seconds=seconds,
+            todo="mend it: the changed file is taken up by itself; for so long the event is answered with an error",
         )
+
+    def _try_again(self, now: float) -> None:
+        """It was off for long enough: the next event loads it."""
+        self._on_again = None
+        self.state = "new"
+
+    def _forget_off(self) -> None:
+        self.cancel(self._on_again)
+        self._on_again = None
 
 
 class Events:

@@ -297,6 +297,32 @@ def test_three_strikes_switch_the_event_off_until_its_file_changes(floor: GameFl
     assert floor.answer("LOOP") == {"scriptData": {"well": 1}}
 
 
+def test_an_event_that_is_off_is_tried_again_after_a_while_that_doubles(floor: GameFloor) -> None:
+    floor.event("LOOP", "def on_event(event):\n    while event['loop']: pass", loop="number")
+    for seconds in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+        assert [code_of(floor.answer("LOOP", loop=1)) for _ in range(4)] == ["FAILED", "FAILED", "OFF", "OFF"]
+        assert f"seconds={seconds} " in floor.log_text().splitlines()[-1]
+        floor.advance(seconds - 1)
+        assert code_of(floor.answer("LOOP", loop=0)) == "OFF"
+        floor.advance(2)
+        assert floor.answer("LOOP", "ben", loop=0) == {}
+    floor.event("LOOP", "def on_event(event):\n    while event['loop']: True", loop="number")
+    floor.looks_at_files()
+    assert [code_of(floor.answer("LOOP", loop=1)) for _ in range(3)] == ["FAILED", "FAILED", "OFF"]
+    floor.advance(61)
+    assert floor.answer("LOOP", loop=0) == {}
+
+
+def test_an_event_that_was_mended_is_not_loaded_anew_when_its_time_is_up(floor: GameFloor) -> None:
+    floor.event("LOOP", "def on_event(event):\n    while True: pass")
+    assert [code_of(floor.answer("LOOP")) for _ in range(3)] == ["FAILED", "FAILED", "OFF"]
+    floor.event("LOOP", "runs = []\ndef on_event(event):\n    runs.append(1)\n    event.reply('runs', len(runs))")
+    floor.looks_at_files()
+    assert floor.answer("LOOP") == {"scriptData": {"runs": 1}}
+    floor.advance(61)
+    assert floor.answer("LOOP") == {"scriptData": {"runs": 2}}
+
+
 def test_when_it_goes_off_all_under_way_are_answered(floor: GameFloor) -> None:
     waiting: list[Any] = []
 

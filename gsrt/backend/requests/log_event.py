@@ -28,7 +28,7 @@ ERRORS = (
     ("ATTRIBUTE", MISSING, "the attribute of that name is declared, and did not come"),
     ("ATTRIBUTE", "must be ...", "it is of another kind than declared"),
     ("event", "FAILED", "the script has failed; the log of scripts says why"),
-    ("event", "OFF", "the script has failed too often; it runs again when its file has changed"),
+    ("event", "OFF", "the script has failed too often; it is tried again later, and when its file has changed"),
     ("event", "NOT_LOADED", "the script cannot run; the server's log says why"),
     ("event", "TIMEOUT", "it was not done in time, with all that it brought about"),
     ("event", "TOO_DEEP", "events have brought about events, too many inside one another"),
