@@ -11,6 +11,7 @@ from collections import deque
 from gsrt.backend import messages, players
 from gsrt.backend.desk import FAILED, TOO_MANY, refusal
 from gsrt.backend.registry import response_of
+from gsrt.log import error_text
 from gsrt.protocol import platform
 from gsrt.protocol.platform import Greeting, PlatformProtocol, Reply, Request
 from gsrt.store.errors import StoreError
@@ -262,7 +263,7 @@ class Connection:
                 f"answer {request.name}",
                 "an answer that JSON cannot say",
                 request=request.name,
-                reason=f"{type(error).__name__}: {error}",
+                reason=error_text(error),
             )
             text = platform.response(class_name, request.request_id, refusal(FAILED))
         self._send_text(text)
@@ -425,9 +426,7 @@ class Presence:
             try:
                 callback(player_id)
             except Exception as error:  # the next one is to hear of it all the same
-                self._log.limited(
-                    "error", "presence", "news of a player was not taken", reason=f"{type(error).__name__}: {error}"
-                )
+                self._log.limited("error", "presence", "news of a player was not taken", reason=error_text(error))
 
 
 class Connections:
@@ -529,7 +528,7 @@ class Connections:
                 "platform_failed",
                 "connection closed",
                 address=connection.name,
-                reason=f"{type(error).__name__}: {error}",
+                reason=error_text(error),
             )
             connection.close()
 

@@ -88,6 +88,11 @@ class Log:
         return bool(poll.poll(0))
 
 
+def error_text(error: BaseException) -> str:
+    """An error that nobody has foreseen: what it is, and what it says."""
+    return f"{type(error).__name__}: {error}"
+
+
 def _shown(value: object, characters_max: int) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from gsrt.backend import matches as stored
 from gsrt.backend.matches import MatchOver, PlayersGone
 from gsrt.game.model import MatchConfig
+from gsrt.log import error_text
 from gsrt.match.matchmaker import Found, Joined, UnknownMatch
 from gsrt.match.query import QueryError, parse_query
 from gsrt.match.waiting import Ticket, pending_match
@@ -460,7 +461,7 @@ class Matches:
                     f"match {operation.__name__}",
                     "not stored",
                     operation=operation.__name__,
-                    reason=f"{type(error).__name__}: {error}",
+                    reason=error_text(error),
                 )
 
         try:
@@ -499,7 +500,7 @@ class Matches:
             match = Running(self, row["id"], config, row["group"], row["data"], row["skill"], row["openUntil"])
             seats = [Seat.from_row(each, config.short_code, row["group"]) for each in row["players"]]
         except (TypeError, ValueError, KeyError, AttributeError) as error:  # of another version
-            self.log.error("match cannot be brought back", match=row["id"], reason=f"{type(error).__name__}: {error}")
+            self.log.error("match cannot be brought back", match=row["id"], reason=error_text(error))
             self.surely(stored.end, row["id"])
             return
         if not seats:

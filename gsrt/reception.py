@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gsrt._core import Packet, ProtocolError
 from gsrt._relay import format_address
+from gsrt.log import error_text
 from gsrt.protocol import rt
 from gsrt.transports import opening
 
@@ -304,7 +305,7 @@ class Reception:
             f"failed_{kind}",
             "connection closed",
             address=name,
-            reason=f"{type(error).__name__}: {error}",
+            reason=error_text(error),
         )
         if stream is None:
             return

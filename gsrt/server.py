@@ -18,7 +18,7 @@ import time
 
 from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
-from gsrt.log import Log
+from gsrt.log import Log, error_text
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle
@@ -198,7 +198,7 @@ class Server:
         self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
         self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
         self.control.register(self._selector)
-        self.worker = Worker(lambda error: log.error("work failed", reason=f"{type(error).__name__}: {error}"))
+        self.worker = Worker(lambda error: log.error("work failed", reason=error_text(error)))
         self._selector.register(self.worker, selectors.EVENT_READ, WORK)
         self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.clock, os.urandom)
         self.scripts.quarantined = self.image.quarantined

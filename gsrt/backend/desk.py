@@ -11,6 +11,7 @@ from collections import deque
 
 from gsrt.backend.call import Awaited, Call, Failure, Stored, Worked, check_fields
 from gsrt.backend.registry import Registry
+from gsrt.log import error_text
 from gsrt.store.store import StoreError
 from gsrt.worker import WorkerError
 
@@ -335,12 +336,12 @@ class Desk:
         if isinstance(raised, StoreError | WorkerError):
             self.log.limited("error", "backend", "request not done", request=name, reason=str(raised))
         else:
-            reason = f"{type(raised).__name__}: {raised}"
+            reason = error_text(raised)
             self.log.limited("error", f"request {name}", "request failed", request=name, reason=reason)
 
     def _hand_over(self, name: str, done: Done, answer: Answer) -> None:
         try:
             done(answer)
         except Exception as raised:
-            reason = f"{type(raised).__name__}: {raised}"
+            reason = error_text(raised)
             self.log.limited("error", f"answer {name}", "an answer could not be given", request=name, reason=reason)

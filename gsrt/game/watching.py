@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gsrt.game.model import GameError
 from gsrt.game.reading import read_game, stamps_of
+from gsrt.log import error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ class Watcher:
         if not self._open:
             return
         if error is not None:
-            self._log.limited(
-                "error", "game", "the game cannot be looked at", reason=f"{type(error).__name__}: {error}"
-            )
+            self._log.limited("error", "game", "the game cannot be looked at", reason=error_text(error))
         elif found is not None:
             self._stamps, game = found
             if isinstance(game, GameError):

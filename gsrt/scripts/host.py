@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from gsrt.log import error_text
 from gsrt.scripts.compiling import HostError, compile_file, stamp_of
 from gsrt.scripts.journal import BURST_SECONDS, Journal, LineBudget
 from gsrt.session import KICKED
@@ -133,7 +134,7 @@ class Scripts:
                 try:
                     each(compiled, error)
                 except Exception as failed:  # the others are to hear of it all the same
-                    reason = f"{type(failed).__name__}: {failed}"
+                    reason = error_text(failed)
                     self.log.limited("error", "script prepared", "a compiled script was not taken", reason=reason)
 
         def work() -> Prepared:

@@ -7,6 +7,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from gsrt.log import error_text
 from gsrt.store.batches import Backup, Batches, Job
 from gsrt.store.errors import StoreError
 from gsrt.store.precedence import Precedence
@@ -186,9 +187,7 @@ class Store:
                 for player_id, message in job.announcements:
                     self.on_announce(player_id, message)
         except Exception as error:
-            self._log.limited(
-                "error", "store result", "a result was not taken", reason=f"{type(error).__name__}: {error}"
-            )
+            self._log.limited("error", "store result", "a result was not taken", reason=error_text(error))
 
     def close(self) -> None:
         """Has all that waits done, written and handed over, within a bounded time."""

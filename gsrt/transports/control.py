@@ -13,6 +13,8 @@ import socket
 import stat
 import time
 
+from gsrt.log import error_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +262,7 @@ class ControlServer:
         return b""
 
     def _failed(self, client: _Client, error: Exception) -> bytes:
-        reason = f"{type(error).__name__}: {error}"
+        reason = error_text(error)
         self._trouble("control_requests_failed", do=client.asked, reason=reason)
         return _line(_refusal(f"the server failed at this request: {reason}"))
 
