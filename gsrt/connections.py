@@ -584,7 +584,7 @@ class Connections:
             request = self.desk.registry.find(name)
         except Exception:  # its file cannot be loaded, as the desk has said already
             request = None
-        return platform.response_class(name) if request is None else f".{response_of(request)}"
+        return platform.response_class(name) if request is None else response_of(request)
 
     def _watch(self) -> None:
         if self._look is None and self._all:

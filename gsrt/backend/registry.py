@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from gsrt.protocol.platform import REQUEST, response_class
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.backend.call import RequestModule
 
-SUFFIX = "Request"
 NAME_CHARACTERS_MAX = 64
 KINDS = (".py", ".pyc")  # files that are modules; a device may have the compiled ones only
 
@@ -53,10 +54,10 @@ class Registry:
 
 def name_of(module: str) -> str:
     """The request that a module is for: account_details: AccountDetailsRequest."""
-    return "".join(word.capitalize() for word in module.split("_")) + SUFFIX
+    return "".join(word.capitalize() for word in module.split("_")) + REQUEST
 
 
 def response_of(request: RequestModule) -> str:
-    """What its answer is called: AccountDetailsResponse, unless it says otherwise."""
+    """The "@class" of its answer: .AccountDetailsResponse, unless it says otherwise."""
     named: str | None = getattr(request, "RESPONSE", None)
-    return named or request.NAME.removesuffix(SUFFIX) + "Response"
+    return response_class(request.NAME) if named is None else f".{named}"

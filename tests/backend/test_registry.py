@@ -45,7 +45,7 @@ def test_a_module_is_loaded_when_it_is_asked_for(tmp_path: Path, monkeypatch: py
     assert name not in sys.modules
     found = registry.find("MadeForThisTestRequest")
     assert found is not None
-    assert response_of(found) == "AnyResponse"
+    assert response_of(found) == ".AnyResponse"
     monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(requests, "made_for_this_test")
 

@@ -46,7 +46,7 @@ def _section(request: RequestModule) -> str:
     parts = [f"### {request.NAME}", f"{request.SUMMARY}{before}"]
     if request.FIELDS:
         parts.append(_table("field", request.FIELDS, asked=True))
-    parts.append(f"Answer: `.{response_of(request)}`" + (", with" if request.ANSWER else ", with nothing further."))
+    parts.append(f"Answer: `{response_of(request)}`" + (", with" if request.ANSWER else ", with nothing further."))
     if request.ANSWER:
         parts.append(_table("field", request.ANSWER, asked=False))
     if request.ERRORS:
