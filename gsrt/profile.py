@@ -72,6 +72,8 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "away_seconds": (0.0, 86400.0),
     "password_memory_kb": (1024, 1_048_576),
     "password_passes": (1, 64),
+    "new_players_per_address": (1, 1_000_000),
+    "new_players_per_address_per_hour": (0.0, 1_000_000.0),
     "login_failures_max": (1, 1000),
     "login_lock_seconds": (1.0, 86400.0),
     "auth_tokens_per_player_max": (1, 1024),
@@ -85,6 +87,9 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "leaderboard_page_max": (1, 10_000),
     "log_rows_max": (1, 10_000_000),
     "game_reload_seconds": (0.0, 3600.0),
+    "www_downloads_max": (1, 100_000),
+    "www_downloads_per_address_max": (1, 100_000),
+    "www_stall_seconds": (0.1, 3600.0),
     "control_clients_max": (1, 1024),
     "control_line_bytes_max": (1024, 1 << 24),
     "control_idle_seconds": (0.1, 3600.0),
@@ -103,6 +108,7 @@ ORDER = (
     ("stream_out_soft_bytes", "stream_out_hard_bytes"),
     ("script_turn_ms", "script_turn_all_ms"),
     ("packet_bytes_max", "script_send_bytes_max"),
+    ("www_downloads_per_address_max", "www_downloads_max"),
 )
 
 
@@ -176,6 +182,8 @@ class Profile:
     away_seconds: float
     password_memory_kb: int
     password_passes: int
+    new_players_per_address: int
+    new_players_per_address_per_hour: float
     login_failures_max: int
     login_lock_seconds: float
     auth_tokens_per_player_max: int
@@ -189,6 +197,9 @@ class Profile:
     leaderboard_page_max: int
     log_rows_max: int
     game_reload_seconds: float
+    www_downloads_max: int
+    www_downloads_per_address_max: int
+    www_stall_seconds: float
     control_clients_max: int
     control_line_bytes_max: int
     control_idle_seconds: float
