@@ -83,6 +83,8 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
         "away_seconds": 10.0,
         "password_memory_kb": 16_384,
         "password_passes": 2,
+        "new_players_per_address": 100,
+        "new_players_per_address_per_hour": 100.0,
         "login_failures_max": 5,
         "login_lock_seconds": 60.0,
         "auth_tokens_per_player_max": 16,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from gsrt.backend.call import Awaited, Call, Failure, Stored, Worked, check_fields
+from gsrt.backend.newcomers import Newcomers
 from gsrt.backend.registry import Registry
 from gsrt.log import error_text
 from gsrt.store.store import StoreError
@@ -130,6 +131,7 @@ class Desk:
         self.wall = wall
         self.log = log
         self.registry = Registry()
+        self.newcomers = Newcomers(profile.new_players_per_address, profile.new_players_per_address_per_hour, wall, log)
         self.counters = {"requests": 0, "requests_refused": 0, "requests_failed": 0}
         self._lines: dict[object, Line] = {}
         self._working = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _operator import _compare_digest as same_digest
 from binascii import b2a_base64
 
-from gsrt.backend import achievements, wallet
+from gsrt.backend import achievements, newcomers, wallet
 from gsrt.backend.call import Failure
 from gsrt.sha256 import sha256
 from gsrt.tokens import NAME_CHARACTERS, TOKEN_CHARACTERS, is_token
@@ -127,11 +127,12 @@ def register(
     segments: Mapping[str, object] | None,
     signup: Mapping[str, int],
     tokens_max: int,
+    may_create: bool = True,
 ) -> Row:
     """A player with USER_NAME and PASSWORD (as it is stored): ASKER, if that player has no user name yet, as after a
-    device's sign-in; else a new one. What `signed_in` gives.
+    device's sign-in; else, where that is allowed, a new one. What `signed_in` gives.
 
-    Raises Failure USERNAME: TAKEN."""
+    Raises Failure USERNAME: TAKEN, player: TOO_MANY."""
     import sqlite3
 
     upgraded = False
@@ -146,7 +147,12 @@ def register(
             )
         except sqlite3.IntegrityError:
             raise Failure(TAKEN) from None
-    player_id = asker if asker is not None and upgraded else create(tx, display_name, signup, user_name, password)
+    if asker is not None and upgraded:
+        player_id = asker
+    elif may_create:
+        player_id = create(tx, display_name, signup, user_name, password)
+    else:
+        raise Failure(newcomers.TOO_MANY)
     merge_segments(tx, player_id, segments)
     return signed_in(tx, player_id, not upgraded, asker, tokens_max)
 
@@ -160,11 +166,16 @@ def device_sign_in(
     segments: Mapping[str, object] | None,
     signup: Mapping[str, int],
     tokens_max: int,
+    may_create: bool = True,
 ) -> Row:
-    """The player of that device, who is made with the first sign-in. What `signed_in` gives."""
+    """The player of that device, who is made with the first sign-in, where that is allowed. What `signed_in` gives.
+
+    Raises Failure player: TOO_MANY."""
     found = tx.one("SELECT player FROM devices WHERE device_id = ? AND device_os = ?", (device_id, device_os))
     if found is not None:
         player_id: str = found[0]
+    elif not may_create:
+        raise Failure(newcomers.TOO_MANY)
     else:
         player_id = create(tx, display_name, signup)
         tx.execute(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gsrt.backend.call import Call
+    from gsrt.backend.newcomers import Newcomer
 
 ANSWER = (
     Field("authToken", TEXT, doc="what signs the player in with the next handshake; not for scripts"),
@@ -17,6 +18,14 @@ ANSWER = (
     Field("userId", TEXT, doc="the player's id"),
     Field("switchSummary", OBJECT, doc="{id, displayName} of who was signed in by this connection, if somebody else"),
 )
+
+
+TOO_MANY_ERROR = ("player", "TOO_MANY", "a new player was to be made, and too many were from this address lately")
+
+
+def newcomer(call: Call) -> Newcomer:
+    """Whoever signs in, as somebody who may be new."""
+    return call.desk.newcomers.one("" if call.connection is None else call.connection.address)
 
 
 def tokens_max(call: Call) -> int:

@@ -32,19 +32,25 @@ FIELDS = (
     Field("segments", OBJECT, doc="segment: value, each a group the player belongs to"),
 )
 ANSWER = _signing_in.ANSWER
-ERRORS = (("segments", "must be at most ...", "the player's segments are more than the server keeps"),)
+ERRORS = (
+    ("segments", "must be at most ...", "the player's segments are more than the server keeps"),
+    _signing_in.TOO_MANY_ERROR,
+)
 
 
 def run(call: Call) -> Steps:
     fields = call.fields
-    found = yield Stored(
-        players.device_sign_in,
-        call.player_id,
-        fields["deviceId"],
-        fields["deviceOS"],
-        fields["displayName"],
-        fields["segments"],
-        _signing_in.signup(call),
-        _signing_in.tokens_max(call),
-    )
+    with _signing_in.newcomer(call) as newcomer:
+        found = yield Stored(
+            players.device_sign_in,
+            call.player_id,
+            fields["deviceId"],
+            fields["deviceOS"],
+            fields["displayName"],
+            fields["segments"],
+            _signing_in.signup(call),
+            _signing_in.tokens_max(call),
+            newcomer.allowed,
+        )
+        newcomer.made = found["newPlayer"]
     return _signing_in.finish(call, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsrt.backend import passwords, players
+from gsrt.backend import newcomers, passwords, players
 from gsrt.backend.call import OBJECT, TEXT, Failure, Field, Stored, Worked
 from gsrt.backend.requests import _signing_in
 
@@ -32,22 +32,30 @@ ANSWER = _signing_in.ANSWER
 ERRORS = (
     ("USERNAME", "TAKEN", "somebody else has that user name"),
     ("segments", "must be at most ...", "the player's segments are more than the server keeps"),
+    _signing_in.TOO_MANY_ERROR,
 )
 
 
 def run(call: Call) -> Steps:
     fields, profile = call.fields, call.desk.profile
-    if not (yield Stored(players.name_is_free, fields["userName"])):
-        raise Failure(players.TAKEN)
-    password = yield Worked(passwords.hashed, fields["password"], profile.password_memory_kb, profile.password_passes)
-    found = yield Stored(
-        players.register,
-        call.player_id,
-        fields["displayName"],
-        fields["userName"],
-        password,
-        fields["segments"],
-        _signing_in.signup(call),
-        _signing_in.tokens_max(call),
-    )
+    with _signing_in.newcomer(call) as newcomer:
+        if call.player_id is None and not newcomer.allowed:
+            raise Failure(newcomers.TOO_MANY)
+        if not (yield Stored(players.name_is_free, fields["userName"])):
+            raise Failure(players.TAKEN)
+        password = yield Worked(
+            passwords.hashed, fields["password"], profile.password_memory_kb, profile.password_passes
+        )
+        found = yield Stored(
+            players.register,
+            call.player_id,
+            fields["displayName"],
+            fields["userName"],
+            password,
+            fields["segments"],
+            _signing_in.signup(call),
+            _signing_in.tokens_max(call),
+            newcomer.allowed,
+        )
+        newcomer.made = found["newPlayer"]
     return _signing_in.finish(call, found)
