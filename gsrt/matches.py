@@ -155,13 +155,13 @@ class Matches:
         return since
 
     def away(self, player_id: str) -> None:
-        """The player has had no connection for a while."""
+        """The player has had no connection for a while, and hears with the next sign-in that nothing was found."""
         if self._closed:
             return
         for short_code in list(self._waiting.get(player_id, ())):
             ticket = self.ticket(player_id, short_code, None)
             if ticket is not None:
-                self.surely(stored.remove_ticket, player_id, short_code, self.withdraw(ticket))
+                self._tell_not_found(ticket, self.withdraw(ticket))
         for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
@@ -222,8 +222,11 @@ class Matches:
         self._arm()
 
     def _not_found(self, ticket: Ticket) -> None:
+        self._tell_not_found(ticket, self._forget_ticket(ticket.player_id, ticket.short_code))
+
+    def _tell_not_found(self, ticket: Ticket, since: float) -> None:
+        """The ticket, which has waited SINCE then, is over; the player is told."""
         self.counters["matches_not_found"] += 1
-        since = self._forget_ticket(ticket.player_id, ticket.short_code)
         body: dict[str, object] = {
             "matchShortCode": ticket.short_code,
             "matchGroup": ticket.group,

@@ -108,7 +108,7 @@ class PlatformProtocol:
         try:
             message = decode(text)
         except MessageError as error:
-            return self._refuse({"json": f"INVALID: {error}"}, str(error))
+            return self._refuse({"json": f"INVALID: {error}"}, str(error), _request_id_in(text))
         class_name = message.pop("@class", None)
         if class_name is None and "json" in message and "sig" in message:
             return Reply(_error(CONNECT_RESPONSE, None, {"secure": SECURE_MODE}), "signed envelope", final=True)
@@ -268,6 +268,18 @@ def _request_name(class_name: object) -> str | None:
         return None
     name = class_name[1:]
     return name if name.isalnum() and name.isascii() and name.endswith(REQUEST) else None
+
+
+def _request_id_in(text: str) -> str | None:
+    """The requestId that a text which cannot be read seems to have: whoever sent it waits for an answer to that."""
+    _, found, rest = text.partition('"requestId"')
+    rest = rest[: 2 * REQUEST_ID_CHARACTERS_MAX].lstrip()
+    if not found or rest[:1] != ":":
+        return None
+    before, *parts = rest[1:].split('"', 2)
+    request_id = parts[0] if len(parts) == 2 and not before.strip() else ""
+    simple = request_id.isascii() and request_id.isprintable() and "\\" not in request_id
+    return request_id if request_id and simple and len(request_id) <= REQUEST_ID_CHARACTERS_MAX else None
 
 
 def _short_text(value: object) -> str | None:

@@ -296,8 +296,10 @@ def test_who_is_away_looks_no_longer(hall: Hall) -> None:
     hall.matches.away(ann)
     hall.settle()
     assert hall.rows("SELECT * FROM tickets") == []
+    (message,) = hall.news(ann, "MatchNotFoundMessage")
+    assert message["matchShortCode"] == "duel"
     hall.seek(ben)
-    assert hall.told == {}
+    assert list(hall.told) == [ann]
 
 
 def test_the_game_changes(hall: Hall) -> None:

@@ -209,6 +209,27 @@ def test_the_id_is_told_where_there_is_one() -> None:
     assert answer["requestId"] == "9"
 
 
+@pytest.mark.parametrize("text", [text for text, field in WRONG.values() if field == "json" and text[:1] == "{"])
+def test_what_cannot_be_read_is_answered_by_the_id_that_it_seems_to_have(text: str) -> None:
+    for before in ('{"requestId":"7",', '{ "requestId" :  "7" ,'):
+        answer, _ = reply(greeted(), before + text[1:])
+        assert (answer["requestId"], list(answer["error"])) == ("7", ["json"])
+
+
+@pytest.mark.parametrize(
+    "given", ["", ":", ":7", ':"', ':"7', ":[" + '"7"]', ':"a\\"', ':"\u00e4"', f':"{"1" * 200}"', ':""']
+)
+def test_what_seems_to_be_no_id_is_not_told(given: str) -> None:
+    answer, _ = reply(greeted(), '{"x":,"requestId"' + given)
+    assert "requestId" not in answer
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_an_answer_to_whatever_cannot_be_read_is_one(before: str, after: str) -> None:
+    answer, _ = reply(greeted(), '{"x":,' + before + '"requestId"' + after)
+    assert answer["@class"] == ".ErrorResponse"
+
+
 def test_a_whole_surrogate_pair_is_a_letter() -> None:
     event = greeted().receive('{"@class":".XRequest","x":"\\ud83d\\ude00"}')
     assert type(event) is Request
