@@ -10,6 +10,7 @@ handler given to the Relay:
     http(stream, data: bytes, now) -> int           bytes consumed; 0: more are needed
     control(stream, op_code, packet: bytes, now)    a packet before login, or UDPConnect or PlayerReady of a peer
     text(stream, message: str, now)                 a whole message of a text WebSocket
+    drained(stream, now)                            all that was written has gone out, as await_drained has asked to know
     datagram(address: bytes, packet: bytes, now)    a packet with opCode 0 by UDP: a login, if it is one
     closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
     failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
@@ -460,11 +461,13 @@ cdef class Stream:
     cdef readonly object layer          # TLS, or None
     cdef readonly bint is_websocket
     cdef public object owner            # whatever the handler keeps with it
-    cdef Relay relay
+    cdef readonly Relay relay
     cdef int mode
     cdef bint dirty
     cdef bint paused
     cdef bint wants_write
+    cdef bint awaits_drained            # handler.drained is to be called when the kernel takes more
+    cdef bint deaf                      # not read: an answer in pieces is under way
     cdef bint finishing
     cdef bint goodbye_said
     cdef bint ended                     # the other side's TLS goodbye has been read
@@ -546,10 +549,26 @@ cdef class Stream:
         if self.fd >= 0:
             self.relay.put_raw(self, <const uint8_t*>PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
 
+    def await_drained(self):
+        """Calls handler.drained once, in a later turn, when all that was written has gone out and the kernel takes more:
+        the way of an answer that is written in pieces. The stream is not read from here on until finish()."""
+        if self.fd < 0:
+            return
+        self.mode = DRAIN
+        self.awaits_drained = True
+        if not self.deaf:
+            self.deaf = True
+            self.relay.watch(self, EPOLL_CTL_MOD)
+        self.relay.mark(self)
+
     def finish(self):
         """Sends what waits, then shuts our side; what still comes is thrown away until the other side closes."""
         self.finishing = True
+        self.awaits_drained = False
         self.mode = DRAIN
+        if self.deaf and self.fd >= 0:
+            self.deaf = False
+            self.relay.watch(self, EPOLL_CTL_MOD)
         self.relay.mark(self)
 
     def close(self, bint orderly=True):
@@ -635,6 +654,7 @@ cdef class Relay:
 
     cdef readonly object handler
     cdef readonly dict streams              # fd -> Stream
+    cdef public bint texts_held             # text WebSockets are not read until it is False again: the handler's to set
     cdef int udp_fd
     cdef int poll_fd
     cdef double now                         # of the last receiving; for faults met outside of it
@@ -1129,11 +1149,16 @@ cdef class Relay:
 
     cdef int put_raw(self, Stream stream, const uint8_t* data, uint32_t size) except -1:
         """Bytes that are no packet: HTTP answers, WebSocket control frames."""
+        cdef uint32_t piece
         if stream.layer is None:
             stream.append_out(data, size)
         else:
-            stream.records.append(bytearray(PyBytes_FromStringAndSize(<const char*>data, size)))
             stream.records_bytes += size
+            while size:
+                piece = min(size, <uint32_t>RECORD_BYTES)
+                stream.records.append(bytearray(PyBytes_FromStringAndSize(<const char*>data, piece)))
+                data += piece
+                size -= piece
         return self.mark(stream)
 
     cdef int mark(self, Stream stream) except -1:
@@ -1172,7 +1197,7 @@ cdef class Relay:
 
     cdef int watch(self, Stream stream, int operation) except -1:
         cdef epoll_event event
-        event.events = (0 if stream.paused else EPOLLIN) | (EPOLLOUT if stream.wants_write else 0)
+        event.events = (0 if stream.paused or stream.deaf else EPOLLIN) | (EPOLLOUT if stream.wants_write else 0)
         event.data.ptr = <void*>stream
         if epoll_ctl(self.poll_fd, operation, stream.fd, &event) < 0:
             raise OSError(errno, strerror(errno).decode())
@@ -1237,12 +1262,27 @@ cdef class Relay:
                 stream.wants_write = False
                 self.watch(stream, EPOLL_CTL_MOD)
                 self.mark(stream)
+                if stream.awaits_drained and stream.backlog == 0 and not stream.send_error:
+                    self.tell_drained(stream, now)
+                    if stream.fd < 0:
+                        continue
             if stream.paused and events[i].events & (EPOLLERR | EPOLLHUP):
                 self.lost(stream, "reset while over its rate", False, now)
+            elif self.texts_held and stream.mode == TEXT and not stream.paused:
+                self.pause(stream)
             elif events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP):
                 self.read_stream(stream, now)
         self.closed_now.clear()
         return got if got > 0 else 0
+
+    cdef int tell_drained(self, Stream stream, double now) except -1:
+        stream.awaits_drained = False
+        try:
+            self.handler.drained(stream, now)
+        except Exception as error:
+            self.drop_stream(stream)
+            self.handler.failed(stream, error, now)
+        return 0
 
     cdef int read_stream(self, Stream stream, double now) except -1:
         cdef ssize_t got = recv(stream.fd, self.scratch, READ_BYTES, MSG_DONTWAIT)
@@ -1466,12 +1506,16 @@ cdef class Relay:
     def resume(self, double now):
         """Reads on where a peer is below its rate again."""
         cdef Stream stream
+        cdef list held = []
         if not self.paused:
             return
         waiting = self.paused
         self.paused = []
         for stream in waiting:
             if stream.fd < 0:
+                continue
+            if self.texts_held and stream.mode == TEXT:
+                held.append(stream)
                 continue
             stream.paused = False
             try:
@@ -1486,6 +1530,8 @@ cdef class Relay:
             except Exception as error:
                 self.drop_stream(stream)
                 self.handler.failed(stream, error, now)
+        if held:
+            self.paused = held + self.paused        # before those that have had their turn
 
     # ---- WebSocket
 
@@ -1600,7 +1646,10 @@ cdef class Relay:
         return 0
 
     cdef bint over_text_rate(self, Stream stream, double now) except? -1:
-        """Whether the other side sends texts too fast; the stream is then not read until resume()."""
+        """Whether the other side sends texts too fast, or all texts are held; the stream is then not read until
+        resume()."""
+        if self.texts_held:
+            return self.pause(stream)
         if now != stream.heard_at:
             if now > stream.heard_at:       # a clock set back gives nothing
                 stream.text_tokens = min(self.texts_burst,
@@ -1776,7 +1825,8 @@ cdef class Relay:
                 # The other side is gone, which is told when that is read; the error itself is given only once.
                 stream.send_error = errno
                 self.drop_output(stream)
-        if blocked and stream.fd >= 0 and not stream.wants_write:
+        # Who awaits that all has gone out is told in the next turn, however much more the kernel would take in this one.
+        if (blocked or stream.awaits_drained and not stream.send_error) and stream.fd >= 0 and not stream.wants_write:
             stream.wants_write = True
             self.watch(stream, EPOLL_CTL_MOD)
         elif not blocked:

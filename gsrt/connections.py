@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gsrt._relay import Stream
+    from gsrt._relay import Relay, Stream
     from gsrt.backend.desk import Desk
     from gsrt.log import Log
     from gsrt.profile import Profile
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from gsrt.timers import Timer, Timers
 
 GREETING_BYTES_MAX = 8192  # of a message before the handshake: clients send some 500
-INBOX_MAX = 1024  # messages of all connections that wait to be heard; beyond, the oldest is heard at once
-INBOX_CHARACTERS_MAX = 4 * 1024 * 1024  # of theirs, for the same reason
+# Messages of all connections that wait to be heard, and their characters. Over half of either no connection is read, so
+# that TCP holds back the rest; over the whole, for some have been read already, the oldest is heard at once.
+INBOX_MAX = 1024
+INBOX_CHARACTERS_MAX = 4 * 1024 * 1024
 # What requests that wait for their turn may weigh, in bytes of memory: those of all connections together, and what each
 # may have however much the others have. Somebody who sends the largest again and again shall not use up the memory.
 WAITING_WEIGHT_MAX = 16 * 1024 * 1024
@@ -57,6 +59,10 @@ COUNTERS = (
     "platform_messages_too_many",
     "platform_silent",
     "platform_made_room",
+    "platform_inbox_full",
+    "www_downloads",
+    "www_too_many",
+    "www_slow",
 )
 
 
@@ -453,11 +459,12 @@ class Connections:
         self._api_key = desk.game.api_key  # the first game's: a changed one is for the next start
         self._secret = desk.game.secret
         self._entropy = entropy
-        self._timers = timers
+        self.timers = timers
         self._all: dict[Connection, None] = {}
         self._nobodys: dict[Connection, None] = {}  # by which nobody has signed in (yet), the oldest of them first
         self._inbox: deque[tuple[Connection, str | None]] = deque()  # messages that nobody has heard yet
         self._inbox_characters = 0
+        self._relay: Relay | None = None  # from the first connection on
         self._waiting_weight = 0  # of requests that were not answered yet
         self._look: Timer | None = None
 
@@ -486,6 +493,7 @@ class Connections:
     def open(self, stream: Stream) -> Connection:
         """The WebSocket is open: its connection begins with the nonce."""
         self.counters["platform_connections"] += 1
+        self._relay = stream.relay
         protocol = PlatformProtocol(self._secret, self._entropy(NONCE_BYTES).hex())
         connection = Connection(self, stream, protocol, self._entropy(SESSION_ID_BYTES).hex())
         stream.owner = connection
@@ -507,13 +515,24 @@ class Connections:
         self._inbox_characters += len(text or "")
         while len(self._inbox) > INBOX_MAX or self._inbox_characters > INBOX_CHARACTERS_MAX:
             self._hear_one()
+        self._hold_back()
 
     def work(self, enough: Callable[[], bool]) -> None:
         """Hears the messages that wait, in the order in which they came, until `enough()`."""
         while self._inbox:
             self._hear_one()
             if enough():
-                return
+                break
+        self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Has connections read, or not read where enough of what they say waits already."""
+        if self._relay is None:
+            return
+        full = len(self._inbox) * 2 > INBOX_MAX or self._inbox_characters * 2 > INBOX_CHARACTERS_MAX
+        if full and not self._relay.texts_held:
+            self.counters["platform_inbox_full"] += 1
+        self._relay.texts_held = full
 
     def _hear_one(self) -> None:
         connection, text = self._inbox.popleft()
@@ -575,7 +594,7 @@ class Connections:
         """Says goodbye to everybody."""
         for connection in list(self._all):
             connection.close()
-        self._timers.cancel(self._look)
+        self.timers.cancel(self._look)
         self._look = None
 
     def response_class(self, name: str) -> str:
@@ -588,7 +607,7 @@ class Connections:
 
     def _watch(self) -> None:
         if self._look is None and self._all:
-            self._look = self._timers.set(
+            self._look = self.timers.set(
                 self.clock() + self.profile.platform_silence_seconds / SILENCE_LOOKS, self._end_silent
             )
 

@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     from gsrt.connections import Connection, Connections
     from gsrt.log import Log
     from gsrt.profile import Profile
+    from gsrt.protocol.http import RequestHead
     from gsrt.session import Player
     from gsrt.sessions import Sessions
+    from gsrt.site import Site
     from gsrt.transports.tls import ServerContext
 
     class Owner(Protocol):
-        """Whose a stream is: a player of a session, or a connection of the platform."""
+        """Whose a stream is: a player of a session, a connection of the platform, or a download."""
 
         def lost(self, reason: str, orderly: bool, now: float) -> None: ...
 
 
 # An RSA signature is what a stranger can make the server work hardest with; the rest of a crowd waits its turn.
 HANDSHAKES_PER_TURN = 4
+
+# Paths that mean something else than a file, whatever there is in www/.
+HEALTH = "/healthz"
+PLATFORM = "/ws/"
 
 COUNTERS = (
     "connections_accepted",
@@ -75,6 +81,7 @@ class Reception:
         self.tls_coming = False
         self.handshakes_left = HANDSHAKES_PER_TURN  # the server fills it up again every turn
         self.platform: Connections | None = None
+        self._site: Site | None = None
         self._tls: ServerContext | None = None
         self._pending: dict[Stream, Pending] = {}  # oldest first
         self._by_address: dict[str, dict[Stream, None]] = {}
@@ -99,6 +106,10 @@ class Reception:
     def admit(self, stream: Stream, address: str, now: float) -> None:
         """A new connection from `address` (without port). The oldest that are not logged in give way to it."""
         self.counters["connections_accepted"] += 1
+        self._await(stream, address, now)
+
+    def _await(self, stream: Stream, address: str, now: float) -> None:
+        """Something is to come by that connection, be it its end."""
         mates = self._by_address.setdefault(address, {})
         if len(mates) >= self.profile.pending_per_address_max:
             self._give_way(next(iter(mates)), "too many connections without a login from one address")
@@ -226,7 +237,7 @@ class Reception:
         head, used = parsed
         self.counters["http_requests"] += 1
         if websocket.is_upgrade(head):
-            platform = self.platform if head.target.startswith("/ws/") else None
+            platform = self.platform if head.target.startswith(PLATFORM) else None
             why_not = None if platform is None else platform.why_not(head.target)
             try:
                 answer = websocket.accept(head) if why_not is None else http.response(403, why_not.encode())
@@ -240,9 +251,14 @@ class Reception:
             else:
                 stream.start_websocket()
             return used
-        stream.write(self._page(head.method, head.target))
-        stream.finish()
+        if not self._answer_with_file(stream, head, now):
+            stream.write(self._page(head.method, head.target))
+            stream.finish()
         return used
+
+    def drained(self, stream: Stream, now: float) -> None:
+        if self._site is not None:
+            self._site.drained(stream, now)
 
     def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
         player: Player | None = stream.owner
@@ -345,6 +361,30 @@ class Reception:
 
         threading.Thread(target=load, name="load TLS", daemon=True).start()
 
+    def _answer_with_file(self, stream: Stream, head: RequestHead, now: float) -> bool:
+        """Whether the game has a folder for browsers, and that answers."""
+        platform = self.platform
+        if platform is None or head.method not in ("GET", "HEAD"):
+            return False
+        folder = platform.desk.game.www
+        path = head.target.partition("?")[0]
+        if folder is None or path == HEALTH or path.startswith(PLATFORM):
+            return False
+        if self._site is None:
+            from gsrt.site import Site
+
+            self._site = Site(
+                self.profile,
+                clock=platform.clock,
+                timers=platform.timers,
+                worker=platform.desk.worker,
+                counters=platform.counters,
+                busy=self._forget,
+                idle=lambda stream, now: self._await(stream, stream.peer_name.rpartition(":")[0], now),
+                log=self.log,
+            )
+        return self._site.answer(stream, head, folder, now)
+
     def _page(self, method: str, target: str) -> bytes:
         from gsrt import __version__
         from gsrt.protocol import http
@@ -352,7 +392,7 @@ class Reception:
         if method not in ("GET", "HEAD"):
             return http.response(405, b"only GET is answered here\n", headers=(("Allow", "GET, HEAD"),))
         path = target.partition("?")[0]
-        if path == "/healthz":
+        if path == HEALTH:
             return http.response(200, b"ok\n", method=method)
         if path == "/":
             text = f"gsrt {__version__}: players {self.sessions.connected}, sessions {len(self.sessions)}\n"

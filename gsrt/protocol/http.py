@@ -24,6 +24,9 @@ _REASONS = {
     101: "Switching Protocols",
     200: "OK",
     204: "No Content",
+    206: "Partial Content",
+    301: "Moved Permanently",
+    304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -31,6 +34,7 @@ _REASONS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    416: "Range Not Satisfiable",
     426: "Upgrade Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
@@ -94,18 +98,19 @@ def response(
     `method` is the request's: an answer to HEAD has the headers of the answer to GET and no body.
     Raises ValueError for a header that holds a line break.
     """
-    lines = [
-        f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}",
-        f"Content-Type: {content_type}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
+    fixed = (("Content-Type", content_type), ("Content-Length", str(len(body))))
+    head = response_head(status, (*fixed, *headers))
+    return head if method == "HEAD" else head + body
+
+
+def response_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The head of an answer; the connection ends with it. Raises ValueError for a header that holds a line break."""
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}", "Connection: close"]
     lines.extend(f"{name}: {value}" for name, value in headers)
     for line in lines:
         if "\r" in line or "\n" in line:
             raise ValueError(f"line break in the response header {line!r}")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-    return head if method == "HEAD" else head + body
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def _bare_line_feed(head: bytes) -> int:
