@@ -138,6 +138,7 @@ class Scripts:
                     self.log.limited("error", "script prepared", "a compiled script was not taken", reason=reason)
 
         def work() -> Prepared:
+            _load_runtime()
             if known is not None:
                 try:
                     if stamp_of(path) == known[1]:
@@ -340,6 +341,12 @@ class Scripts:
                 each.not_taken("it has hung the server before")
             elif result.digest != each.digest:
                 each.try_out(result)
+
+
+def _load_runtime() -> None:
+    """Loads what scripts are run by, with the first of them; on the worker, for it takes longer than players should
+    wait."""
+    from gsrt.scripts import event_guest, sandbox  # noqa: F401
 
 
 class Attached:

@@ -37,6 +37,28 @@ def test_nothing_is_loaded_before_the_first_script() -> None:
         assert armed == [floor.scripts.sandbox]
 
 
+def test_what_runs_the_first_script_is_loaded_while_the_loop_goes_on() -> None:
+    program = """
+import os, select, sys, time
+from gsrt.log import Log
+from gsrt.profile import Profile
+from gsrt.scripts.host import Scripts
+from gsrt.timers import Timers
+from gsrt.worker import Worker
+
+worker = Worker(print)
+scripts = Scripts(Profile.load("generic"), Log(sys.stderr, time.monotonic), Timers(), worker, time.monotonic, os.urandom)
+before = set(sys.modules)
+scripts.prepare(sys.argv[1], lambda compiled, error: None)
+assert select.select([worker], [], [], 30)[0]
+there = {"gsrt.scripts.sandbox", "gsrt.scripts.guest", "gsrt.scripts.event_guest", "gsrt._meter"}
+assert not there & before and there <= set(sys.modules)
+worker.deliver()
+"""
+    with ScriptFloor() as floor:
+        subprocess.run([sys.executable, "-c", program, floor.write("pass")], cwd=PROJECT, check=True, timeout=60)
+
+
 def test_a_script_runs_in_its_session_only() -> None:
     with ScriptFloor() as floor:
         first, second, plain = floor.scripted(GOOD), floor.scripted(GOOD, name="other.py"), floor.create()
