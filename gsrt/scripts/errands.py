@@ -11,7 +11,7 @@ from math import isfinite
 from sys import getsizeof
 
 from gsrt._guest import QuotaError
-from gsrt.scripts.api import Response
+from gsrt.scripts.request_api import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,17 +1,20 @@
 """What the script of an event may call: the `event` that its `on_event(event)` is given, and everything it gives.
 
-What gsrt.scripts.api says of sessions holds here too: arguments are judged by their exact types, and what the server
-does for the script, it does through the capabilities it was handed."""
+What gsrt.scripts.api says of sessions holds here too."""
 
 from __future__ import annotations
 
-from gsrt.scripts.api import Asker, Logger, Random, Requests, ValueCopier, checked_text, exact_text
+from gsrt.scripts.arguments import checked_text, exact_text
+from gsrt.scripts.capabilities import ELEMENTS_PER_TICK, Asker
+from gsrt.scripts.log_api import Logger
+from gsrt.scripts.random_api import Random
+from gsrt.scripts.request_api import VALUE_DEPTH_MAX, Requests, ValueCopier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from gsrt.scripts.api import Common
+    from gsrt.scripts.capabilities import Common
 
     class EventCapabilities(Common, Protocol):
         """All that one event can bring about. After its end each of these raises RuntimeError."""
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
 NAME_CHARACTERS_MAX = 64
 CODE_CHARACTERS_MAX = 200
 NAMES_MAX = 64
-VALUE_DEPTH_MAX = 32
-ELEMENTS_PER_TICK = 16  # what one tick of gas pays for in a value that the host copies
 
 
 class Event(Asker):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 
 from gsrt._guest import QuotaError
-from gsrt.scripts.api import Random
 from gsrt.scripts.errands import Errand, copy_of, weight_of
 from gsrt.scripts.event_api import NAMES_MAX, Event
 from gsrt.scripts.events import OFF, REQUESTS_MAX, Reported, refused
 from gsrt.scripts.guest import LOAD_GAS, Guest, ScriptError
+from gsrt.scripts.random_api import Random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from types import FunctionType
 from gsrt._guard import safe_text
 from gsrt._guest import Data, Handlers, QuotaError
 from gsrt._meter import Account, Exceeded
-from gsrt.scripts.api import Player, Session, make_print
+from gsrt.scripts.api import Player, Session
 from gsrt.scripts.errands import BYTES_PER_TICK, Errand, Errands
+from gsrt.scripts.log_api import make_print
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from gsrt._core import Data as CoreData
 from gsrt._guard import ScriptType, builtins, guards
 from gsrt._guest import Data, Packet, QuotaError, Turn
 from gsrt._meter import Meter
-from gsrt.scripts.api import PacketBuilder, Request, Response
+from gsrt.scripts.api import PacketBuilder
 from gsrt.scripts.event_api import Event
+from gsrt.scripts.request_api import Request, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

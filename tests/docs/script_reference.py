@@ -31,9 +31,12 @@ SUBJECTS = {
     "Response": "response",
     "Event": "event",
 }
-API = PROJECT / "gsrt" / "scripts" / "api.py"
-EVENT_API = PROJECT / "gsrt" / "scripts" / "event_api.py"
-GUEST = PROJECT / "gsrt" / "_guest.pyi"
+LOG_API = PROJECT / "gsrt" / "scripts" / "log_api.py"
+SOURCES = (
+    LOG_API,
+    *(PROJECT / "gsrt" / "scripts" / name for name in ("api.py", "event_api.py", "random_api.py", "request_api.py")),
+    PROJECT / "gsrt" / "_guest.pyi",
+)
 
 
 class Entry:
@@ -50,7 +53,7 @@ class Entry:
 
 def subjects() -> dict[str, tuple[str, list[Entry]]]:
     """What scripts see, by what it is called: the text of its class, and its methods and properties in their order."""
-    found = {**_classes(API), **_classes(EVENT_API), **_classes(GUEST)}
+    found = {name: node for path in SOURCES for name, node in _classes(path).items()}
     return {
         name: (_words(_text(found[kind], kind)), list(_entries(found[kind], name))) for kind, name in SUBJECTS.items()
     }
@@ -74,7 +77,9 @@ def with_reference(document: str) -> str:
 
 
 def _others() -> list[Entry]:
-    (printing,) = [node for node in ast.walk(_tree(API)) if isinstance(node, ast.FunctionDef) and node.name == "print"]
+    (printing,) = [
+        node for node in ast.walk(_tree(LOG_API)) if isinstance(node, ast.FunctionDef) and node.name == "print"
+    ]
     quota = inspect.getdoc(_guest.QuotaError)
     assert quota is not None
     return [Entry(f"print({_parameters(printing)})", _words(_docstring(printing))), Entry("QuotaError", _words(quota))]

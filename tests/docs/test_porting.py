@@ -11,9 +11,11 @@ import pytest
 import gsrt
 from gsrt.backend.registry import Registry
 from gsrt.game.attributes import declared_attributes
-from gsrt.scripts.api import Logger, Random, Requests
 from gsrt.scripts.compiler import compile_script
 from gsrt.scripts.event_api import Event
+from gsrt.scripts.log_api import Logger
+from gsrt.scripts.random_api import Random
+from gsrt.scripts.request_api import Requests
 from tests.docs.game_reference import SUBJECTS
 from tests.docs.markdown import PROJECT, Row, plain, read_blocks, read_tables
 from tests.docs.request_reference import modules

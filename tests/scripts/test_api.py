@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from gsrt.scripts import api
-from gsrt.scripts.api import PacketBuilder, Player, Request, Response, Session, make_print
+from gsrt.scripts.api import PacketBuilder, Player, Session
+from gsrt.scripts.log_api import PRINT_CHARACTERS_MAX, make_print
+from gsrt.scripts.random_api import Random
+from gsrt.scripts.request_api import Request, Response
 
 BOUND = 200  # characters that a refusal may fill
 
@@ -543,7 +545,7 @@ class TestLogger:
         write = make_print(host)
         for values in (["x" * 1_000_000], ["xy"] * 100_000, [5] * 100_000):
             write(*values)
-            assert api.PRINT_CHARACTERS_MAX < len(host.calls[-1][2]) < api.PRINT_CHARACTERS_MAX + 200
+            assert PRINT_CHARACTERS_MAX < len(host.calls[-1][2]) < PRINT_CHARACTERS_MAX + 200
         write("x" * 4096)
         assert host.calls[-1][2] == "x" * 4096
         assert host.charged == 2 * 100_000 // 16
@@ -938,7 +940,7 @@ class TestWhatAScriptCanReach:
                 if name.startswith("_"):
                     continue
                 value = getattr(each, name)
-                assert type(value) in (types.MethodType, int, str, api.Random), (each, name)
+                assert type(value) in (types.MethodType, int, str, Random), (each, name)
 
     def test_nothing_shows_an_address(self, session: Session, host: Host) -> None:
         for each in self.objects(session, host):

@@ -10,8 +10,8 @@ import pytest
 
 from gsrt.backend.call import Awaited, Call
 from gsrt.backend.registry import Registry
-from gsrt.scripts.api import Requests, field_of
 from gsrt.scripts.errands import ANSWER_PART, DEPTH_MAX, Unfit, copy_of, weight_of
+from gsrt.scripts.request_api import Requests, field_of
 from gsrt.session import Session
 from tests.scripts.game_floor import GameFloor, Steps
 

@@ -130,10 +130,9 @@ def test_no_advice_is_about_what_is_there() -> None:
 
 def test_what_the_server_offers_can_be_called() -> None:
     # Imported here: the other tests need no more than the guards.
-    import gsrt._guest
-    from gsrt.scripts import api
+    from tests.scripts.corpus.offered import OFFERED
 
-    kinds = [kind for module in (gsrt._guest, api) for kind in vars(module).values() if inspect.isclass(kind)]
+    kinds = [kind for module in OFFERED for kind in vars(module).values() if inspect.isclass(kind)]
     offered = {name for kind in kinds if kind.__module__.startswith("gsrt.") for name in vars(kind) if name[0] != "_"}
     assert {"on_packet", "get_number", "set_target_peers", "kick"} <= offered
     assert not {name for name in offered if forbidden(name)}

@@ -6,6 +6,8 @@ import re
 import types
 from typing import Any
 
+from tests.scripts.corpus.offered import OFFERED_NAMES
+
 NODES_MAX = 2000
 INTEGER_BITS_MAX = 8192  # invariant 1 of the guards
 TUPLE_WEIGHT_MAX = 20_000  # invariant 2
@@ -21,7 +23,6 @@ _HAZARDOUS_METHODS = frozenset(
         *("fromkeys", "to_bytes", "from_bytes", "fromhex"),
     )
 )
-_HOST_MODULES = ("gsrt.scripts.api", "gsrt.scripts.event_api", "gsrt._guest")
 
 
 class Probe:
@@ -79,11 +80,11 @@ class Probe:
             return f"a function of the host, {value.__name__}"
         if kind is types.MethodType:
             owner = type(value.__self__)
-            own = type(owner) is self._script_type or owner.__module__ in _HOST_MODULES
+            own = type(owner) is self._script_type or owner.__module__ in OFFERED_NAMES
             return "" if own else f"a method of {owner.__name__}"
         if kind is types.BuiltinFunctionType:
             return self._judge_builtin(value)
-        if kind.__module__ in _HOST_MODULES:
+        if kind.__module__ in OFFERED_NAMES:
             return ""
         return f"a {kind.__module__}.{kind.__name__}"
 
@@ -99,7 +100,7 @@ class Probe:
             return f"the builtin {value.__name__}"
         if type(owner) in _PLAIN and value.__name__ in _HAZARDOUS_METHODS:
             return f"an unguarded {type(owner).__name__}.{value.__name__}"
-        if type(owner) in _PLAIN or type(owner).__module__ in _HOST_MODULES:
+        if type(owner) in _PLAIN or type(owner).__module__ in OFFERED_NAMES:
             return ""
         return f"a method of {type(owner).__name__}"
 

@@ -34,6 +34,7 @@ from tests.scripts.corpus.case import REJECT, Case
 from tests.scripts.corpus.event_stage import EventStage
 from tests.scripts.corpus.events import EVENTS
 from tests.scripts.corpus.every import CASES
+from tests.scripts.corpus.offered import OFFERED
 from tests.scripts.corpus.stage import Stage, make_sandbox, resident_kb
 
 STALL_MS = 100  # beyond the deadline
@@ -112,8 +113,8 @@ def _answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:
 
 def _shared(sandbox: Sandbox) -> list[object]:
     """What all scripts use, as far as a script could reach for it: names and identities."""
-    from gsrt import _guard, _guest, _meter
-    from gsrt.scripts import api, event_api, event_guest, guest
+    from gsrt import _guard, _meter
+    from gsrt.scripts import event_guest, guest
 
     spaces: list[object] = [{name: id(value) for name, value in sandbox.builtins.items()}]
     for value in sandbox.builtins.values():
@@ -122,7 +123,7 @@ def _shared(sandbox: Sandbox) -> list[object]:
     for name in ("math",):
         namespace = sandbox.builtins[name]
         spaces.append({each: id(getattr(namespace, each)) for each in dir(namespace) if not each.startswith("_")})
-    for module in (_guard, _guest, _meter, api, event_api, event_guest, guest):
+    for module in (_guard, _meter, *OFFERED, event_guest, guest):
         spaces.append({name: id(value) for name, value in vars(module).items()})
         spaces += [sorted(vars(value)) for value in vars(module).values() if isinstance(value, type)]
     spaces += [sys.getrecursionlimit(), gc.isenabled(), gc.get_threshold(), os.getcwd(), sorted(os.environ)]

@@ -21,18 +21,19 @@ import warnings
 from functools import partial
 from typing import Any
 
-from gsrt import _core, _guard, _guest, _meter
+from gsrt import _core, _guard, _meter
 from gsrt._guard import ScriptType
 from gsrt._guest import Data
 from gsrt.log import Log
 from gsrt.profile import Profile
-from gsrt.scripts import api, guest
+from gsrt.scripts import guest
 from gsrt.scripts.compiler import Compiled, Refused, compile_script
 from gsrt.scripts.guest import ScriptError
 from gsrt.scripts.journal import Journal
 from gsrt.scripts.reload import state_of
 from gsrt.scripts.sandbox import Sandbox
 from tests.scripts.corpus.benign import SOURCE as BENIGN
+from tests.scripts.corpus.offered import OFFERED
 from tests.scripts.corpus.stage import Stage, packets
 from tests.scripts.fuzz.walking import HIDDEN, Walker
 
@@ -240,7 +241,7 @@ def _mapped() -> list[tuple[int, int]]:
 def shared(sandbox: Sandbox) -> list[object]:
     """What all scripts use, as far as one could reach for it: names and identities."""
     spaces: list[object] = [{name: id(value) for name, value in sandbox.builtins.items()}]
-    modules = (_guard, _guest, _meter, api, guest)
+    modules = (_guard, _meter, *OFFERED, guest)
     kinds: dict[int, type] = {id(kind): kind for kind in (ScriptType, Data, _core.Data)}
     for value in [*sandbox.builtins.values(), *(each for module in modules for each in vars(module).values())]:
         if isinstance(value, type):

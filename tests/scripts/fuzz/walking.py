@@ -10,6 +10,7 @@ from typing import Any
 
 from gsrt._guest import Data
 from gsrt.scripts.api import Session
+from tests.scripts.corpus.offered import OFFERED_NAMES
 from tests.scripts.corpus.probe import TUPLE_DEPTH_MAX, TUPLE_WEIGHT_MAX, Probe, tuple_shape
 
 WALKED_MAX = 60_000
@@ -78,7 +79,7 @@ class Walker(Probe):
         if kind is types.FunctionType and value.__qualname__ in HOST_CLOSURES:
             return ""
         wrong = super()._judge(value, left)
-        of_host = kind.__module__ in ("gsrt.scripts.api", "gsrt._guest") and not isinstance(value, Exception)
+        of_host = kind.__module__ in OFFERED_NAMES and not isinstance(value, Exception)
         if not wrong and of_host and kind.__name__ not in HOST_TYPES:
             return f"a {kind.__module__}.{kind.__name__}"
         if not wrong and isinstance(value, (types.MethodType, types.BuiltinFunctionType)):

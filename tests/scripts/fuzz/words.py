@@ -11,8 +11,11 @@ import re
 from gsrt._guard import builtins
 from gsrt._guest import Data, Packet
 from gsrt._meter import Meter
-from gsrt.scripts import api
+from gsrt.scripts.api import PacketBuilder, Player, Session
+from gsrt.scripts.log_api import Logger
 from gsrt.scripts.names import ARGUMENT_GUARDED, BUILTINS, EXCEPTIONS, GUARDED_METHODS, HARMLESS
+from gsrt.scripts.random_api import Random
+from gsrt.scripts.request_api import Request, Requests, Response
 
 METHODS = sorted(HARMLESS | GUARDED_METHODS | ARGUMENT_GUARDED)
 FUNCTIONS = sorted(BUILTINS - EXCEPTIONS - {"math", "session"})
@@ -43,14 +46,14 @@ BUILT_IN: dict[str, list[str]] = {
 """Kind -> methods of its values that a script may name."""
 
 OF_THE_HOST: dict[str, list[str]] = {
-    "session": _public(api.Session),
-    "player": _public(api.Player),
-    "builder": _public(api.PacketBuilder),
-    "logger": _public(api.Logger),
-    "random": _public(api.Random),
-    "requests": _public(api.Requests),
-    "request": [*_public(api.Request), "set_display_name", "set_SCORE", "set_segments", "set_x"],
-    "response": _public(api.Response),
+    "session": _public(Session),
+    "player": _public(Player),
+    "builder": _public(PacketBuilder),
+    "logger": _public(Logger),
+    "random": _public(Random),
+    "requests": _public(Requests),
+    "request": [*_public(Request), "set_display_name", "set_SCORE", "set_segments", "set_x"],
+    "response": _public(Response),
     "data": _public(Data),
     "packet": _public(Packet),
 }
