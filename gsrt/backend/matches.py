@@ -7,6 +7,7 @@ from __future__ import annotations
 from gsrt.backend import achievements, messages, wallet
 from gsrt.backend.bodies import encode
 from gsrt.backend.call import Failure
+from gsrt.backend.owners import must_exist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def put_ticket(
     tx: Transaction, player_id: str, short_code: str, group: str | None, body: Mapping[str, object], since: float
 ) -> None:
     """The player looks for a match, in the place of an older ticket for it. BODY: skill, matchData, participantData,
-    customQuery."""
+    customQuery.
+
+    Raises Failure: playerId: NOT_FOUND."""
+    must_exist(tx, player_id)
     tx.execute(
         "INSERT OR REPLACE INTO tickets(player, short_code, match_group, body, since) VALUES(?, ?, ?, ?, ?)",
         (player_id, short_code, group, encode(body, "participantData", BODY_BYTES_MAX), since),

@@ -74,7 +74,12 @@ def pending_match(pending_id: str | None, group: str | None, tickets: Sequence[T
         "matchGroup": group,
         "matchShortCode": first.short_code,
         "matchedPlayers": [
-            {"playerId": each.player_id, "skill": each.skill, "participantData": each.participant_data}
+            {
+                "playerId": each.player_id,
+                "skill": each.skill,
+                "location": {},  # nobody is located
+                "participantData": each.participant_data,
+            }
             for each in tickets
         ],
         "skill": sum(each.skill / len(tickets) for each in tickets),

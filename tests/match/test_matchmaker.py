@@ -263,8 +263,8 @@ def test_players_see_and_join_each_others_matches() -> None:
             "matchGroup": None,
             "matchShortCode": "m",
             "matchedPlayers": [
-                {"playerId": "a", "skill": 0.0, "participantData": {"of": "a"}},
-                {"playerId": "b", "skill": 0.25, "participantData": {"of": "b"}},
+                {"playerId": "a", "skill": 0.0, "location": {}, "participantData": {"of": "a"}},
+                {"playerId": "b", "skill": 0.25, "location": {}, "participantData": {"of": "b"}},
             ],
             "skill": 0.125,
         }

@@ -133,7 +133,7 @@ def test_what_is_wrong_with_a_request(hall: Hall, fields: dict[str, object], err
 def test_a_query_that_is_not_understood(hall: Hall) -> None:
     (ann,) = hall.players("Ann")
     answer = hall.ask(ann, "MatchmakingRequest", matchShortCode="duel", skill=1, customQuery={"$where": "1"})
-    assert answer["error"]["customQuery"].startswith("INVALID_QUERY")
+    assert answer["error"] == {"customQuery": "INVALID_QUERY"}
 
 
 def test_a_query_chooses(hall: Hall) -> None:
@@ -330,3 +330,10 @@ def test_a_crowd_of_participants_still_fits_a_message(tmp_path: Path) -> None:
         told = hall.found(everybody[7])
         assert [each["peerId"] for each in told["participants"]] == list(range(1, 61))
         assert told["participants"][7]["virtualGoods"] == []
+
+
+def test_a_script_cannot_seek_for_nobody(hall: Hall) -> None:
+    assert hall.ask("0" * 24, "MatchmakingRequest", matchShortCode="duel", skill=1) == {
+        "error": {"playerId": "NOT_FOUND"}
+    }
+    assert len(hall.matches.matchmaker) == 0

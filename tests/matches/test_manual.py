@@ -36,7 +36,7 @@ def test_choosing(hall: Hall) -> None:
         "skill": 4.0,
     }
     (member,) = seen["matchedPlayers"]
-    assert (member["playerId"], member["skill"], member["participantData"]) == (ann, 4.0, {"car": "red"})
+    assert member == {"playerId": ann, "skill": 4.0, "location": {}, "participantData": {"car": "red"}}
     answer = hall.ask(ben, "JoinPendingMatchRequest", matchShortCode="chosen", pendingMatchId=seen["id"])
     joined = answer["pendingMatch"]
     assert joined["id"] == seen["id"]

@@ -20,7 +20,8 @@ ANSWER = (
     Field(
         "pendingMatches",
         LIST,
-        doc="each {id, matchData, matchGroup, matchShortCode, matchedPlayers, skill}; skill is the average",
+        doc="each {id, matchData, matchGroup, matchShortCode, matchedPlayers, skill}; skill is the average,"
+        " matchedPlayers are {playerId, skill, location, participantData}, with a location that is always empty",
     ),
 )
 ERRORS = (("match", "NOT_IN_PROGRESS", "the player does not look for such a match, or its players are not asked"),)

@@ -32,12 +32,13 @@ ANSWER: tuple[Field, ...] = ()
 ERRORS = (
     ("skill", MISSING, "it is not there"),
     ("matchShortCode", "NOT_FOUND", "there is no such match, or it has no threshold"),
-    ("customQuery", "INVALID_QUERY", "it is not understood"),
+    ("customQuery", "INVALID_QUERY", "it is not understood; the server's log says what of it"),
     ("match", "NOT_FOUND", "to cancel: the player does not look for it"),
     ("match", "TOO_MANY", "as many players look for matches as the server can bear"),
     ("action", "INVALID", "it is something else than cancel"),
     ("matchData", "TOO_LARGE", "it is too long to be told to others"),
     ("participantData", "TOO_LARGE", "it is too long to be told to as many as can be in the match"),
+    ("playerId", "NOT_FOUND", "there is no such player"),
 )
 
 CANCEL = "cancel"
@@ -72,8 +73,9 @@ def run(call: Call) -> Steps:
     encode(body["participantData"], "participantData", PARTICIPANT_DATA_BYTES_MAX // config.max_players)
     try:
         query = None if body["customQuery"] is None else parse_query(body["customQuery"])
-    except QueryError as error:
-        raise Failure(customQuery=f"INVALID_QUERY: {error}") from None
+    except QueryError as error:  # clients compare the code; what is wrong with the query is for their developer
+        call.desk.log.limited("warn", "query", "customQuery refused", player=call.player, reason=str(error))
+        raise Failure(customQuery="INVALID_QUERY") from None
     if matches.is_full:
         raise Failure(match="TOO_MANY: try again later")
     yield Stored(stored.put_ticket, call.player, short_code, group, body, call.now)
