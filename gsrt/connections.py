@@ -319,13 +319,14 @@ class Connection:
 class Presence:
     """Who is online: players and their connections.
 
-    `went_online`, `went_offline` and `went_away` are lists of callbacks(player_id); away is who has had no connection
-    for the profile's `away_seconds`."""
+    `went_online`, `went_offline`, `went_away` and `was_deleted` are lists of callbacks(player_id); away is who has had
+    no connection for the profile's `away_seconds`."""
 
     def __init__(self, store: Store, timers: Timers, clock: Callable[[], float], profile: Profile, log: Log) -> None:
         self.went_online: list[Callable[[str], object]] = []
         self.went_offline: list[Callable[[str], object]] = []
         self.went_away: list[Callable[[str], object]] = []
+        self.was_deleted: list[Callable[[str], object]] = []
         self.gave_way = 0
         self._store = store
         self._timers = timers
@@ -385,6 +386,11 @@ class Presence:
         for each in self.connections(player_id):
             self._log.info("player disconnected", player=player_id, address=each.name, reason=reason)
             each.close()
+
+    def deleted(self, player_id: str) -> None:
+        """The operator has deleted that player."""
+        self.disconnect(player_id, "deleted by the operator")
+        self._tell(self.was_deleted, player_id)
 
     def enter(self, connection: Connection) -> None:
         """Somebody has signed in by it. The oldest of too many connections of one player gives way."""

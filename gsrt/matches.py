@@ -165,6 +165,15 @@ class Matches:
         for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
+    def deleted(self, player_id: str) -> None:
+        """There is no such player any more, nor what was stored of it: it plays on nowhere."""
+        for short_code in list(self._waiting.get(player_id, ())):
+            ticket = self.ticket(player_id, short_code, None)
+            if ticket is not None:
+                self.withdraw(ticket)
+        for match in list(self._running.values()):
+            match.kick(player_id)
+
     def join(self, player_id: str, short_code: str, pending_id: str) -> dict[str, object]:
         """The player joins a pending match; what it is then, a PendingMatch. Raises NotInProgress, NotAvailable."""
         outcomes = self.matchmaker.join(player_id, pending_id, self.clock())

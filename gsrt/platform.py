@@ -72,6 +72,7 @@ class Platform:
         self.desk.events = self.events
         self.store.on_announce = self.presence.announce
         self.presence.went_away.append(self.matches.away)
+        self.presence.was_deleted.append(self.matches.deleted)
         self.connections.settled = server.reception.settled
         server.scripts.desk = self.desk
         self._journal = server.scripts.journal

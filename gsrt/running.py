@@ -284,12 +284,23 @@ class Running:
         seat.timer = None
         player_id = seat.ticket.player_id
         if self.session is not None:
-            player = next((each for each in self.session.players if each.player_id == player_id), None)
+            player = self._player(player_id)
             if player is not None and player.state not in (EXPECTED, GONE, KICKED):
                 return  # back, if not ready yet; if it goes again, that is told
         elif self._matches.desk.presence.online(player_id):
             return
         self.remove(player_id)
+
+    def _player(self, player_id: str) -> Player | None:
+        """That one of its session."""
+        players = () if self.session is None else self.session.players
+        return next((each for each in players if each.player_id == player_id), None)
+
+    def kick(self, player_id: str) -> None:
+        """The player is put out of its session, if it is in it."""
+        player = self._player(player_id)
+        if player is not None:
+            player.kick(self._matches.clock())
 
     def remove(self, player_id: str) -> None:
         """The player drops out: when that is stored, the session and the matchmaker are told."""

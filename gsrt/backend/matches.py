@@ -7,7 +7,7 @@ from __future__ import annotations
 from gsrt.backend import achievements, messages, wallet
 from gsrt.backend.bodies import encode
 from gsrt.backend.call import Failure
-from gsrt.backend.owners import must_exist
+from gsrt.backend.owners import exists, must_exist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def add_player(
 def remove_player(
     tx: Transaction, match: Mapping[str, Any], player_id: str, online: Collection[str], messages_max: int
 ) -> None:
-    """The player has left the match, which the others are told."""
-    if _leave(tx, match["id"], player_id):
+    """The player has left the match, or was deleted, which the others are told."""
+    if _leave(tx, match["id"], player_id) or not exists(tx, player_id):
         told = _about(tx, match, participants(tx, match["id"], online))
         _tell_changed(tx, told, [], [player_id], messages_max)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
         def disconnect(self, player_id: str, reason: str) -> None: ...
 
+        def deleted(self, player_id: str) -> None: ...
+
     class House(Protocol):
         """Where a command is done: the desk of a server, or something without connections."""
 
@@ -89,7 +91,7 @@ def player_reset(house: House, fields: dict[str, Any]) -> Steps:
 
 def player_delete(house: House, fields: dict[str, Any]) -> Steps:
     found: dict[str, object] = yield Stored(records.delete, fields["player"])
-    house.presence.disconnect(str(found["playerId"]), "deleted by the operator")
+    house.presence.deleted(str(found["playerId"]))
     return found
 
 

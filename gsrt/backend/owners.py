@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from gsrt.store.store import Transaction
 
 
+def exists(tx: Transaction, player_id: str) -> bool:
+    """Whether there is such a player."""
+    return tx.one("SELECT 1 FROM players WHERE id = ?", (player_id,)) is not None
+
+
 def must_exist(tx: Transaction, player_id: str) -> None:
     """Raises Failure where there is no such player."""
-    if tx.one("SELECT 1 FROM players WHERE id = ?", (player_id,)) is None:
+    if not exists(tx, player_id):
         raise Failure(playerId="NOT_FOUND")

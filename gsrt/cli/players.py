@@ -85,6 +85,9 @@ class Nobody:
     def disconnect(self, player_id: str, reason: str) -> None:
         pass
 
+    def deleted(self, player_id: str) -> None:
+        pass
+
 
 class Database:
     """A game's database, opened for one command."""

@@ -257,3 +257,22 @@ def test_a_script_meets_those_who_come_later(hall: Hall) -> None:
     assert expected(session) == [(cleo, 2)]
     assert session.player(cleo).state != KICKED
     third.packets()
+
+
+def test_who_is_deleted_is_put_out_of_the_session_and_the_place_is_free(hall: Hall) -> None:
+    ann, ben, cleo = hall.players("Ann", "Ben", "Cleo")
+    first, second = hall.match(ann, ben, short_code="open")
+    hall.enter(first)
+    two = hall.enter(second)
+    hall.seek(ben, "trio")
+    hall.stored(lambda tx: tx.execute("DELETE FROM players WHERE id = ?", (ben,)) and None)
+    hall.matches.deleted(ben)
+    two.floor.until(lambda: two.line.stream.fd < 0)
+    assert hall.sessions.holder(second["accessToken"]) is None
+    assert hall.matches.figures()["tickets"] == 0
+    hall.later(4.1)
+    assert expected(hall.session(first["matchId"])) == [(ann, 1)]
+    (told,) = hall.news(ann, "MatchUpdatedMessage")
+    assert told["removedPlayers"] == [ben]
+    hall.seek(cleo, "open")
+    assert ids(hall.found(cleo)["participants"]) == [ann, cleo]
