@@ -78,6 +78,9 @@ class Presence:
     def disconnect(self, player_id: str, reason: str) -> None:
         self.disconnected.append(player_id)
 
+    def deleted(self, player_id: str) -> None:
+        self.disconnected.append(player_id)
+
 
 class Office:
     """Everything that requests are done with."""

@@ -47,7 +47,8 @@ from gsrt.timers import Timers
 from gsrt.worker import Worker
 
 worker = Worker(print)
-scripts = Scripts(Profile.load("generic"), Log(sys.stderr, time.monotonic), Timers(), worker, time.monotonic, os.urandom)
+log = Log(sys.stderr, time.monotonic)
+scripts = Scripts(Profile.load("generic"), log, Timers(), worker, time.monotonic, os.urandom)
 before = set(sys.modules)
 scripts.prepare(sys.argv[1], lambda compiled, error: None)
 assert select.select([worker], [], [], 30)[0]
