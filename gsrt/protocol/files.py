@@ -124,9 +124,9 @@ def wanted_range(headers: Mapping[str, str], size: int, etag: str, modified: str
         if int(last) == 0:
             raise Unsatisfiable
         return max(size - int(last), 0), size
-    begin, end = int(first), int(last) + 1 if last else size
-    if end <= begin:
+    begin = int(first)
+    if last and int(last) < begin:
         return None
     if begin >= size:
         raise Unsatisfiable
-    return begin, min(end, size)
+    return begin, min(int(last) + 1, size) if last else size
