@@ -102,21 +102,19 @@ class Batches:
     def perform(self, job: Job) -> None:
         """Does JOB, and commits where it is time to."""
         self.counters["store_operations"] += 1
+        self._jobs.append(job)
         connection = self._connection
         try:
             if self.due is None:
                 connection.execute("BEGIN")
             connection.execute("SAVEPOINT operation")
         except Exception as error:
-            self._jobs.append(job)
-            self._give_up(error)
+            self.give_up(error)
             return
         changes = connection.total_changes
-        whole = self._do(job)
-        self._jobs.append(job)
-        if not whole:
+        if not self._do(job):
             assert job.error is not None
-            self._give_up(job.error)
+            self.give_up(job.error)
             return
         if job.error is None and connection.total_changes != changes:
             self._writes += 1
@@ -158,7 +156,7 @@ class Batches:
         try:
             self._connection.execute("COMMIT")
         except Exception as error:
-            self._give_up(error)
+            self.give_up(error)
             return
         if self._writes:
             self.commit_seconds_worst = max(self.commit_seconds_worst, monotonic() - began)
@@ -166,7 +164,7 @@ class Batches:
             self.counters["store_writes"] += self._writes
         self._tell(None)
 
-    def _give_up(self, error: BaseException) -> None:
+    def give_up(self, error: BaseException) -> None:
         """Undoes the transaction: nothing of it is on the disk, and every operation of it hears so."""
         self.counters["store_failures"] += 1
         text = str(error) if isinstance(error, StoreError) else describe(error)

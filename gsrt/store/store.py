@@ -225,7 +225,10 @@ class Store:
     def _run(self) -> None:
         """The thread."""
         while not self._ended:
-            self._turn()
+            try:
+                self._turn()
+            except Exception as error:  # a fault of ours: whoever waits is to hear of it, and the thread goes on
+                self._batches.give_up(error)
         self._batches.commit()
         self._connection.close()
         self._lock_file.release()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gsrt.store.batches import Batches
 from gsrt.store.store import StoreError, Transaction
 from tests.store.on_small_disk import SCENARIOS, run
 from tests.store.rig import NEVER, Loop, bodies, names, put
@@ -68,3 +69,21 @@ def test_a_transaction_that_is_undone_within_an_operation_fails_as_a_whole(tmp_p
         loop.until_performed(4)
         assert loop.store.waiting == 1
     assert loop.outcomes[-1] == ("d", None)
+
+
+def test_a_fault_of_the_store_s_own_is_told_and_its_thread_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Loop(tmp_path / "game.sqlite", batch_seconds=NEVER, batch_writes=3) as loop:
+        loop.submit(put, "a")
+        loop.until_performed(1)
+        with monkeypatch.context() as patched:
+            patched.setattr(Batches, "_do", lambda batches, job: 1 / 0)
+            loop.submit(put, "b")
+            outcomes = loop.until_outcomes(2)
+        assert [(result, type(error)) for result, error in outcomes] == [(None, StoreError)] * 2
+        assert "nothing can be written" in loop.stream.getvalue()
+        for name in ("c", "d", "e"):
+            loop.submit(put, name)
+        loop.until_outcomes(5)
+        assert loop.ask(names) == ["c", "d", "e"]
