@@ -26,7 +26,7 @@ def run(arguments: Namespace) -> int:
     game: Game | None = None
     mistakes: list[Mistake] = []
     try:
-        game = read_game(arguments.game, profile)
+        game = read_game(arguments.game, profile, every_script=True)
     except GameError as error:
         mistakes = error.mistakes
     if arguments.json:

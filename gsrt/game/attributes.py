@@ -9,6 +9,7 @@ from gsrt.game.schema import is_code
 
 WORD = "ATTRIBUTES"
 ATTRIBUTES_MAX = 64
+OF_REQUESTS = ("eventKey", "requestId")  # what a LogEventRequest has besides
 EXPECTED = 'expected ATTRIBUTES = {"name": "kind"}, with the kinds ' + ", ".join(
     f'"{each}"' for each in ATTRIBUTE_KINDS
 )
@@ -50,6 +51,8 @@ class _Reader:
             name = self._text()
             if not is_code(name):
                 raise AttributesError(self._number, f"{name!a} is no name; expected letters, digits, _ and -")
+            if name in OF_REQUESTS:
+                raise AttributesError(self._number, f"{name} is a field of the request itself; expected another name")
             if name in found:
                 raise AttributesError(self._number, f"{name} is declared twice")
             self.take(":")

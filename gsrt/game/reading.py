@@ -28,6 +28,7 @@ from gsrt.game.schema import ACHIEVEMENTS, CODE_CHARACTERS, GAME, GOODS, LEADERB
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import CodeType
     from typing import Any
 
     from gsrt.game.lines import Path
@@ -46,8 +47,12 @@ EVENTS_FOLDER = "events"
 WWW_FOLDER = "www"
 
 ENTRY = "on_event"  # what the script of an event has to define
+VARARGS = 4  # inspect.CO_VARARGS: a function that takes any number of arguments
+ENTRY_FIELDS = ("rank", "userId", "userName", "when")  # of every entry of a leaderboard
 
 FILE_BYTES_MAX = 262_144
+FOLDERS = (MATCHES_FOLDER, SCRIPTS_FOLDER, EVENTS_FOLDER, WWW_FOLDER)
+SINGULARS = {"match": MATCHES_FOLDER}  # where the plural is too far away to be taken for a slip
 FILES_MAX = 1000  # in one folder
 MISTAKES_MAX = 100  # then reading ends
 
@@ -61,17 +66,19 @@ class _Enough(Exception):
     """So many mistakes that no more are looked for."""
 
 
-def read_game(folder: str, profile: Profile | None = None, *, known: Game | None = None) -> Game:
+def read_game(
+    folder: str, profile: Profile | None = None, *, known: Game | None = None, every_script: bool = False
+) -> Game:
     """The game in a folder. `profile`: what the server can bear (default: the generic one).
 
     Scripts are compiled to see whether they would run, but for those that are as they were when `known` was read.
-    Raises GameError."""
+    `every_script`: also those that no match names, which keep nobody from serving the game. Raises GameError."""
     if profile is None:
         from gsrt.profile import Profile
 
         profile = Profile.load("generic")
     scripts = {} if known is None else {path: known.stamps[path] for path in _scripts(known) if path in known.stamps}
-    return _Reading(folder, profile, scripts).game()
+    return _Reading(folder, profile, scripts, every_script=every_script).game()
 
 
 def read_sound_parts(folder: str, profile: Profile) -> tuple[Game, list[Mistake]]:
@@ -181,10 +188,13 @@ class _Referred:
 class _Reading:
     """One go through a folder."""
 
-    def __init__(self, folder: str, profile: Profile, known: Mapping[str, Stamp] | None) -> None:
+    def __init__(
+        self, folder: str, profile: Profile, known: Mapping[str, Stamp] | None, *, every_script: bool = False
+    ) -> None:
         self._folder = folder
         self._profile = profile
         self._known = known  # scripts that were compiled before; None: none is compiled
+        self._every_script = every_script
         self._unsound: list[tuple[str, str]] = []  # (what they are, short code) of those with a mistake
         self._mistakes: list[Mistake] = []
         self._compiled: set[str] = set()
@@ -238,6 +248,9 @@ class _Reading:
         prices = _Referred("currency", currencies, GAME_FILE, head)
         goods = self._goods(prices)
         events = self._events()
+        if self._every_script:
+            for name in self._files(SCRIPTS_FOLDER, ".py"):
+                self._compile(self._path(SCRIPTS_FOLDER, name + ".py"))
         values = head.values
         return Game(
             os.path.abspath(self._folder),
@@ -300,11 +313,13 @@ class _Reading:
             yield name.removesuffix(ending)
 
     def _look_around(self) -> None:
-        """A file that is called almost as one that would be read is a mistake."""
-        for name in _listed(self._folder, ".toml"):
-            meant = None if name in FILES else nearest(name, FILES)
-            if meant:
-                self.tell(self._path(name), 0, "", f"is not read; expected the name {meant}")
+        """A file or folder that is called almost as one that would be read is a mistake."""
+        folders = [name for name in _listed(self._folder, "") if os.path.isdir(self._path(name))]
+        for names, known in ((_listed(self._folder, ".toml"), tuple(FILES)), (folders, FOLDERS)):
+            for name in names:
+                meant = None if name in known else SINGULARS.get(name.lower()) or nearest(name, known)
+                if meant:
+                    self.tell(self._path(name), 0, "", f"is not read; expected the name {meant}")
 
     # What is in them
 
@@ -403,14 +418,23 @@ class _Reading:
             if self._known.get(absolute) == stamp_of(absolute):
                 return
             compiled, _ = compile_file(absolute, self._profile.script_source_bytes)
-            if defines is not None and defines not in compiled.code.co_names:
-                self.tell(path, 0, "", f"defines no function {defines}(event)")
+            if defines is not None:
+                self._check_entry(path, defines, compiled.code)
         except OSError as error:
             self.tell(path, 0, "", f"cannot be read: {error.strerror}")
         except HostError as error:
             for each in str(error).split("\n"):
                 line, text = _problem(each.removeprefix(f"{os.path.basename(path)}:"))
                 self.tell(path, line, "", text)
+
+    def _check_entry(self, path: str, name: str, code: CodeType) -> None:
+        """Whether the file that was compiled to CODE defines the function NAME, which takes an event."""
+        expected = f"expected def {name}(event)"
+        if name not in code.co_names:
+            self.tell(path, 1, name, f"is missing; {expected}")
+        for each in code.co_consts:
+            if type(each) is type(code) and each.co_name == name and not (each.co_argcount or each.co_flags & VARARGS):
+                self.tell(path, each.co_firstlineno, name, f"takes no event; {expected}")
 
     # Matches
 
@@ -476,7 +500,7 @@ class _Reading:
 
     def _check_thresholds(self, file: _File) -> None:
         thresholds = file.values["threshold"]
-        if not thresholds and not file.values["manually_match_players"]:
+        if not thresholds:
             file.tell(("threshold",), "is missing; expected at least one [[threshold]], or nobody is ever matched")
         for each in thresholds:
             least, most = each["min"], each["max"]
@@ -531,6 +555,11 @@ class _Reading:
     def _check_source(self, file: _File, table: dict[str, Any], events: Mapping[str, EventConfig]) -> None:
         """Where its scores come from."""
         at, event, attribute = table["at"], table["event"], table["attribute"]
+        named = [((*at, "attribute"), attribute), ((*at, "part"), table["part"])]
+        named += [((*at, "attributes", number), name) for number, name in enumerate(table["attributes"])]
+        for place, name in named:
+            if name in ENTRY_FIELDS:
+                file.tell(place, f'"{name}" is in every entry already; expected an attribute of another name')
         if event is None:
             if attribute is not None:
                 file.tell((*at, "attribute"), "means nothing without an event; expected event too")

@@ -28,6 +28,7 @@ def test_every_mistake_is_shown_with_its_place(gsrt: Run, game: Path) -> None:
     (game / "achievements.toml").write_text((game / "achievements.toml").read_text().replace("gold ", "golds "))
     (game / "goods.toml").write_text("[[good]]\nshort_code = 'hat'\nprice = 5\n")
     (game / "scripts" / "duel.py").write_text("import random\n")
+    (game / "scripts" / "unused.py").write_text("def nothing(:\n")
     outcome = gsrt("check", "duel")
     assert outcome.status == 1
     assert outcome.out.splitlines() == [
@@ -35,6 +36,7 @@ def test_every_mistake_is_shown_with_its_place(gsrt: Run, game: Path) -> None:
         "do you mean gold?",
         "duel/goods.toml:3: good.price: is no key here; do you mean prices?",
         "duel/scripts/duel.py:1: import is not available. Write `session.random`.",
+        "duel/scripts/unused.py:1: this is not Python: invalid syntax. See the line, and the one above it.",
     ]
 
 

@@ -29,7 +29,7 @@ def test_a_folder_with_everything(folder: Path, write: Write) -> None:
         'name = "A duel"\ndescription = "of two"\nmax_players = 3\nrealtime_script = "rules.py"\n'
         "drop_in_drop_out = true\nplayer_disconnect_delay = 2\nexpire_in = 60.5\n" + MATCH + 'type = "PERCENT"\n',
     )
-    write("matches/free.toml", 'short_code = "FREE"\nrealtime = false\nmanually_match_players = true\n')
+    write("matches/free.toml", 'short_code = "FREE"\nrealtime = false\nmanually_match_players = true\n' + MATCH)
     write("scripts/rules.py", SCRIPT)
     write("events/won.py", EVENT)
     write(
@@ -55,7 +55,9 @@ def test_a_folder_with_everything(folder: Path, write: Write) -> None:
             expire_in=60.5,
             thresholds=[Threshold(5.0, "PERCENT", 0.0, 10.0)],
         ),
-        "FREE": MatchConfig("FREE", realtime=False, manually_match_players=True),
+        "FREE": MatchConfig(
+            "FREE", realtime=False, manually_match_players=True, thresholds=[Threshold(5.0, "ABSOLUTE", 0.0, 10.0)]
+        ),
     }
     kinds = {"points": "number", "car": "text", "extra": "object"}
     assert game.events == {"won": EventConfig("won", path=str(folder / "events" / "won.py"), attributes=kinds)}
@@ -167,9 +169,11 @@ def test_mistakes_in_a_match(folder: Path, write: Write, text: str, expected: li
         assert told.startswith(f"matches/duel.toml:{beginning}")
 
 
-def test_a_manual_match_needs_no_threshold(folder: Path, write: Write) -> None:
+def test_a_manual_match_needs_a_threshold_too(folder: Path, write: Write) -> None:
+    """Without one, a MatchmakingRequest for it is refused, and nobody can be found or joined."""
     write("matches/duel.toml", "manually_match_players = true\n")
-    assert mistakes_of(folder) == []
+    (told,) = mistakes_of(folder)
+    assert told.startswith("matches/duel.toml:1: threshold: is missing")
 
 
 def test_the_profile_bounds_players_and_scripts(folder: Path, write: Write) -> None:
@@ -261,10 +265,31 @@ def test_scripts_are_compiled(folder: Path, write: Write) -> None:
     write("events/odd.py", "def on_event(event:\n")
     assert [each.partition(". ")[0].partition(", with")[0] for each in mistakes_of(folder)] == [
         "events/odd.py:1: this is not Python: '(' was never closed",
-        "events/won.py: defines no function on_event(event)",
+        "events/won.py:1: on_event: is missing; expected def on_event(event)",
         'events/won.py:2: ATTRIBUTES: expected ATTRIBUTES = {"name": "kind"}',
         "scripts/rules.py:2: import is not available",
         "scripts/rules.py:5: the attribute `_z` begins with an underscore",
+    ]
+
+
+def test_an_event_is_to_be_taken(folder: Path, write: Write) -> None:
+    write("events/none.py", "x = 1\n\n\ndef on_event():\n    pass\n")
+    write("events/some.py", "def on_event(*events):\n    pass\n")
+    write("events/other.py", "def answer(event):\n    pass\n\n\non_event = answer\n")
+    assert mistakes_of(folder) == ["events/none.py:4: on_event: takes no event; expected def on_event(event)"]
+
+
+def test_what_a_request_or_an_entry_has_already_is_no_attribute(folder: Path, write: Write) -> None:
+    write("events/won.py", 'ATTRIBUTES = {\n    "requestId": "text"}\ndef on_event(event):\n    pass\n')
+    write("events/lap.py", 'ATTRIBUTES = {"rank": "number", "when": "text"}\ndef on_event(event):\n    pass\n')
+    board = '[[leaderboard]]\nshort_code = "best"\nevent = "lap"\nattribute = "rank"\nattributes = ["when"]\n'
+    write("leaderboards.toml", board)
+    assert mistakes_of(folder) == [
+        "events/won.py:2: ATTRIBUTES: requestId is a field of the request itself; expected another name",
+        'leaderboards.toml:4: leaderboard.attribute: "rank" is in every entry already; expected an attribute of another'
+        " name",
+        'leaderboards.toml:5: leaderboard.attributes: "when" is in every entry already; expected an attribute of'
+        " another name",
     ]
 
 
@@ -325,6 +350,23 @@ def test_a_file_that_nobody_would_read_is_told(folder: Path, write: Write) -> No
     write("leaderboard.toml", "")
     write("unrelated.toml", "")
     assert mistakes_of(folder) == ["leaderboard.toml: is not read; expected the name leaderboards.toml"]
+
+
+def test_a_folder_that_nobody_would_read_is_told(folder: Path, write: Write) -> None:
+    write("match/duel.toml", MATCH)
+    write("art/duel.png", "")
+    write("Events/won.py", EVENT)
+    assert mistakes_of(folder) == [
+        "Events: is not read; expected the name events",
+        "match: is not read; expected the name matches",
+    ]
+
+
+def test_scripts_that_no_match_names_are_compiled_where_it_is_asked_for(folder: Path, write: Write) -> None:
+    write("scripts/other.py", "import os\n")
+    assert mistakes_of(folder) == []
+    with pytest.raises(GameError, match=r"scripts/other\.py:1: import"):
+        read_game(str(folder), every_script=True)
 
 
 def test_there_is_an_end_to_the_mistakes(folder: Path, write: Write) -> None:
