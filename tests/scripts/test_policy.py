@@ -8,7 +8,8 @@ from textwrap import dedent
 import pytest
 
 from gsrt.scripts.compiler import Refused, compile_script
-from gsrt.scripts.policy import OPERATIONS_MAX, OPERATIONS_PER_TICK, Policy
+from gsrt.scripts.policy import Policy
+from gsrt.scripts.policy.rewriter import OPERATIONS_MAX, OPERATIONS_PER_TICK
 
 
 def rewritten(source: str) -> str:
