@@ -85,6 +85,7 @@ class Recorder:
         self.controls: list[tuple[Stream, int, bytes]] = []
         self.texts: list[tuple[Stream, str]] = []
         self.datagrams: list[tuple[bytes, bytes]] = []
+        self.drains: list[Stream] = []
         self.closings: list[tuple[Stream, str, bool]] = []
         self.failures: list[tuple[Stream | None, Exception]] = []
         self.openings: list[bytes] = []
@@ -93,6 +94,7 @@ class Recorder:
         self.on_control: Callable[[Stream, int, bytes, float], None] | None = None
         self.on_text: Callable[[Stream, str, float], None] | None = None
         self.on_datagram: Callable[[bytes, bytes, float], None] | None = None
+        self.on_drained: Callable[[Stream, float], None] | None = None
         self.on_closed: Callable[[Stream, str, bool, float], None] | None = None
 
     def opening(self, stream: Stream, data: bytes) -> str | None:
@@ -114,10 +116,18 @@ class Recorder:
             stream.start_websocket()
         elif data.startswith(b"GET /text/"):
             stream.start_text(int(data.split()[1][6:]))
+        elif data.startswith(b"GET /pieces"):
+            stream.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            stream.await_drained()
         else:
             stream.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
             stream.finish()
         return end + 4
+
+    def drained(self, stream: Stream, now: float) -> None:
+        self.drains.append(stream)
+        if self.on_drained is not None:
+            self.on_drained(stream, now)
 
     def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
         self.controls.append((stream, op_code, packet))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt._relay import Stream
-from tests.relay.rig import Line, Rig, masked, websocket_frames
+from tests.relay.rig import Line, Rig, masked, packet, websocket_frames
 from tests.relay.test_tls import XorLayer, hidden, records
 
 Rigs = Callable[..., Rig]
@@ -385,3 +385,90 @@ def test_random_bytes(seed: int) -> None:
             line.close()
         rig.take_streams()
         assert not rig.relay.streams
+
+
+# texts are held
+
+
+def test_texts_are_held_and_packets_go_on(rig: Rig) -> None:
+    line, other = text_line(rig), text_line(rig)
+    red, blue = rig.join(1), rig.join(2)
+    rig.relay.texts_held = True
+    line.send(masked(TEXT, b"1") + masked(TEXT, b"2"))
+    other.send(masked(TEXT, b"3"))
+    rig.take_streams()
+    red.put(packet(5, sequence=None))
+    rig.flush()
+    assert blue.op_codes() == [5]
+    assert texts(rig) == []
+    assert rig.relay.paused_count == 2
+    for _ in range(3):
+        rig.relay.resume(rig.now)
+    assert (texts(rig), rig.relay.paused_count) == ([], 2)
+    assert rig.relay.receive_streams(rig.now) == 0  # what lies there wakes nobody up
+    rig.relay.texts_held = False
+    rig.relay.resume(rig.now)
+    rig.take_streams()
+    assert sorted(texts(rig)) == ["1", "2", "3"]
+    assert (rig.relay.paused_count, rig.counts().get("streams_paused_rate")) == (0, None)
+
+
+def test_held_in_the_midst_of_what_was_read(rig: Rig) -> None:
+    """Nothing is lost, and what each says is heard in the order in which it has said it."""
+
+    def hold(stream: Stream, message: str, now: float) -> None:
+        rig.relay.texts_held = True
+
+    rig.handler.on_text = hold
+    lines = [text_line(rig) for _ in range(3)]
+    for number, line in enumerate(lines):
+        line.send(b"".join(masked(TEXT, b"%d.%d" % (number, each)) for each in range(4)))
+    rig.take_streams()
+    assert len(texts(rig)) == 1
+    for count in range(2, 13):
+        rig.relay.texts_held = False
+        rig.relay.resume(rig.now)
+        rig.take_streams()
+        assert len(texts(rig)) == count
+    for number in range(3):
+        assert [each for each in texts(rig) if each[0] == str(number)] == [f"{number}.{each}" for each in range(4)]
+
+
+def test_each_in_its_turn(rigs: Rigs) -> None:
+    """Where all have been read already, those go on first that have had to wait."""
+    rig = rigs(platform_messages_burst=4, platform_messages_per_second=1)
+    lines = [text_line(rig) for _ in range(3)]
+    for number, line in enumerate(lines):
+        line.send(b"".join(masked(TEXT, b"%d" % number) for _ in range(8)))
+    rig.take_streams()
+    assert len(texts(rig)) == 12
+    rig.now += 100.0
+
+    def hold(stream: Stream, message: str, now: float) -> None:
+        rig.relay.texts_held = True
+
+    rig.handler.on_text = hold
+    for count in range(13, 25):
+        rig.relay.texts_held = False
+        rig.relay.resume(rig.now)
+        assert len(texts(rig)) == count
+    for three in range(12, 24, 3):
+        assert set(texts(rig)[three : three + 3]) == {"0", "1", "2"}
+
+
+def test_who_has_gone_while_texts_were_held(rig: Rig) -> None:
+    line, reset = text_line(rig, tcp=True), text_line(rig, tcp=True)
+    rig.relay.texts_held = True
+    line.send(masked(TEXT, b"last words"))
+    line.close()
+    reset.send(masked(TEXT, b"never heard"))
+    rig.until(lambda: rig.relay.paused_count == 2)
+    reset.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    reset.close()
+    rig.until(lambda: reset.stream.fd < 0)
+    rig.relay.resume(rig.now)
+    rig.relay.texts_held = False
+    rig.relay.resume(rig.now)
+    rig.until(lambda: line.stream.fd < 0)
+    assert texts(rig) == ["last words"]
+    assert rig.relay.paused_count == 0
