@@ -165,6 +165,12 @@ class Matches:
         for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
+    def offline(self, player_id: str) -> None:
+        """The player has lost the last connection."""
+        if not self._closed:
+            for match in list(self._sessionless.values()):
+                match.offline(player_id, self.clock())
+
     def deleted(self, player_id: str) -> None:
         """There is no such player any more, nor what was stored of it: it plays on nowhere."""
         for short_code in list(self._waiting.get(player_id, ())):
@@ -525,6 +531,9 @@ class Matches:
             session = match.open_session(now)
             if known is None and match.script is not None:
                 self.scripts.begin_again(session, match.script)
+        else:
+            for player_id in match.seats:
+                self.desk.presence.expect(player_id)
         self._let_run(match, now)
 
     def _restore_ticket(self, row: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ class Platform:
         self.desk.matches = self.matches
         self.desk.events = self.events
         self.store.on_announce = self.presence.announce
+        self.presence.went_offline.append(self.matches.offline)
         self.presence.went_away.append(self.matches.away)
         self.presence.was_deleted.append(self.matches.deleted)
         self.connections.settled = server.reception.settled

@@ -270,11 +270,17 @@ class Running:
         """The session is over, and the match with it."""
         self._end()
 
-    def away(self, player_id: str, now: float) -> None:
+    def offline(self, player_id: str, now: float) -> None:
         """A player has no connection any more. Where there is no session, that is to be gone."""
         seat = self.seats.get(player_id)
         if seat is not None and self.session is None and self.is_open:
             self._remove_after(seat, self.config.player_disconnect_delay, now)
+
+    def away(self, player_id: str, now: float) -> None:
+        """A player has had none for long. Who has not come back since a restart was not heard of as offline."""
+        seat = self.seats.get(player_id)
+        if seat is not None and seat.timer is None:
+            self.offline(player_id, now)
 
     def _remove_after(self, seat: Seat, delay: float, now: float) -> None:
         self._matches.timers.cancel(seat.timer)

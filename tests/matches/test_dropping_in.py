@@ -207,12 +207,31 @@ def test_without_a_session_who_is_offline_has_left(hall: Hall) -> None:
     ann, ben, cleo = hall.players("Ann", "Ben", "Cleo")
     (first, _) = hall.match(ann, ben, short_code="board")
     hall.presence.players.discard(ben)
+    hall.matches.offline(ben)
+    hall.later(3.0)
+    hall.matches.offline(ben)  # was back for a moment
+    hall.later(3.0)
     hall.matches.away(ben)
-    hall.later(4.1)
+    assert hall.news(ann, "MatchUpdatedMessage") == []
+    hall.later(1.1)
     (told,) = hall.news(ann, "MatchUpdatedMessage")
     assert told["removedPlayers"] == [ben]
     hall.seek(cleo, "board")
     assert hall.found(cleo)["matchId"] == first["matchId"]
+
+
+def test_without_a_session_who_does_not_come_back_after_a_restart_has_left(hall: Hall) -> None:
+    ann, ben = hall.players("Ann", "Ben")
+    hall.match(ann, ben, short_code="board")
+    with hall.restarted() as again:
+        assert again.presence.expected == [ann, ben]
+        again.presence.players.add(ann)
+        again.matches.away(ben)
+        again.later(3.9)
+        assert again.news(ann, "MatchUpdatedMessage") == []
+        again.later(0.2)
+        (told,) = again.news(ann, "MatchUpdatedMessage")
+        assert told["removedPlayers"] == [ben]
 
 
 def test_a_script_meets_those_who_come_later(hall: Hall) -> None:
