@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gsrt.backend import documents
-from gsrt.backend.call import FLAG, INTEGER, LIST, OBJECT, TEXT, Field, Stored
+from gsrt.backend.call import INTEGER, LIST, OBJECT, TEXT, Field, Stored
+from gsrt.backend.requests import _documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ FIELDS = (
     ),
     Field("limit", INTEGER, default=10, least=1, most=documents.FIND_MAX, doc="how many at most"),
     Field("after", TEXT, default="", doc="only those behind this id: `next` of the answer before"),
-    Field(
-        "game", FLAG, default=False, doc="true: a document of the game; false: of the player (the game, if for nobody)"
-    ),
+    _documents.GAME,
 )
 ANSWER = (
     Field("documents", LIST, doc="id, document and version of each"),
@@ -38,7 +37,7 @@ def run(call: Call) -> Steps:
     fields = call.fields
     answer: dict[str, object] = yield Stored(
         documents.find,
-        documents.owner_of(call.player_id, fields["game"]),
+        _documents.owner(call),
         fields["collection"],
         fields["conditions"] or {},
         fields["limit"],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gsrt.backend import documents
-from gsrt.backend.call import FLAG, INTEGER, OBJECT, TEXT, Field, Stored
+from gsrt.backend.call import INTEGER, OBJECT, TEXT, Field, Stored
+from gsrt.backend.requests import _documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,11 +15,9 @@ SUMMARY = "Reads a document of the player's or of the game's."
 NEEDS_PLAYER = False
 SCRIPTS_ONLY = True
 FIELDS = (
-    Field("collection", TEXT, required=True, most=documents.NAME_CHARACTERS_MAX, doc="where it is kept"),
-    Field("id", TEXT, required=True, most=documents.NAME_CHARACTERS_MAX, doc="what it is called there"),
-    Field(
-        "game", FLAG, default=False, doc="true: a document of the game; false: of the player (the game, if for nobody)"
-    ),
+    _documents.COLLECTION,
+    _documents.ID,
+    _documents.GAME,
 )
 ANSWER = (
     Field("id", TEXT, doc="as it was asked for"),
@@ -29,7 +28,6 @@ ERRORS: tuple[tuple[str, str, str], ...] = ()
 
 
 def run(call: Call) -> Steps:
-    fields = call.fields
-    owner = documents.owner_of(call.player_id, fields["game"])
+    fields, owner = call.fields, _documents.owner(call)
     found = yield Stored(documents.get, owner, fields["collection"], fields["id"])
     return found or {"id": fields["id"], "document": None, "version": documents.NONE}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gsrt.backend import documents
-from gsrt.backend.call import FLAG, INTEGER, OBJECT, TEXT, Field, Stored
+from gsrt.backend.call import INTEGER, OBJECT, TEXT, Field, Stored
+from gsrt.backend.requests import _documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ SUMMARY = "Writes a document of the player's or of the game's, in whole."
 NEEDS_PLAYER = False
 SCRIPTS_ONLY = True
 FIELDS = (
-    Field("collection", TEXT, required=True, most=documents.NAME_CHARACTERS_MAX, doc="where it is kept"),
+    _documents.COLLECTION,
     Field("id", TEXT, most=documents.NAME_CHARACTERS_MAX, doc="what it is called there; without it, it gets a new id"),
     Field("document", OBJECT, required=True, doc="the document"),
     Field(
@@ -23,16 +24,14 @@ FIELDS = (
         least=documents.NONE,
         doc="write only if the document has this version (0: if there is none); without it, whatever it has",
     ),
-    Field(
-        "game", FLAG, default=False, doc="true: a document of the game; false: of the player (the game, if for nobody)"
-    ),
+    _documents.GAME,
 )
 ANSWER = (
     Field("id", TEXT, doc="what it is called"),
     Field("version", INTEGER, doc="its version by now"),
 )
 ERRORS = (
-    ("document", documents.CHANGED, "it has another version: read it again"),
+    _documents.CHANGED,
     ("document", "TOO_LARGE", "as JSON it has more bytes than one may (document_bytes_max)"),
     ("document", documents.TOO_MANY, "the player, or the game, has as many as one may (documents_per_owner_max)"),
     ("document", "INVALID", "it is nothing that JSON can say, or nested too deep"),
@@ -44,7 +43,7 @@ def run(call: Call) -> Steps:
     fields, profile = call.fields, call.desk.profile
     answer: dict[str, object] = yield Stored(
         documents.put,
-        documents.owner_of(call.player_id, fields["game"]),
+        _documents.owner(call),
         fields["collection"],
         fields["id"] or None,
         fields["document"],
