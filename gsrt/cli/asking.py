@@ -9,6 +9,8 @@ from gsrt.transports.control import ControlError, NoServer, call, default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -35,3 +37,12 @@ def ask(control: str | None, request: dict[str, Any], timeout: float = 5.0) -> d
 def print_json(answer: dict[str, Any]) -> None:
     """ANSWER on standard output, one object on one line."""
     print(json.dumps(answer))
+
+
+def show(answer: dict[str, Any], arguments: Namespace, describe: Callable[[dict[str, Any]], str]) -> int:
+    """Prints ANSWER, as text that `describe(answer)` makes of it or, with --json, as it is: the exit status."""
+    if arguments.json:
+        print_json(answer)
+    else:
+        print(describe(answer))
+    return 0

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_control, add_json
-from gsrt.cli.asking import ask, print_json
+from gsrt.cli.asking import ask, show
 from gsrt.cli.text import printable
 
 BACKUP_SECONDS = 3600.0  # a slow card, a large database, and players who come first
@@ -21,8 +21,4 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     path = os.path.abspath(arguments.file)  # the server may work in another folder
     answer = ask(arguments.control, {"do": "backup", "file": path}, BACKUP_SECONDS)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(f"{printable(answer['file'])}: {answer['bytes']:,} bytes")
-    return 0
+    return show(answer, arguments, lambda made: f"{printable(made['file'])}: {made['bytes']:,} bytes")

@@ -6,9 +6,13 @@ from argparse import ArgumentParser, Namespace
 
 from gsrt.cli import CommandError
 from gsrt.cli.arguments import add_json
-from gsrt.cli.asking import print_json
+from gsrt.cli.asking import show
 from gsrt.cli.players import Players, add_place, add_player
 from gsrt.cli.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,8 +31,8 @@ def run(arguments: Namespace) -> int:
         )
     with Players(arguments) as players:
         answer = players.ask({"do": "player.delete", "player": arguments.player})
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(f"{printable(answer['displayName'])} ({answer['playerId']}) and all that was known of them is gone.")
-    return 0
+    return show(answer, arguments, _describe)
+
+
+def _describe(answer: dict[str, Any]) -> str:
+    return f"{printable(answer['displayName'])} ({answer['playerId']}) and all that was known of them is gone."

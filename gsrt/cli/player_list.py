@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_json
-from gsrt.cli.asking import print_json
+from gsrt.cli.asking import show
 from gsrt.cli.players import Players, add_place, date, whole_number
 from gsrt.cli.text import columns, count
 
@@ -29,11 +29,7 @@ def run(arguments: Namespace) -> int:
     }
     with Players(arguments) as players:
         answer = players.ask(request)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(_describe(answer))
-    return 0
+    return show(answer, arguments, _describe)
 
 
 def _describe(answer: dict[str, Any]) -> str:

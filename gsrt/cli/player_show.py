@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_json
-from gsrt.cli.asking import print_json
+from gsrt.cli.asking import show
 from gsrt.cli.players import Players, add_place, add_player, date
 from gsrt.cli.text import columns, duration
 
@@ -26,11 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     with Players(arguments) as players:
         answer = players.ask({"do": "player.show", "player": arguments.player})
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(_describe(answer))
-    return 0
+    return show(answer, arguments, _describe)
 
 
 def _describe(player: dict[str, Any]) -> str:

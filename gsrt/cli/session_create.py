@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from gsrt.cli import command_name
 from gsrt.cli.arguments import add_control, add_json, player_names
-from gsrt.cli.asking import ask, print_json
+from gsrt.cli.asking import ask, show
 from gsrt.cli.text import columns, count
 
 TYPE_CHECKING = False
@@ -35,11 +35,7 @@ def run(arguments: Namespace) -> int:
         if path is not None:
             request[name] = os.path.abspath(path)
     answer = ask(arguments.control, request)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(describe(answer))
-    return 0
+    return show(answer, arguments, describe)
 
 
 def describe(answer: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_control, add_json
-from gsrt.cli.asking import ask, print_json
+from gsrt.cli.asking import ask, show
 from gsrt.cli.text import columns, duration
 
 TYPE_CHECKING = False
@@ -19,15 +19,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    answer = ask(arguments.control, {"do": "session.list"})
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(_describe(answer["sessions"]))
-    return 0
+    return show(ask(arguments.control, {"do": "session.list"}), arguments, _describe)
 
 
-def _describe(sessions: list[dict[str, Any]]) -> str:
+def _describe(answer: dict[str, Any]) -> str:
+    sessions = answer["sessions"]
     if not sessions:
         return "No session is open. To open one: gsrt session create --players red,blue"
     rows = [("session", "age", "peer", "player", "state")]

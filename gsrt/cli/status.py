@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_control, add_json
-from gsrt.cli.asking import ask, print_json
+from gsrt.cli.asking import ask, show
 from gsrt.cli.text import columns, count, duration, printable
 
 TYPE_CHECKING = False
@@ -21,12 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    answer = ask(arguments.control, {"do": "status"})
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(_describe(answer))
-    return 0
+    return show(ask(arguments.control, {"do": "status"}), arguments, _describe)
 
 
 def _describe(answer: dict[str, Any]) -> str:
