@@ -173,7 +173,7 @@ class PlatformServer:
         while not self._stopping:
             due = min(self.timers.next() or INFINITY, self.reception.next_timer() or INFINITY)
             timeout = None if due == INFINITY else max(due - self.clock(), 0.0)
-            if self.relay.paused_count:
+            if self.relay.paused_count or self.connections.has_more:
                 timeout = min(timeout or INFINITY, PAUSED_SECONDS)
             ready = {key.fileobj for key, _ in self._selector.select(timeout)}
             now = self.clock()
