@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from typing import Any
@@ -14,53 +13,32 @@ import pytest
 from tests.scripts.corpus import interpreters
 from tests.scripts.corpus.case import OUTCOMES
 from tests.scripts.corpus.every import CASES
-from tests.scripts.corpus.interpreters import Interpreter
 from tests.scripts.corpus.probe import tuple_shape
+from tests.support.beside import Work
 
-SECONDS = 600  # bound of one run of everything
-RUNNERS = 2  # processes side by side
-
-
-@cache
-def _results(interpreter: Interpreter) -> dict[str, dict[str, Any]]:
-    """Key of a case -> what the runner says about it."""
-    interpreters.prepare(interpreter)
-    keys = list(CASES)
-    environment = {**os.environ, "PYTHONPATH": str(interpreter.root), "PYTHONDONTWRITEBYTECODE": "1"}
-    runners = [
-        subprocess.Popen(
-            [interpreter.python, "-m", "tests.scripts.corpus.runner", *keys[part::RUNNERS]],
-            cwd=interpreter.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for part in range(RUNNERS)
-    ]
-    found: dict[str, dict[str, Any]] = {}
-    try:
-        for runner in runners:
-            output, errors = runner.communicate(timeout=SECONDS)
-            assert runner.returncode == 0, errors[-2000:]
-            for line in output.splitlines():
-                result = json.loads(line)
-                found[result["key"]] = result
-    finally:
-        for runner in runners:
-            if runner.poll() is None:
-                runner.kill()
-                runner.communicate()
-    return found
-
-
+SECONDS = 600  # bound of one run of everything, when nothing else runs any longer
 GROUPS = sorted({case.group for case in CASES.values()})
 
 
+def _on(version: str) -> Any:
+    """The parameter of a test of that CPython."""
+    work = Work(sys.executable, "-m", "tests.scripts.corpus", version)
+    return pytest.param(work, marks=pytest.mark.beside(work), id=f"cpython-{version}")
+
+
+INTERPRETERS = [_on(each.version) for each in interpreters.available()]
+
+
+@cache
+def _results(work: Work) -> dict[str, dict[str, Any]]:
+    """Key of a case -> what the runner says about it."""
+    return {result["key"]: result for result in map(json.loads, work.said(SECONDS).splitlines())}
+
+
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("interpreter", interpreters.available(), ids=lambda each: f"cpython-{each.version}")
-def test_every_attack_of_a_group_is_contained(interpreter: Interpreter, group: str) -> None:
-    results = _results(interpreter)
+@pytest.mark.parametrize("work", INTERPRETERS)
+def test_every_attack_of_a_group_is_contained(work: Work, group: str) -> None:
+    results = _results(work)
     wrong = []
     for key, case in CASES.items():
         if case.group != group:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import subprocess
 import sys
 from typing import Any
 
@@ -22,28 +21,22 @@ from tests.scripts.fuzz.batches import Plant, fault_of, run, smaller
 from tests.scripts.fuzz.grammar import program
 from tests.scripts.fuzz.playing import Theatre
 from tests.scripts.fuzz.walking import Walker
+from tests.support.beside import Work
 
 SEED = 1
-EACH = 750  # scripts of each of the two processes
+EACH = 750  # scripts of each of the two works
 SECONDS_MAX = 300
 
 
-def test_random_scripts_do_no_harm() -> None:
-    command = [sys.executable, "-m", "tests.scripts.fuzz", "--count", str(EACH), "--seed"]
-    runs = [
-        subprocess.Popen(
-            [*command, str(SEED + part * EACH)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for part in (0, 1)
-    ]
-    try:
-        said = [each.communicate(timeout=SECONDS_MAX)[0] for each in runs]
-    finally:
-        for each in runs:
-            each.kill()
-    for each, text in zip(runs, said, strict=True):
-        assert each.returncode == 0, text
-        assert f"{EACH} scripts" in text
+def _playing(first: int) -> Any:
+    """The parameter of a test of EACH scripts, from that seed on."""
+    work = Work(sys.executable, "-m", "tests.scripts.fuzz", "--count", str(EACH), "--seed", str(first))
+    return pytest.param(work, marks=pytest.mark.beside(work), id=str(first))
+
+
+@pytest.mark.parametrize("work", [_playing(SEED + part * EACH) for part in (0, 1)])
+def test_random_scripts_do_no_harm(work: Work) -> None:
+    assert f"{EACH} scripts" in work.said(SECONDS_MAX)
 
 
 def test_a_seed_is_always_the_same_script() -> None:

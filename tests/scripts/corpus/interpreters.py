@@ -7,6 +7,7 @@ for each of them into a copy of the package below `build/corpus/`, as often as t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -78,6 +79,12 @@ def prepare(interpreter: Interpreter) -> None:
     if interpreter.include is None:
         return
     _copy_python(interpreter.root)
+    with (PLACE / "lock").open("w") as lock:  # the C is shared, and compilers take much memory: one build at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build(interpreter)
+
+
+def _build(interpreter: Interpreter) -> None:
     mark = interpreter.root / "built"
     built_from = _digest()
     if mark.exists() and mark.read_text() == built_from:

@@ -21,11 +21,12 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from gsrt.scripts.compiler import Compiled, Refused, compile_script
 from gsrt.scripts.sandbox import Sandbox
@@ -35,19 +36,26 @@ from tests.scripts.corpus.event_stage import EventStage
 from tests.scripts.corpus.events import EVENTS
 from tests.scripts.corpus.every import CASES
 from tests.scripts.corpus.offered import OFFERED
-from tests.scripts.corpus.stage import Stage, make_sandbox, resident_kb
+from tests.scripts.corpus.stage import Control, Stage, make_sandbox, resident_kb
 
 STALL_MS = 100  # beyond the deadline
 TURN_GROWTH_KB = 24 * 1024  # 8 MB the budget, 8 MB for what the walk over held objects needs, 8 MB slack
 GROWTH_KB = 32 * 1024  # three strikes of 8 MB each, 8 MB slack
-KILLED_AFTER = 20.0  # seconds of wall time: many times what the slowest case takes
+PROCESSOR_SECONDS = 20  # many times what the slowest case takes
+KILLED_AFTER = 120.0  # seconds of wall time: cases run beside whatever else the machine does
 FILE_NAME = "corpus.py"
 
 
-def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
+class Benign(NamedTuple):
+    """A script that means well, and what it is answered where nothing bad has ever happened."""
+
+    compiled: Compiled
+    answers: list[tuple[object, ...]]
+
+
+def run_case(case: Case, benign: Benign) -> dict[str, Any]:
     """All of one case, in this process."""
-    sandbox = make_sandbox()
-    before = _answers(sandbox, benign)
+    sandbox = make_sandbox()  # not before the fork: its meter looks at the size of the process that made it
     shared = _shared(sandbox)
     sandbox.meter.start_timer()
     outcomes: list[str] = []
@@ -86,7 +94,7 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
         faults.append(f"STALL {beyond:.0f} ms beyond the deadline in {longest}")
     gc.collect()
     sandbox.meter.stop_timer()
-    if _answers(sandbox, benign) != before:
+    if answers(sandbox, benign.compiled) != benign.answers:
         faults.append("POISON a benign script was answered differently")
     if _shared(sandbox) != shared:
         faults.append("POISON what scripts share has changed")
@@ -101,10 +109,10 @@ def run_case(case: Case, benign: Compiled) -> dict[str, Any]:
     }
 
 
-def _answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:
+def answers(sandbox: Sandbox, benign: Compiled) -> list[tuple[object, ...]]:
     """What a benign script is answered in a session of its own: within all budgets but that of time, whose timer is
     stopped. How long it takes depends on the machine, and is no part of what an attack could have poisoned."""
-    stage = Stage(sandbox, benign, "benign")
+    stage = Control(sandbox, benign, "benign")
     stage.play()
     events = [*stage.events, ("outcome", stage.outcome, *stage.probe.found)]
     stage.close()
@@ -130,11 +138,12 @@ def _shared(sandbox: Sandbox) -> list[object]:
     return spaces
 
 
-def _in_child(case: Case, benign: Compiled, writer: int) -> None:
+def _in_child(case: Case, benign: Benign, writer: int) -> None:
     """Runs the case and never returns."""
     status = 1
     try:
         signal.alarm(int(KILLED_AFTER) + 5)
+        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))  # the end of them is a SIGKILL
         try:
             found = run_case(case, benign)
         except BaseException as error:
@@ -146,7 +155,7 @@ def _in_child(case: Case, benign: Compiled, writer: int) -> None:
         os._exit(status)
 
 
-def run_forked(case: Case, benign: Compiled) -> dict[str, Any]:
+def run_forked(case: Case, benign: Benign) -> dict[str, Any]:
     """The same in a process of its own."""
     began = time.monotonic()
     reader, writer = os.pipe()
@@ -174,6 +183,8 @@ def run_forked(case: Case, benign: Compiled) -> dict[str, Any]:
     found: dict[str, Any] = {"outcome": "none", "faults": []}
     if killed:
         found["faults"] = [f"STALL killed after {KILLED_AFTER:.0f} s"]
+    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        found["faults"] = [f"STALL killed, as after {PROCESSOR_SECONDS} s of CPU"]
     elif os.WIFSIGNALED(status):
         found["faults"] = [f"CRASH by signal {os.WTERMSIG(status)}"]
     elif status:
@@ -184,9 +195,8 @@ def run_forked(case: Case, benign: Compiled) -> dict[str, Any]:
 
 
 def main() -> int:
-    benign = compile_script(BENIGN, "benign.py")
-    warm = make_sandbox()
-    Stage(warm, benign).play()
+    compiled = compile_script(BENIGN, "benign.py")
+    benign = Benign(compiled, answers(make_sandbox(), compiled))
     gc.collect()
     gc.freeze()
     for key in sys.argv[1:] or CASES:

@@ -34,7 +34,7 @@ from gsrt.scripts.reload import state_of
 from gsrt.scripts.sandbox import Sandbox
 from tests.scripts.corpus.benign import SOURCE as BENIGN
 from tests.scripts.corpus.offered import OFFERED
-from tests.scripts.corpus.stage import Stage, packets
+from tests.scripts.corpus.stage import Control, Stage, packets
 from tests.scripts.fuzz.walking import HIDDEN, Walker
 
 STALL_MS = 100
@@ -139,7 +139,7 @@ class Theatre:
 
     def _controlled(self) -> list[tuple[object, ...]]:
         """What the benign script is answered, within all budgets but that of time: as in the corpus."""
-        stage = Stage(self.sandbox, self._control, "control")
+        stage = Control(self.sandbox, self._control, "control")
         stage.play()
         events = [*stage.events, ("outcome", stage.outcome)]
         stage.close()
