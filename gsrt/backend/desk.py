@@ -161,7 +161,8 @@ class Desk:
             return
         if request is None or (connection is not None and getattr(request, "SCRIPTS_ONLY", False)):
             self.counters["requests_refused"] += 1
-            self._hand_over(name, done, refusal(UNKNOWN))
+            is_nobodys = connection is not None and connection.player_id is None
+            self._hand_over(name, done, refusal(NOT_AUTHORIZED if is_nobodys else UNKNOWN))
             return
         waiting = Waiting(request, given, player_id, connection, done, line)
         place = self._lines.get(waiting.key)

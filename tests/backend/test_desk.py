@@ -337,6 +337,13 @@ class TestWhoMayAsk:
         assert ask(office, player_id="anna") == []
         assert gate.begun == ["-"]
 
+    def test_what_is_unknown_is_told_after_sign_in(self, office: Office) -> None:
+        device = office.device()
+        assert office.begin("NoSuchRequest", {}, connection=device) == [{"error": {"authentication": "NOTAUTHORIZED"}}]
+        device.player_id = "anna"
+        (answer,) = office.begin("NoSuchRequest", {}, connection=device)
+        assert answer["error"]["request"].startswith("UNKNOWN")
+
     def test_scripts_only(self, office: Office, gate: Gate) -> None:
         teach(office, gate.run, SCRIPTS_ONLY=True)
         device = office.device()
