@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Job = tuple[Callable[[], Any], Done]
 
 JOBS_MAX = 64  # waiting or not delivered yet
+LOOK_SECONDS = 0.25  # between two looks whether what is waited for has come about otherwise
 SWITCH_SECONDS = 0.0005  # the longest that the loop, waking up, waits for the thread to let go of the interpreter
 
 
@@ -136,13 +137,15 @@ class Worker:
 
 
 def deliver_until(is_done: Callable[[], bool], results: Results, seconds: float, clock: Callable[[], float]) -> bool:
-    """Before the loop runs: hands over RESULTS as they come. False where it `is_done()` not within SECONDS."""
+    """Before the loop runs: hands over RESULTS as they come. False where it `is_done()` not within SECONDS. It is looked
+    at several times a second, for a signal may be what has brought it about."""
     from select import select
 
     until = clock() + seconds
     while not is_done():
         left = until - clock()
-        if left <= 0 or not select([results], [], [], left)[0]:
+        if left <= 0:
             return False
-        results.deliver()
+        if select([results], [], [], min(left, LOOK_SECONDS))[0]:
+            results.deliver()
     return True

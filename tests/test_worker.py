@@ -262,6 +262,15 @@ def test_results_are_handed_over_before_there_is_a_loop(loop: Loop) -> None:
     assert loop.results == [(0, None), (1, None), (2, None)]
 
 
+def test_waiting_for_results_ends_with_what_a_signal_has_brought_about(loop: Loop) -> None:
+    let_on = threading.Event()
+    loop.worker.submit(let_on.wait, loop.done)
+    looks = iter((False, False, True))
+    assert deliver_until(lambda: next(looks), loop.worker, DEADLINE_SECONDS, time.monotonic)
+    assert loop.results == []
+    let_on.set()
+
+
 def test_waiting_for_results_has_an_end(loop: Loop) -> None:
     let_on = threading.Event()
     loop.worker.submit(let_on.wait, loop.done)
