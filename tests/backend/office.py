@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,8 @@ from gsrt.backend.desk import Desk
 from gsrt.game.model import Currency, Game
 from gsrt.log import Log
 from gsrt.profile import LIMITS, Profile
-from gsrt.store.store import Store
 from gsrt.worker import Worker
+from tests.support import stores
 
 DEADLINE_SECONDS = 20.0
 BEGAN = 1_700_000_000.0  # of the wall clock, which stands still
@@ -93,15 +92,7 @@ class Office:
         self.profile = profile(**limits)
         log = Log(self.log_text, lambda: 0.0)
         self.worker = Worker(self._raise)
-        self.store = Store(
-            self.path,
-            wall=lambda: self.now,
-            entropy=self.random.randbytes,
-            log=log,
-            batch_seconds=0.0,
-            batch_writes=64,
-            waiting_max=1000,
-        )
+        self.store = stores.open_store(self.path, lambda: self.now, self.random.randbytes, log)
         currencies = {"gold": Currency("gold", signup=100), "gems": Currency("gems")}
         game = Game(str(folder), currencies=currencies)
         self.desk = Desk(game, self.store, self.worker, self.profile, lambda: self.now, log)
@@ -125,9 +116,7 @@ class Office:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not done():
             assert time.monotonic() < deadline, "it never came"
-            there = [each for each in (self.store, self.worker) if each.fileno() >= 0]
-            for ready in select.select(there, [], [], 0.1)[0]:
-                ready.deliver()
+            stores.deliver(self.store, self.worker, 0.1)
 
     def begin(self, name: str, fields: dict[str, Any], **who: Any) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
@@ -141,13 +130,7 @@ class Office:
 
     def stored(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         """What an operation gives, or raises."""
-        came: list[tuple[Any, BaseException | None]] = []
-        self.store.submit(operation, arguments, lambda *both: came.append(both))
-        self.until(lambda: came)
-        result, error = came[0]
-        if error is not None:
-            raise error
-        return result
+        return stores.stored(self.store, self.until, operation, *arguments)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self.stored(lambda tx: tx.all(sql, parameters))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from gsrt.backend import achievements, messages, wallet
@@ -15,14 +13,6 @@ WINNER = Achievement(
     "WINNER", name="Winner", description="Won a match", currencies={"GOLD": 50}, goods={"crown": 1, "sword": 2}
 )
 PLAIN = Achievement("PLAIN")
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    scene.player("ann")
-    yield scene
-    scene.close()
 
 
 def test_an_achievement_is_earned_once_with_its_reward(scene: Scene) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,14 +10,6 @@ import pytest
 from gsrt.backend import documents
 from gsrt.backend.call import Failure
 from tests.backend.scene import Scene
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    scene.player("ann")
-    yield scene
-    scene.close()
 
 
 def put(

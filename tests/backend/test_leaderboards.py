@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -19,12 +19,10 @@ BOARD = Leaderboard("SCORES", name="High scores", attribute="score", attributes=
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    for name in ("ann", "bob", "cid", "dot"):
+def scene(scene: Scene) -> Scene:
+    for name in ("bob", "cid", "dot"):
         scene.player(name)
-    yield scene
-    scene.close()
+    return scene
 
 
 def submit(scene: Scene, board: Leaderboard, player_id: str, value: Any, **attributes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,17 +12,20 @@ from tests.backend.scene import Scene
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    scene.player("ann")
+def scene(scene: Scene) -> Scene:
     scene.player("bob")
-    yield scene
-    scene.close()
+    return scene
 
 
 def put(scene: Scene, player_id: str = "ann", keep: bool = True, most: int = 100, **body: Any) -> dict[str, Any]:
     message: dict[str, Any] = scene.do(messages.put, player_id, "ScriptMessage", body, keep, most)
     return message
+
+
+def waiting(scene: Scene, player_id: str) -> list[dict[str, Any]]:
+    """The first page."""
+    page: list[dict[str, Any]] = scene.do(messages.waiting, player_id)[0]
+    return page
 
 
 def summaries(found: list[dict[str, Any]]) -> list[str]:
@@ -47,7 +49,7 @@ def test_a_message_has_all_that_clients_look_for(scene: Scene) -> None:
     }
     assert len(message["messageId"]) == 24
     assert scene.told == [("ann", message)]
-    assert scene.do(messages.waiting, "ann") == scene.do(messages.list_page, "ann", 10) == [message]
+    assert waiting(scene, "ann") == scene.do(messages.list_page, "ann", 10) == [message]
 
 
 def test_nothing_in_a_message_takes_the_place_of_its_id_or_class(scene: Scene) -> None:
@@ -59,10 +61,10 @@ def test_nothing_in_a_message_takes_the_place_of_its_id_or_class(scene: Scene) -
 def test_what_waits_is_told_in_order_until_it_was_delivered(scene: Scene) -> None:
     sent = [put(scene, summary=str(number)) for number in range(4)]
     put(scene, "bob", summary="other")
-    assert summaries(scene.do(messages.waiting, "ann")) == ["0", "1", "2", "3"]
+    assert summaries(waiting(scene, "ann")) == ["0", "1", "2", "3"]
     scene.do(messages.delivered, "ann", [each["messageId"] for each in sent[:3]])
-    assert summaries(scene.do(messages.waiting, "ann")) == ["3"]
-    assert summaries(scene.do(messages.waiting, "bob")) == ["other"]
+    assert summaries(waiting(scene, "ann")) == ["3"]
+    assert summaries(waiting(scene, "bob")) == ["other"]
 
 
 def test_what_is_kept_stays_until_dismissed_and_the_rest_goes_when_delivered(scene: Scene) -> None:
@@ -80,7 +82,7 @@ def test_a_message_is_its_players_business_only(scene: Scene) -> None:
     message = put(scene)
     assert not scene.do(messages.dismiss, "bob", message["messageId"])
     scene.do(messages.delivered, "bob", [message["messageId"]])
-    assert scene.do(messages.waiting, "ann") == [message]
+    assert waiting(scene, "ann") == [message]
 
 
 def test_pages_begin_with_the_newest(scene: Scene) -> None:
@@ -117,11 +119,13 @@ def test_what_goes_out_at_once_is_bounded(scene: Scene) -> None:
     most = messages.PAGE_BYTES_MAX // messages.BYTES_MAX
     for number in range(most * 2):
         put(scene, summary=str(number), data={"text": "ä" * (messages.BYTES_MAX // 2 - 200)})
-    first = scene.do(messages.waiting, "ann")
+    first, following = scene.do(messages.waiting, "ann")
     assert summaries(first) == ["0", "1", "2", "3"]
+    second, nothing = scene.do(messages.waiting, "ann", following)
+    assert (summaries(second), nothing) == (["4", "5", "6", "7"], None)
     assert summaries(scene.do(messages.list_page, "ann", 50)) == ["7", "6", "5", "4"]
     scene.do(messages.delivered, "ann", [each["messageId"] for each in first])
-    assert summaries(scene.do(messages.waiting, "ann")) == ["4", "5", "6", "7"]
+    assert summaries(waiting(scene, "ann")) == ["4", "5", "6", "7"]
 
 
 def test_nobody_is_told_nothing(scene: Scene) -> None:

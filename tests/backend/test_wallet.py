@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,14 +10,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gsrt.backend import wallet
 from gsrt.backend.call import Failure
 from tests.backend.scene import Scene
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    scene.player("ann")
-    yield scene
-    scene.close()
 
 
 def failure(scene: Scene, *operation: object) -> dict[str, object]:

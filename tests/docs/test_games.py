@@ -15,7 +15,8 @@ from gsrt.scripts.compiler import compile_script
 from gsrt.store.database import path_in
 from tests.docs.game_reference import DOCUMENT, SUBJECTS, with_tables
 from tests.docs.markdown import plain, read_blocks, read_tables
-from tests.docs.workshop import Program, Workshop
+from tests.docs.workshop import Workshop
+from tests.support.program import Program
 
 GUIDE = DOCUMENT.read_text()
 BLOCKS = read_blocks(GUIDE)

@@ -13,7 +13,8 @@ import pytest
 from gsrt.cli import COMMANDS
 from gsrt.profile import LIMITS, available
 from tests.docs.markdown import PROJECT, Block, octets, plain, read_blocks, read_tables
-from tests.docs.workshop import Program, Workshop
+from tests.docs.workshop import Workshop
+from tests.support.program import Program
 
 README = (PROJECT / "README.md").read_text()
 SDKS = (PROJECT / "docs" / "SDKS.md").read_text()

@@ -1,19 +1,14 @@
-"""A folder in which the documents' commands can be typed as they stand, and programs to watch while they run."""
+"""A folder in which the documents' commands can be typed as they stand."""
 
 from __future__ import annotations
 
 import os
-import queue
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.docs.markdown import PROJECT
-
-DEADLINE = 20.0
+from tests.support.program import DEADLINE, Program
 
 # `.venv/bin/gsrt` of the documents. A server gets a free port on the loopback address, and a certificate that is there.
 _COMMAND = """#!{python}
@@ -26,68 +21,6 @@ if sys.argv[1:2] == ["serve"]:
     sys.argv += ["--host", "127.0.0.1", "--port", "0", "--cert", {certificate!r}, "--key", {key!r}]
 sys.exit(main())
 """
-
-
-class Program:
-    """A running program: lines go in, lines come out; standard error is with standard output."""
-
-    def __init__(self, words: list[str], directory: Path, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            words,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        self.said: list[str] = []
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line.rstrip("\n"))
-
-    def type(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def next_line(self) -> str:
-        """The next line it prints."""
-        try:
-            self.said.append(self._lines.get(timeout=DEADLINE))
-        except queue.Empty:
-            raise AssertionError("no further line after:\n" + "\n".join(self.said)) from None
-        return self.said[-1]
-
-    def until(self, wanted: Callable[[str], bool]) -> str:
-        """The next line that is wanted; those before it are passed over."""
-        while not wanted(line := self.next_line()):
-            pass
-        return line
-
-    def status(self) -> int:
-        """Its exit status, once it has ended."""
-        return self._process.wait(DEADLINE)
-
-    def terminate(self) -> int:
-        """SIGTERM; its exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        return self.status()
-
-    def end(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._reader.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 class Workshop:

@@ -5,7 +5,6 @@ A restart is a new hall on the same folder."""
 from __future__ import annotations
 
 import random
-import select
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from gsrt.matches import Matches
 from gsrt.running import Running
 from gsrt.scripts.host import Scripts
 from gsrt.session import Session
-from gsrt.store.store import Store
 from gsrt.worker import Worker
 from tests.relay.floor import Floor, Guest
+from tests.support import stores
 
 DEADLINE_SECONDS = 20.0
 WALL = 1_700_000_000.0
@@ -67,15 +66,7 @@ class Hall(Floor):
         log = self.reception.log
         self.tokens._entropy = chance.randbytes  # of a restarted hall they are others
         self.worker = Worker(self._raise)
-        self.store = Store(
-            str(folder / "game.sqlite"),
-            wall=self.wall,
-            entropy=chance.randbytes,
-            log=log,
-            batch_seconds=0.0,
-            batch_writes=64,
-            waiting_max=1000,
-        )
+        self.store = stores.open_store(str(folder / "game.sqlite"), self.wall, chance.randbytes, log)
         self.presence = Presence()
         game = Game(str(folder), matches={each.short_code: each for each in configs})
         self.desk = Desk(game, self.store, self.worker, self.profile, self.wall, log)
@@ -110,9 +101,7 @@ class Hall(Floor):
 
     def turn(self) -> None:
         """What has been done elsewhere, and what is due."""
-        there = [each for each in (self.store, self.worker) if each.fileno() >= 0]
-        for ready in select.select(there, [], [], 0.005)[0]:
-            ready.deliver()
+        stores.deliver(self.store, self.worker, 0.005)
         self.timers.run(self.now)
         self.take_streams()
         self.end_tick()
@@ -145,13 +134,7 @@ class Hall(Floor):
 
     def stored(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         """What an operation gives, or raises."""
-        came: list[tuple[Any, BaseException | None]] = []
-        self.store.submit(operation, arguments, lambda *both: came.append(both))
-        self.wait(lambda: came)
-        result, error = came[0]
-        if error is not None:
-            raise error
-        return result
+        return stores.stored(self.store, self.wait, operation, *arguments)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self.stored(lambda tx: tx.all(sql, parameters))

@@ -16,6 +16,7 @@ from gsrt.scripts.events import Events
 from gsrt.store.store import Store, Transaction
 from tests.relay.rig import DEADLINE
 from tests.scripts.floor import ScriptFloor
+from tests.support import stores
 
 Steps = Generator[Any, Any, dict[str, object]]  # of a request
 
@@ -30,21 +31,16 @@ class GameFloor(ScriptFloor):
 
     def __init__(self, **limits: float) -> None:
         super().__init__(**({"script_cpu_ms": 10_000, "script_turn_ms": 5000, "script_turn_all_ms": 5000} | limits))
-        self.store = Store(
-            str(self.directory / "game.sqlite"),
-            wall=self.wall,
-            entropy=os.urandom,
-            log=self.reception.log,
-            batch_seconds=0.0,
-            batch_writes=64,
-            waiting_max=1024,
-        )
+        self.store = self.open_store()
         self.game = Game("")
         self.desk = Desk(self.game, self.store, self.worker, self.profile, self.wall, self.reception.log)
         self.events = Events(self.desk, self.scripts)
         self.desk.events = self.events
         self.scripts.desk = self.desk
         self.stored(_enter_players, PLAYERS)
+
+    def open_store(self) -> Store:
+        return stores.open_store(str(self.directory / "game.sqlite"), self.wall, os.urandom, self.reception.log)
 
     def wall(self) -> float:
         return 1_700_000_000.5 + self.now
@@ -62,15 +58,7 @@ class GameFloor(ScriptFloor):
 
     def stored(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """What the operation gives."""
-        found: list[Any] = []
-
-        def done(result: Any, error: BaseException | None) -> None:
-            assert error is None, error
-            found.append(result)
-
-        self.store.submit(operation, arguments, done)
-        self.until(lambda: bool(found))
-        return found[0]
+        return stores.stored(self.store, self.until, operation, *arguments)
 
     def log_event(self, code: str, player: str = "anna", **fields: object) -> list[dict[str, Any]]:
         """Reports an event: what will hold the answer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from gsrt.backend import journal
 from gsrt.scripts.journal import LINES_WAITING_MAX, WRITE_SECONDS
-from gsrt.store.store import Store, StoreError
+from gsrt.store.store import StoreError
 from tests.scripts.game_floor import GameFloor
 
 ROWS_MAX = 50
@@ -104,19 +103,10 @@ def test_asked_for_older_lines_it_hands_over_those_of_this_moment(floor: GameFlo
 def test_the_last_lines_are_written_when_the_server_ends(floor: GameFloor) -> None:
     floor.scripts.journal.add("S", "a.py", "warn", "goodbye")
     floor.scripts.journal.close()
-    path = floor.store.path
     floor.store.close()
     floor.scripts.journal.add("S", "a.py", "warn", "nobody keeps this")
     floor.advance(WRITE_SECONDS)
-    floor.store = Store(
-        path,
-        wall=floor.wall,
-        entropy=os.urandom,
-        log=floor.reception.log,
-        batch_seconds=0.0,
-        batch_writes=64,
-        waiting_max=64,
-    )
+    floor.store = floor.open_store()
     assert [each["text"] for each in kept(floor)] == ["goodbye"]
 
 
