@@ -20,6 +20,7 @@ from gsrt.tokens import is_token
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from gsrt._relay import Relay, Stream
     from gsrt.backend.desk import Desk
@@ -75,6 +76,7 @@ class Connection:
         "_connections",
         "_protocol",
         "_stream",
+        "_when_drained",
         "auth_token",
         "device_id",
         "local_host",
@@ -91,6 +93,7 @@ class Connection:
         self._stream: Stream | None = stream
         self._protocol = protocol
         self._catching_up: object = None  # the fetching of stored messages; those announced meanwhile are among them
+        self._when_drained: Callable[[], None] | None = None
         self.session_id = session_id
         self.name = stream.peer_name
         self.opened = connections.clock()
@@ -147,7 +150,7 @@ class Connection:
             return 0.0
         self._connections.presence.leave(self)
         seconds = self._connections.clock() - self.signed_in_at
-        self.player_id = self.auth_token = self.signed_in_at = self._catching_up = None
+        self.player_id = self.auth_token = self.signed_in_at = self._catching_up = self._when_drained = None
         self._connections.is_nobodys(self, True)
         return seconds
 
@@ -285,26 +288,41 @@ class Connection:
             self.close()
 
     def _fetch_messages(self, player_id: str) -> None:
-        connections = self._connections
-        fetching = self._catching_up = object()
+        """Sends what is stored for the player, a page after the other as the client takes them. What is announced
+        meanwhile comes in its turn."""
+        self._catching_up = object()
+        self._fetch_page(player_id, 0)
 
-        def found(waiting: object, error: BaseException | None) -> None:
+    def _fetch_page(self, player_id: str, after: int) -> None:
+        connections, fetching = self._connections, self._catching_up
+
+        def found(page: Any, error: BaseException | None) -> None:
             if self._catching_up is not fetching:  # somebody has signed in or out since
                 return
-            self._catching_up = None
             if error is not None:
                 self._no_messages(error)
-            elif isinstance(waiting, list):
-                sent = [message["messageId"] for message in waiting if self.send(message)]
-                connections.presence.note_delivered(player_id, sent)
+                return
+            waiting, following = page
+            connections.presence.note_delivered(player_id, [each["messageId"] for each in waiting if self.send(each)])
+            if following is None or self._stream is None:
+                self._catching_up = None
+            else:
+                self._when_drained = lambda: self._fetch_page(player_id, following)
+                self._stream.await_drained()
 
         try:
-            connections.desk.store.submit(messages.waiting, (player_id,), found)
+            connections.desk.store.submit(messages.waiting, (player_id, after), found)
         except StoreError as error:
-            self._catching_up = None
             self._no_messages(error)
 
+    def drained(self, now: float) -> None:
+        """All that was written to the stream has gone out."""
+        go_on, self._when_drained = self._when_drained, None
+        if go_on is not None:
+            go_on()
+
     def _no_messages(self, error: BaseException) -> None:
+        self._catching_up = None
         self._connections.log.limited(
             "error", "stored messages", "stored messages cannot be sent", player=self.player_id, reason=str(error)
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gsrt.protocol.http import RequestHead
     from gsrt.session import Player
     from gsrt.sessions import Sessions
-    from gsrt.site import Site
+    from gsrt.site import Download, Site
     from gsrt.transports.tls import ServerContext
 
     class Owner(Protocol):
@@ -257,8 +257,9 @@ class Reception:
         return used
 
     def drained(self, stream: Stream, now: float) -> None:
-        if self._site is not None:
-            self._site.drained(stream, now)
+        owner: Connection | Download | None = stream.owner
+        if owner is not None:
+            owner.drained(now)
 
     def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
         player: Player | None = stream.owner

@@ -115,6 +115,10 @@ class Download:
         self.is_over = True
         self._site.forget(self)
 
+    def drained(self, now: float) -> None:
+        """All that was written to the stream has gone out."""
+        self._site.drained(self, now)
+
     def abort(self) -> None:
         """Closes the connection in the middle, by which the client sees that something is missing."""
         self.is_over = True
@@ -300,9 +304,8 @@ class Site:
         download.go_on(now)
         self._watch()
 
-    def drained(self, stream: Stream, now: float) -> None:
-        """All that was written to a stream has gone out (see _relay)."""
-        download: Download = stream.owner
+    def drained(self, download: Download, now: float) -> None:
+        """All that was written to its stream has gone out."""
         if not self._waits_for_disk(download):
             self._note_progress(download, now)
             download.go_on(now)

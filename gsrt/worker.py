@@ -137,8 +137,8 @@ class Worker:
 
 
 def deliver_until(is_done: Callable[[], bool], results: Results, seconds: float, clock: Callable[[], float]) -> bool:
-    """Before the loop runs: hands over RESULTS as they come. False where it `is_done()` not within SECONDS. It is looked
-    at several times a second, for a signal may be what has brought it about."""
+    """Before the loop runs: hands over RESULTS as they come. False where it `is_done()` not within SECONDS. That is
+    looked at several times a second, for a signal may be what has brought it about."""
     from select import select
 
     until = clock() + seconds

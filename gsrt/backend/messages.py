@@ -66,10 +66,15 @@ def put(
     return message
 
 
-def waiting(tx: Transaction, player_id: str) -> list[Message]:
-    """Those that were not delivered yet, oldest first: what the player is told at sign-in. Of more than PAGE_BYTES_MAX
-    the rest waits for the next one."""
-    return _read(tx.execute("SELECT body FROM messages WHERE player = ? AND NOT seen ORDER BY number", (player_id,)))
+def waiting(tx: Transaction, player_id: str, after: int = 0) -> tuple[list[Message], int | None]:
+    """Those that were not delivered yet, oldest first: what the player is told at sign-in. A page of them, and what to
+    give as AFTER for the next; None: there are no more."""
+    rows = tx.execute(
+        "SELECT body, number FROM messages WHERE player = ? AND number > ? AND NOT seen ORDER BY number",
+        (player_id, after),
+    )
+    found, number, more = _read(rows)
+    return found, number if more else None
 
 
 def delivered(tx: Transaction, player_id: str, message_ids: Sequence[str]) -> None:
@@ -85,12 +90,11 @@ def list_page(
     """ENTRY_COUNT messages of the player, newest first, from the PAGE (0: the newest). CLASS_NAME: such ones only.
     A page of more than PAGE_BYTES_MAX ends early."""
     of_class = "" if class_name is None else "AND class = ?"
-    return _read(
-        tx.execute(
-            f"SELECT body FROM messages WHERE player = ? {of_class} ORDER BY number DESC LIMIT ? OFFSET ?",
-            (player_id, *(() if class_name is None else (class_name,)), entry_count, entry_count * page),
-        )
+    rows = tx.execute(
+        f"SELECT body, number FROM messages WHERE player = ? {of_class} ORDER BY number DESC LIMIT ? OFFSET ?",
+        (player_id, *(() if class_name is None else (class_name,)), entry_count, entry_count * page),
     )
+    return _read(rows)[0]
 
 
 def dismiss(tx: Transaction, player_id: str, message_id: str) -> bool:
@@ -98,14 +102,16 @@ def dismiss(tx: Transaction, player_id: str, message_id: str) -> bool:
     return tx.execute("DELETE FROM messages WHERE id = ? AND player = ?", (message_id, player_id)).rowcount > 0
 
 
-def _read(rows: Iterable[tuple[str]]) -> list[Message]:
+def _read(rows: Iterable[tuple[str, int]]) -> tuple[list[Message], int, bool]:
+    """A page, the number of its last message, and whether more would have followed."""
     import json
 
     found: list[Message] = []
-    size = 0
-    for (body,) in rows:
+    size = last = 0
+    for body, number in rows:
         size += len(body.encode())
         if size > PAGE_BYTES_MAX:
-            break
+            return found, last, True
         found.append(json.loads(body))
-    return found
+        last = number
+    return found, last, False

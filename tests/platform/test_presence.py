@@ -216,6 +216,29 @@ def test_messages_of_who_is_offline_come_with_the_next_sign_in(server: PlatformS
     third.close()
 
 
+def test_more_than_goes_out_at_once_comes_in_order_and_what_is_sent_meanwhile_after_it(
+    server: PlatformServer, alice: PlatformClient
+) -> None:
+    """Nothing waits for the next sign-in, or is overtaken."""
+    alice.close()
+    player = user(alice)
+    server.until(lambda: not server.presence.online(player))
+    body = "x" * 20_000
+    before = [f"m{number}" for number in range(60)]
+    assert len(before) * len(body) > 4 * messages.PAGE_BYTES_MAX
+    for code in before:
+        server.stored(messages.put, player, "ScriptMessage", {"extCode": code, "data": body}, False)
+    with another(server, alice) as again:
+        first = again.wait_message("ScriptMessage")
+        put(server, player, "later")
+        seen = [first["extCode"]]
+        while seen[-1] != "later":
+            seen.append(again.wait_message("ScriptMessage")["extCode"])
+        assert seen == [*before, "later"]
+        server.until(lambda: not server.store.waiting)
+    assert server.stored(messages.waiting, player) == ([], None)
+
+
 @pytest.mark.parametrize("how", ["token", "password"])
 def test_around_a_sign_in_every_message_comes_once(servers: Servers, how: str) -> None:
     """While one is stored after the other, the player comes and goes."""
