@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -442,13 +444,14 @@ def downloads(server: PlatformServer) -> int:
     return 0 if site is None else len(site)
 
 
+@pytest.mark.parametrize("tls", [False, True])
 def test_who_does_not_read_waits_in_little_memory_and_not_for_ever(
-    site: Callable[..., PlatformServer], www: Path
+    site: Callable[..., PlatformServer], certificate: tuple[str, str], www: Path, tls: bool
 ) -> None:
     with open(www / "large.bin", "wb") as file:
         file.truncate(200_000_000)
-    server = site(www_stall_seconds=30.0, login_seconds=10.0)
-    with stalled(server) as connection:
+    server = site(certificate=certificate, www_stall_seconds=30.0, login_seconds=10.0)
+    with asking(server, "/large.bin", tls=True) if tls else stalled(server) as connection:
         server.until(lambda: downloads(server) == 1)
         for _ in range(20):
             server.run(lambda: None)
@@ -612,3 +615,9 @@ def test_a_turn_carries_a_piece_of_each(site: Callable[..., PlatformServer], www
         assert len({id(stream) for stream, _ in pieces}) == len(pieces)
         assert sum(size for _, size in pieces) <= TURN_BYTES
     assert max(len(pieces) for pieces in turns.values()) > 1
+
+
+def test_nothing_of_it_is_loaded_before_it_is_asked_for() -> None:
+    late = ("gsrt.site", "gsrt.protocol.files", "gsrt.protocol.http")
+    program = f"import sys, gsrt.server, gsrt.platform; sys.exit(any(each in sys.modules for each in {late}))"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
