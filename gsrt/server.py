@@ -318,14 +318,14 @@ class Server:
         due = min(self._due, self.timers.earliest)
         events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
         now = self.clock()
-        if self._precedence is not None:
-            self._precedence.turn_begins()
         scripts_late = self.scripts.begin_turn()
         if self.tick and events and now < self._flushed_at + self.tick:
             # What comes until then is taken with it, at the cost of one wake-up.
             time.sleep(self._flushed_at + self.tick - now)
             events = self._selector.select(0)
             now = self.clock()
+        if self._precedence is not None:
+            self._precedence.turn_begins()
         ready = [key.data for key, _ in events]
         if UDP in ready:
             self.relay.receive_datagrams(now)
