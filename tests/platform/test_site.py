@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -303,12 +305,25 @@ def test_nobody_gets(site: Callable[..., PlatformServer], target: str) -> None:
     assert NOBODYS not in answer.body
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(site: Callable[..., PlatformServer], www: Path) -> None:
-    (www / "game.js").chmod(0)
+@pytest.mark.parametrize(
+    ("number", "status", "reason"),
+    [(errno.EACCES, 403, "Permission denied"), (errno.EMFILE, 503, "Too many open files")],
+)
+def test_a_file_that_cannot_be_read(
+    site: Callable[..., PlatformServer], monkeypatch: pytest.MonkeyPatch, number: int, status: int, reason: str
+) -> None:
+    opened = os.open
+
+    def refuse(path: object, *how: Any, **where: Any) -> int:
+        if path == b"game.js":
+            raise OSError(number, os.strerror(number))
+        return opened(path, *how, **where)  # type: ignore[arg-type]
+
     server = site()
-    assert fetch(server, "/game.js").status == 403
-    assert "cannot be read: Permission denied" in server.log_text()
+    monkeypatch.setattr(os, "open", refuse)
+    assert fetch(server, "/game.js").status == status
+    assert f"cannot be read: {reason}" in server.log_text()
+    assert fetch(server, "/").status == 200
 
 
 def test_refusals_are_one_line(site: Callable[..., PlatformServer]) -> None:
