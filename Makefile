@@ -9,6 +9,8 @@ SHELL := /bin/sh
 ONLY ?=
 RUNS ?= 200
 PYTEST_ARGUMENTS ?=
+# Compilers side by side; each takes some hundred megabytes.
+JOBS ?= 1
 
 # What the installed package is made of; a change in any of it, or in the list itself, makes a new installation.
 SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
@@ -42,6 +44,7 @@ build: $(VENV)/installed
 run: build
 	$(VENV)/bin/gsrt serve --demo red,blue
 
+test: JOBS = 2
 test: build lint
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGUMENTS)
 
@@ -91,7 +94,7 @@ $(VENV)/bench-tools: pyproject.toml $(VENV)/tools
 # Old Python files under build/ would come back into the package; the compiled modules there are checked by date.
 $(VENV)/installed: $(SOURCES) $(VENV)/sources | $(VENV)/tools
 	@if [ -d build ]; then find build -path '*/gsrt/*' -name '*.[pt][yo]*' -delete; fi
-	$(VENV)/bin/python setup.py --quiet build_ext --inplace
+	$(VENV)/bin/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 	$(VENV)/bin/python $(INSTALL) --no-build-isolation --no-deps --force-reinstall .
 	@touch $@
 
