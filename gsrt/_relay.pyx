@@ -550,16 +550,18 @@ cdef class Stream:
             self.relay.put_raw(self, <const uint8_t*>PyBytes_AS_STRING(data), <uint32_t>PyBytes_GET_SIZE(data))
 
     def await_drained(self):
-        """Calls handler.drained once, in a later turn, when all that was written has gone out and the kernel takes more:
-        the way of an answer that is written in pieces. The stream is not read from here on until finish()."""
-        if self.fd < 0:
-            return
-        self.mode = DRAIN
-        self.awaits_drained = True
-        if not self.deaf:
+        """Calls handler.drained once, in a later turn, when all that was written has gone out and the kernel takes more."""
+        if self.fd >= 0:
+            self.awaits_drained = True
+            self.relay.mark(self)
+
+    def start_answer(self):
+        """From the next byte on, the connection carries an answer that is written in pieces, and is not read until
+        finish()."""
+        if self.fd >= 0 and not self.deaf:
+            self.mode = DRAIN
             self.deaf = True
             self.relay.watch(self, EPOLL_CTL_MOD)
-        self.relay.mark(self)
 
     def finish(self):
         """Sends what waits, then shuts our side; what still comes is thrown away until the other side closes."""

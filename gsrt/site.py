@@ -299,16 +299,15 @@ class Site:
         self._note_progress(download, now)
         if download.end - download.at > PIECE_BYTES_MAX:
             _keep_little_unsent(stream.fd)
+        stream.start_answer()
         stream.write(answer)
-        stream.await_drained()
         download.go_on(now)
         self._watch()
 
     def drained(self, download: Download, now: float) -> None:
         """All that was written to its stream has gone out."""
-        if not self._waits_for_disk(download):
-            self._note_progress(download, now)
-            download.go_on(now)
+        self._note_progress(download, now)
+        download.go_on(now)
 
     def piece(self, stream: Stream) -> int:
         """How much of its file a stream may have in this turn."""
@@ -343,7 +342,7 @@ class Site:
             download = next(iter(self._downloads))
             if download.deadline > now:
                 break
-            if self._waits_for_disk(download):
+            if download.is_read or download in self._unread:
                 self._note_progress(download, now)  # it is us who are slow
                 continue
             self._counters["www_slow"] += 1
@@ -358,9 +357,6 @@ class Site:
         self._watch()
 
     # Reading what the kernel has not in memory
-
-    def _waits_for_disk(self, download: Download) -> bool:
-        return download.is_read or download in self._unread
 
     def read(self, download: Download, size: int) -> None:
         """Has the worker read the next SIZE bytes, when it is that one's turn."""

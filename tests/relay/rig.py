@@ -117,6 +117,7 @@ class Recorder:
         elif data.startswith(b"GET /text/"):
             stream.start_text(int(data.split()[1][6:]))
         elif data.startswith(b"GET /pieces"):
+            stream.start_answer()
             stream.write(b"HTTP/1.1 200 OK\r\n\r\n")
             stream.await_drained()
         else:

@@ -472,3 +472,29 @@ def test_who_has_gone_while_texts_were_held(rig: Rig) -> None:
     rig.until(lambda: line.stream.fd < 0)
     assert texts(rig) == ["last words"]
     assert rig.relay.paused_count == 0
+
+
+# when all has gone out
+
+
+def test_told_when_all_has_gone_out_and_read_meanwhile(rig: Rig) -> None:
+    line = text_line(rig, send_buffer=4096)
+    line.stream.send_text(b"x" * 200_000)
+    line.stream.await_drained()
+    line.send(masked(TEXT, b"meanwhile"))
+    rig.flush()
+    got = len(line.read())
+    rig.take_streams()
+    assert texts(rig) == ["meanwhile"]
+    while got < 200_000:
+        assert rig.handler.drains == []
+        rig.relay.receive_streams(rig.now)
+        rig.flush()
+        got += len(line.read())
+    for _ in range(3):
+        rig.relay.receive_streams(rig.now)
+        rig.flush()
+    assert rig.handler.drains == [line.stream]
+    line.send(masked(TEXT, b"and later"))
+    rig.take_streams()
+    assert texts(rig) == ["meanwhile", "and later"]
