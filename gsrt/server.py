@@ -46,7 +46,7 @@ ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players w
 PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at again
 PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
 RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
-DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection
+DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection, and no file of www/
 
 SCRIPTS_BACK_SECONDS = 30.0  # for the scripts of before a restart; each takes some tenths to compile
 
@@ -154,8 +154,9 @@ class Server:
 
         if options.cert is not None and options.key is not None:
             check_pair(options.cert, options.key)
-        limit = raise_descriptor_limit(self.profile.connections_max + DESCRIPTORS_SPARE)
-        if limit < self.profile.connections_max + DESCRIPTORS_SPARE:
+        descriptors = self.profile.connections_max + self.profile.www_downloads_max + DESCRIPTORS_SPARE
+        limit = raise_descriptor_limit(descriptors)
+        if limit < descriptors:
             log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
         port = game.port if options.port is None and game is not None else options.port
         self._listener, self._datagrams = resumed.sockets or bind_port(
