@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tests.doubles import base
 from tests.doubles.base import Double
@@ -68,24 +69,24 @@ class Match:
         )
         self.barrier(doubles)
 
-    def probe(self, leg: str = "tcp", name: str = "probe") -> Probe:
+    def probe(self, leg: str = "tcp", name: str = "probe", **options: Any) -> Probe:
         """A connection on which nothing has been said."""
-        probe = Probe(name, self.server.host, self.server.port, leg)
+        probe = Probe(name, self.server.host, self.server.port, leg, **options)
         self.driver.add(probe)
         self.driver.run_until(lambda: probe.opened or probe.ended is not None, f"{leg} open")
         assert probe.opened, probe.describe()
         return probe
 
-    def logged_in(self, peer_id: int, leg: str = "tcp") -> Probe:
+    def logged_in(self, peer_id: int, leg: str = "tcp", **options: Any) -> Probe:
         """A probe with its LoginResult."""
-        probe = self.probe(leg, f"{leg}-probe-{peer_id}")
+        probe = self.probe(leg, f"{leg}-probe-{peer_id}", **options)
         probe.log_in(self.token(peer_id))
         self.driver.run_until(lambda: bool(probe.login_results()), "LoginResult")
         return probe
 
-    def ready_probe(self, peer_id: int, leg: str = "tcp") -> Probe:
+    def ready_probe(self, peer_id: int, leg: str = "tcp", **options: Any) -> Probe:
         """A probe that has said -7, and of which the server has taken note."""
-        probe = self.logged_in(peer_id, leg)
+        probe = self.logged_in(peer_id, leg, **options)
         probe.say_ready()
         self.until_state(peer_id, "ready")
         return probe

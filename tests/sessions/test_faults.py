@@ -559,13 +559,7 @@ def retry(double: object) -> bool:
 def test_a_slow_reader_is_cut_and_the_others_are_told(new_match: MakeMatch, bystanders: Bystanders, leg: str) -> None:
     match = new_match(3)
     sender, watcher = match.ready_probe(1), match.ready_probe(2)
-    slow = Probe(f"slow-{leg}", match.server.host, match.server.port, leg, receive_buffer=4096)
-    match.driver.add(slow)
-    match.driver.run_until(lambda: slow.opened, "open")
-    slow.log_in(match.token(3))
-    match.driver.run_until(lambda: bool(slow.login_results()), "LoginResult")
-    slow.say_ready()
-    match.until_state(3, "ready")
+    slow = match.ready_probe(3, leg, receive_buffer=4096)
     cut = match.server.counters()["peers_cut"]
     slow.stream.pause_reading()
     sent = 0
@@ -592,13 +586,7 @@ def test_a_slow_reader_is_cut_and_the_others_are_told(new_match: MakeMatch, byst
 def test_unreliable_packets_to_a_slow_reader_are_dropped_first(new_match: MakeMatch, bystanders: Bystanders) -> None:
     match = new_match(2)
     sender = match.ready_probe(1)
-    slow = Probe("slow", match.server.host, match.server.port, receive_buffer=4096)
-    match.driver.add(slow)
-    match.driver.run_until(lambda: slow.opened, "open")
-    slow.log_in(match.token(2))
-    match.driver.run_until(lambda: bool(slow.login_results()), "LoginResult")
-    slow.say_ready()
-    match.until_state(2, "ready")
+    slow = match.ready_probe(2, receive_buffer=4096)
     cut = match.server.counters()["peers_cut"]
     slow.stream.pause_reading()
     sent = 0
@@ -834,13 +822,7 @@ def test_a_server_ends_while_a_slow_reader_does_not_read(certificate: tuple[str,
     with ServerProcess(certificate=certificate) as server:
         match = Match(server, driver, 2)
         sender = match.ready_probe(1)
-        slow = Probe("slow", server.host, server.port, "tls", receive_buffer=4096)
-        driver.add(slow)
-        driver.run_until(lambda: slow.opened, "open")
-        slow.log_in(match.token(2))
-        driver.run_until(lambda: bool(slow.login_results()), "LoginResult")
-        slow.say_ready()
-        match.until_state(2, "ready")
+        slow = match.ready_probe(2, "tls", receive_buffer=4096)
         slow.stream.pause_reading()
         for _ in range(40):
             sender.send_packet(Packet(60, payload=bytes(15000)))

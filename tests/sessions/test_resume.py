@@ -4,7 +4,6 @@ sessions they were in."""
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import socket
 import threading
@@ -14,14 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gsrt._core import Packet
-from gsrt.client import Session
 from gsrt.resume import RESTARTS_MAX, VARIABLE, script_tag
 from tests.doubles.driver import Driver
 from tests.sessions.match import Match
+from tests.sessions.player import DEADLINE, Player
 from tests.support.server import ControlRefused, Seat, ServerProcess
-
-DEADLINE = 20.0  # seconds a test waits at most for what it waits for
 
 LIMITS = {"grace_seconds": 10, "script_watchdog_seconds": 0.1}
 
@@ -73,23 +69,6 @@ class HangingServer(ServerProcess):
             except FileNotFoundError:  # closed meanwhile
                 pass
         return sorted(found)
-
-
-class Player:
-    """A Python client in the background, whose callbacks land in queues."""
-
-    def __init__(self, seat: Seat, port: int, *, tls: bool = False) -> None:
-        self.told: queue.Queue[bool] = queue.Queue()
-        self.packets: queue.Queue[Packet] = queue.Queue()
-        self.session = Session("127.0.0.1", port, seat.token, on_ready=self.told.put, on_data=self.packets.put, tls=tls)
-        self.session.start_background()
-
-    def expect_ready(self) -> None:
-        assert self.told.get(timeout=DEADLINE) is True
-
-    def expect_loss_and_return(self) -> None:
-        assert self.told.get(timeout=DEADLINE) is False
-        self.expect_ready()
 
 
 Join = Callable[..., Player]
@@ -349,7 +328,7 @@ def test_a_damaged_image_costs_the_sessions_and_nothing_else(
                 image.write(whole.swapcase())
         server.restart()
         assert server.lines("error sessions lost in the restart") == 1
-        assert server.lines("A session is open.") == 2, "the demo has no session"
+        until(lambda: server.lines("A session is open.") == 2, server.log)  # told after what `restart` waits for
         match = Match(server, driver, 1)
         both = server.session_ids()
         assert len(both) == 2
@@ -364,7 +343,7 @@ def test_a_demo_session_is_not_opened_twice(certificate: tuple[str, str]) -> Non
         assert len(demo) == 1
         server.restart()
         assert server.session_ids() == demo
-        assert server.lines("A session is open.") == 2, "how to join is said again"
+        until(lambda: server.lines("A session is open.") == 2, server.log)  # how to join is said again
 
 
 def test_the_environment_is_as_it_was_but_for_the_variable(server: HangingServer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import subprocess
 import sys
 import time
@@ -16,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from gsrt._core import Packet
-from gsrt.client import Intent, Session
+from gsrt.client import Intent
+from tests.sessions.player import DEADLINE, Player
 from tests.support.server import PROJECT, ControlRefused, Seat, ServerProcess, Table
 
-DEADLINE = 20.0
 ERRORS = ("error script", "error changed script not taken")  # what these tests provoke
 FAST = {"script_reload_seconds": 0.05, "script_off_op_code": 7777, "grace_seconds": 10, "session_linger_seconds": 300}
 
@@ -45,39 +43,6 @@ ANSWERING = """
     def kick(packet):
         session.get_player(packet.data[1]).kick("out")
 """
-
-
-class Player:
-    """A Python client in the background, whose callbacks land in queues."""
-
-    def __init__(self, seat: Seat, port: int) -> None:
-        self.told: queue.Queue[bool] = queue.Queue()
-        self.packets: queue.Queue[Packet] = queue.Queue()
-        self.session = Session("127.0.0.1", port, seat.token, on_ready=self.told.put, on_data=self.packets.put)
-        self.session.start_background()
-
-    def expect_ready(self) -> None:
-        assert self.told.get(timeout=DEADLINE) is True
-
-    def expect_loss_and_return(self) -> None:
-        assert self.told.get(timeout=DEADLINE) is False
-        self.expect_ready()
-
-    def expect(self, op_code: int, values: dict[int, Any], sender: int = 0) -> None:
-        """The next packet is this."""
-        packet = self.packets.get(timeout=DEADLINE)
-        data = {} if packet.data is None else packet.data.to_dict()
-        assert (packet.op_code, data, packet.sender) == (op_code, values, sender)
-
-    def next_of(self, op_code: int) -> dict[int, Any]:
-        """The data of the next packet of that opCode; others are passed over."""
-        while True:
-            packet = self.packets.get(timeout=DEADLINE)
-            if packet.op_code == op_code:
-                return {} if packet.data is None else packet.data.to_dict()
-
-    def send(self, op_code: int, value: int = 0, intent: Intent = Intent.RELIABLE) -> None:
-        assert self.session.send(op_code, intent, {1: value})
 
 
 class Game:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.doubles.driver import Driver
 from tests.doubles.legs import browser_context
-from tests.doubles.probe import Probe
 from tests.sessions.bystanders import Bystanders
 from tests.sessions.match import MakeMatch, Match
 from tests.support import wire
@@ -82,13 +81,7 @@ def test_a_reader_that_pauses_gets_everything_whole_and_in_order(new_match: Make
     match = new_match(3)
     sender = match.ready_probe(1)
     prompt = match.ready_probe(3)
-    late = Probe(f"late-{leg}", match.server.host, match.server.port, leg, receive_buffer=16384)
-    match.driver.add(late)
-    match.driver.run_until(lambda: late.opened, "open")
-    late.log_in(match.token(2))
-    match.driver.run_until(lambda: bool(late.login_results()), "LoginResult")
-    late.say_ready()
-    match.until_state(2, "ready")
+    late = match.ready_probe(2, leg, receive_buffer=16384)
     late.stream.pause_reading()
     sent = 0
 
@@ -243,13 +236,7 @@ def test_the_loop_rests(new_match: MakeMatch, state: str) -> None:
         gone.datagrams.close()
         player.send_fast(Packet(60, payload=b"x"))
     elif state == "slow":
-        slow = Probe("slow", server.host, server.port, "tls", receive_buffer=4096)
-        driver.add(slow)
-        driver.run_until(lambda: slow.opened, "open")
-        slow.log_in(match.token(2))
-        driver.run_until(lambda: bool(slow.login_results()), "LoginResult")
-        slow.say_ready()
-        match.until_state(2, "ready")
+        slow = match.ready_probe(2, "tls", receive_buffer=4096)
         slow.stream.pause_reading()
 
         def stuck() -> bool:

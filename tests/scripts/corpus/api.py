@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from tests.scripts.corpus.case import HARMLESS, QUOTA, RAISE, REJECT, STOP, cases
-
-# A script that tries one hostile call per entry; each must raise an ordinary exception, and the case raises at the end.
-_EVERY_CALL_REFUSED = """
-def refused(attempts):
-    for number, attempt in enumerate(attempts):
-        try:
-            attempt()
-        except Exception:
-            continue
-        leak('ESCAPE: attempt ' + str(number) + ' was let through')
-    raise ValueError('all refused')
-
-"""
+from tests.scripts.corpus.case import HARMLESS, QUOTA, RAISE, REFUSED, REJECT, STOP, cases
 
 
 def _all_refused(body: str) -> str:
     from textwrap import dedent
 
-    return _EVERY_CALL_REFUSED + dedent(body).lstrip("\n")
+    return REFUSED + dedent(body).lstrip("\n")
 
 
 CASES = [

@@ -20,6 +20,20 @@ HARMLESS = "harmless"
 OUTCOMES = (REJECT, STOP, QUOTA, RAISE, HARMLESS)
 """All of them, the strongest first: a case in which one callback raises and another is stopped counts as stopped."""
 
+REFUSED = """
+def refused(attempts):
+    for number, attempt in enumerate(attempts):
+        try:
+            attempt()
+        except Exception:
+            continue
+        leak('ESCAPE: attempt ' + str(number) + ' was let through')
+    raise ValueError('all refused')
+
+"""
+"""The beginning of a script that tries one hostile call per entry: each must raise an ordinary exception, and the case
+raises at the end."""
+
 
 class Case(NamedTuple):
     """One attack.

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from tests.scripts.corpus.case import HARMLESS, QUOTA, RAISE, REJECT, STOP, cases
+from tests.scripts.corpus.case import HARMLESS, QUOTA, RAISE, REFUSED, REJECT, STOP, cases
 
 EVENTS = "events"
 
 _ASK = "event.new_request().create_account_details_request().set_player_id('ben')"
-_REFUSED = """
-def refused(attempts):
-    for number, attempt in enumerate(attempts):
-        try:
-            attempt()
-        except Exception:
-            continue
-        leak('ESCAPE: attempt ' + str(number) + ' was let through')
-    raise ValueError('all refused')
-
+_HOSTILE = """
 class Fake:
     def __eq__(self, other): leak('ESCAPE: compared'); return True
     def __hash__(self): leak('ESCAPE: hashed'); return 5
@@ -47,7 +38,7 @@ NAMES = [None, 'x' * 65, *NO_TEXTS]
 def _all_refused(body: str) -> str:
     from textwrap import dedent
 
-    return _REFUSED + dedent(body).lstrip("\n")
+    return REFUSED + _HOSTILE.lstrip("\n") + dedent(body).lstrip("\n")
 
 
 CASES = [

@@ -70,7 +70,7 @@ def resident_kb(what: str) -> int:
     raise OSError(f"the system does not tell {what}")
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """The peak of the resident size is what it is now."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
@@ -224,7 +224,7 @@ class Stage:
         """It happens, and what it takes is measured."""
         resident = resident_kb("VmRSS")
         if resident_kb("VmHWM") - resident > 1024:  # it takes a millisecond
-            _forget_peak()
+            forget_peak()
         calls = self._guest.handlers.calls
         began = time.thread_time()
         try:

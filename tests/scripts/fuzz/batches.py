@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from tests.scripts.corpus.stage import resident_kb
 from tests.scripts.fuzz.grammar import program
-from tests.scripts.fuzz.playing import Theatre, resident_kb
+from tests.scripts.fuzz.playing import Theatre
 
 BATCH = 50
 CONTROLLED_EACH = 5  # scripts; when the benign one is answered differently, any of these may be why

@@ -34,7 +34,7 @@ from gsrt.scripts.reload import state_of
 from gsrt.scripts.sandbox import Sandbox
 from tests.scripts.corpus.benign import SOURCE as BENIGN
 from tests.scripts.corpus.offered import OFFERED
-from tests.scripts.corpus.stage import Control, Stage, packets
+from tests.scripts.corpus.stage import Control, Stage, forget_peak, packets, resident_kb
 from tests.scripts.fuzz.walking import HIDDEN, Walker
 
 STALL_MS = 100
@@ -158,7 +158,7 @@ class Theatre:
         except Exception as error:
             return REFUSED, [f"HOSTEXC compile_script: {type(error).__name__}: {str(error)[:200]}"]
         gc.collect()
-        _forget_peak()
+        forget_peak()
         started = resident_kb("VmRSS")
         outcome = self._played(compiled, faults)
         grown = resident_kb("VmHWM") - started
@@ -253,17 +253,3 @@ def shared(sandbox: Sandbox) -> list[object]:
     spaces.append({each: id(getattr(namespace, each)) for each in dir(namespace) if not each.startswith("_")})
     spaces += [sys.getrecursionlimit(), gc.isenabled(), gc.get_threshold(), os.getcwd(), sorted(os.environ)]
     return spaces
-
-
-def resident_kb(what: str) -> int:
-    """VmRSS, what is resident, or VmHWM, the most that was."""
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(what.encode()):
-                return int(line.split()[1])
-    raise OSError(f"the system does not tell {what}")
-
-
-def _forget_peak() -> None:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
