@@ -379,6 +379,8 @@ def _path(text: str) -> Path:
     names = tuple(text.split("."))
     if len(text) > TEXT_CHARACTERS_MAX or len(names) > PATH_NAMES_MAX:
         raise QueryError(f"a path has at most {TEXT_CHARACTERS_MAX} characters and {PATH_NAMES_MAX} names")
+    if "" in names:
+        raise QueryError(f"{_shown(text)} has an empty name in it")
     known = ROOTS
     for name in names:
         if name not in known:
