@@ -26,6 +26,14 @@ HUNG = "error restarted after a script hung "
 UNKNOWN = "error restarted: the server did not answer "
 
 
+def target_of(descriptor: str) -> str:
+    """What a path of /proc/PID/fd stands for; "" where it was closed since the folder was read."""
+    try:
+        return os.readlink(descriptor)
+    except FileNotFoundError:
+        return ""
+
+
 class HangingServer(ServerProcess):
     """A server that hangs at SIGUSR2."""
 
@@ -55,20 +63,15 @@ class HangingServer(ServerProcess):
         (path,) = [
             f"{folder}/{name}"
             for name in os.listdir(folder)
-            if os.readlink(f"{folder}/{name}").startswith("/memfd:gsrt-image ")
+            if target_of(f"{folder}/{name}").startswith("/memfd:gsrt-image ")
         ]
         return path
 
     def descriptors(self) -> list[str]:
         """What its open files are, numbers of pipes and sockets left out."""
         folder = f"/proc/{self.process.pid}/fd"
-        found = []
-        for name in os.listdir(folder):
-            try:
-                found.append(os.readlink(f"{folder}/{name}").partition(":[")[0])
-            except FileNotFoundError:  # closed meanwhile
-                pass
-        return sorted(found)
+        targets = [target_of(f"{folder}/{name}") for name in os.listdir(folder)]
+        return sorted(each.partition(":[")[0] for each in targets if each)
 
 
 Join = Callable[..., Player]
