@@ -16,6 +16,7 @@ from gsrt.protocol import platform
 from gsrt.protocol.platform import Greeting, PlatformProtocol, Reply, Request
 from gsrt.store.errors import StoreError
 from gsrt.tokens import is_token
+from gsrt.transports.streams import Borrowed, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Connection:
     @property
     def address(self) -> str:
         """Where the client is, without the port."""
-        return self.name.rpartition(":")[0]
+        return address_of(self.name)
 
     @property
     def heard_at(self) -> float:
@@ -653,16 +654,9 @@ def weight_of(text: str) -> int:
 
 def host_of(stream: Stream) -> str:
     """Our own address of a connection, an IPv4 one in its own form; "" where that cannot be found out."""
-    import socket
-
     try:
-        ours = socket.socket(fileno=stream.fd)
-    except OSError:
-        return ""
-    try:
-        name = ours.getsockname()
+        with Borrowed(stream.fd) as ours:
+            name = ours.getsockname()
     except OSError:  # the other side has reset it
         return ""
-    finally:
-        ours.detach()
     return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""

@@ -154,14 +154,21 @@ class Matches:
             self._dissolve(forming)
         return since
 
+    def _withdraw_all(self, player_id: str) -> list[tuple[Ticket, float]]:
+        """The player looks for nothing any more: the tickets, and since when each has waited."""
+        withdrawn = []
+        for short_code in list(self._waiting.get(player_id, ())):
+            ticket = self.ticket(player_id, short_code, None)  # each in its turn: without one, others may be in a match
+            if ticket is not None:
+                withdrawn.append((ticket, self.withdraw(ticket)))
+        return withdrawn
+
     def away(self, player_id: str) -> None:
         """The player has had no connection for a while, and hears with the next sign-in that nothing was found."""
         if self._closed:
             return
-        for short_code in list(self._waiting.get(player_id, ())):
-            ticket = self.ticket(player_id, short_code, None)
-            if ticket is not None:
-                self._tell_not_found(ticket, self.withdraw(ticket))
+        for ticket, since in self._withdraw_all(player_id):
+            self._tell_not_found(ticket, since)
         for match in list(self._sessionless.values()):
             match.away(player_id, self.clock())
 
@@ -173,10 +180,7 @@ class Matches:
 
     def deleted(self, player_id: str) -> None:
         """There is no such player any more, nor what was stored of it: it plays on nowhere."""
-        for short_code in list(self._waiting.get(player_id, ())):
-            ticket = self.ticket(player_id, short_code, None)
-            if ticket is not None:
-                self.withdraw(ticket)
+        self._withdraw_all(player_id)
         for match in list(self._running.values()):
             match.kick(player_id)
 

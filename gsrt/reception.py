@@ -11,6 +11,7 @@ from gsrt._relay import format_address
 from gsrt.log import error_text
 from gsrt.protocol import rt
 from gsrt.transports import opening
+from gsrt.transports.streams import address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -381,7 +382,7 @@ class Reception:
                 worker=platform.desk.worker,
                 counters=platform.counters,
                 busy=self._forget,
-                idle=lambda stream, now: self._await(stream, stream.peer_name.rpartition(":")[0], now),
+                idle=lambda stream, now: self._await(stream, address_of(stream.peer_name), now),
                 log=self.log,
             )
         return self._site.answer(stream, head, folder, now)

@@ -12,6 +12,7 @@ import socket
 import stat
 
 from gsrt.protocol import files, http
+from gsrt.transports.streams import Borrowed, address_of
 from gsrt.worker import WorkerError
 
 TYPE_CHECKING = False
@@ -102,7 +103,7 @@ class Download:
     def __init__(self, site: Site, stream: Stream, descriptor: int, begin: int, end: int) -> None:
         self._site = site
         self.stream = stream
-        self.address = stream.peer_name.rpartition(":")[0]
+        self.address = address_of(stream.peer_name)
         self.descriptor = descriptor
         self.at = begin
         self.end = end
@@ -403,10 +404,8 @@ class Site:
 
 def _keep_little_unsent(descriptor: int) -> None:
     """The kernel would keep megabytes for a slow reader, and wake us only when a third of them has gone."""
-    ours = socket.socket(fileno=descriptor)
     try:
-        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        with Borrowed(descriptor) as ours:
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     except OSError:  # the other side has reset it
         pass
-    finally:
-        ours.detach()

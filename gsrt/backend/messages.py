@@ -73,8 +73,7 @@ def waiting(tx: Transaction, player_id: str, after: int = 0) -> tuple[list[Messa
         "SELECT body, number FROM messages WHERE player = ? AND number > ? AND NOT seen ORDER BY number",
         (player_id, after),
     )
-    found, number, more = _read(rows)
-    return found, number if more else None
+    return _read(rows)
 
 
 def delivered(tx: Transaction, player_id: str, message_ids: Sequence[str]) -> None:
@@ -102,8 +101,8 @@ def dismiss(tx: Transaction, player_id: str, message_id: str) -> bool:
     return tx.execute("DELETE FROM messages WHERE id = ? AND player = ?", (message_id, player_id)).rowcount > 0
 
 
-def _read(rows: Iterable[tuple[str, int]]) -> tuple[list[Message], int, bool]:
-    """A page, the number of its last message, and whether more would have followed."""
+def _read(rows: Iterable[tuple[str, int]]) -> tuple[list[Message], int | None]:
+    """A page, and the number of its last message if more would have followed."""
     import json
 
     found: list[Message] = []
@@ -111,7 +110,7 @@ def _read(rows: Iterable[tuple[str, int]]) -> tuple[list[Message], int, bool]:
     for body, number in rows:
         size += len(body.encode())
         if size > PAGE_BYTES_MAX:
-            return found, last, True
+            return found, last
         found.append(json.loads(body))
         last = number
-    return found, last, False
+    return found, None

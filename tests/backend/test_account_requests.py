@@ -29,6 +29,16 @@ UNRECOGNISED = {"error": {"DETAILS": "UNRECOGNISED"}}
 LOCKED = {"error": {"DETAILS": "LOCKED"}}
 
 
+def locked_out(office: Office) -> Device:
+    """A device from which anna has been guessed at too often."""
+    registered(office)
+    device = office.device()
+    for _ in range(office.profile.login_failures_max):
+        assert device.ask(SIGN_IN, userName="anna", password="wrong") == UNRECOGNISED
+    assert device.ask(SIGN_IN, userName="anna", password=ANNA["password"]) == LOCKED
+    return device
+
+
 def registered(office: Office, **fields: str) -> Device:
     device = office.device()
     answer = device.ask(REGISTER, **{**ANNA, **fields})
@@ -141,20 +151,12 @@ class TestSignIn:
         assert answer["switchSummary"] == {"id": bo, "displayName": "Bo"}
 
     def test_an_account_is_locked_after_wrong_passwords_in_a_row(self, office: Office) -> None:
-        registered(office)
-        device = office.device()
-        for _ in range(office.profile.login_failures_max):
-            assert device.ask(SIGN_IN, userName="anna", password="wrong") == UNRECOGNISED
-        assert device.ask(SIGN_IN, userName="anna", password=ANNA["password"]) == LOCKED
+        device = locked_out(office)
         office.now += office.profile.login_lock_seconds + 0.001
         assert "userId" in device.ask(SIGN_IN, userName="anna", password=ANNA["password"])
 
     def test_a_clock_that_is_set_back_locks_nobody_out(self, office: Office) -> None:
-        registered(office)
-        device = office.device()
-        for _ in range(office.profile.login_failures_max):
-            assert device.ask(SIGN_IN, userName="anna", password="wrong") == UNRECOGNISED
-        assert device.ask(SIGN_IN, userName="anna", password=ANNA["password"]) == LOCKED
+        device = locked_out(office)
         office.now -= 365 * 86400
         assert "authToken" in device.ask(SIGN_IN, userName="anna", password=ANNA["password"])
 

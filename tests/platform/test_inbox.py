@@ -58,6 +58,13 @@ def in_threads(*work: Callable[[], Any]) -> list[threading.Thread]:
     return threads
 
 
+def signed_in(server: PlatformServer, count: int, stack: contextlib.ExitStack) -> list[PlatformClient]:
+    clients = [stack.enter_context(server.client()) for _ in range(count)]
+    for number, client in enumerate(clients):
+        client.sign_in_device(f"d{number}")
+    return clients
+
+
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[PlatformServer], Gate]:
     monkeypatch.setattr(module, "INBOX_MAX", INBOX_MAX)
@@ -67,9 +74,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[PlatformServer], Gate]:
 def test_many_messages(servers: Servers, gate: Callable[[PlatformServer], Gate]) -> None:
     server = servers(platform_messages_burst=1000, requests_waiting_max=1000)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.client()) for _ in range(6)]
-        for number, client in enumerate(clients):
-            client.sign_in_device(f"d{number}")
+        clients = signed_in(server, 6, stack)
         closed = gate(server)
         asked = [[client.begin("NoSuchRequest", n=n) for n in range(50)] for client in clients]
         server.until(lambda: server.relay.texts_held)
@@ -90,9 +95,7 @@ def test_large_messages(
     monkeypatch.setattr(module, "INBOX_CHARACTERS_MAX", 400_000)
     server = servers(platform_messages_burst=1000, requests_waiting_max=1000)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.client()) for _ in range(4)]
-        for number, client in enumerate(clients):
-            client.sign_in_device(f"d{number}")
+        clients = signed_in(server, 4, stack)
         closed = gate(server)
         asked: list[list[str]] = [[] for _ in clients]
 

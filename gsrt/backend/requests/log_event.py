@@ -45,11 +45,11 @@ def run(call: Call) -> Steps:
     if config is None and not fed:
         raise Failure(eventKey="INVALID")
     attributes = _attributes(config, fed, call.given)
-    leaderboards.check_event(fed, attributes)
-    if call.connection is None:  # a script may have named anybody
-        yield Stored(owners.must_exist, call.player)
     answer: dict[str, object] = {}
     if config is not None:
+        leaderboards.check_event(fed, attributes)
+        if call.connection is None:  # a script may have named anybody
+            yield Stored(owners.must_exist, call.player)
         answer = yield Awaited(lambda done: call.desk.events.run(config, call.player, attributes, call.given, done))
     if fed and "error" not in answer:
         most = call.desk.profile.messages_per_player_max
