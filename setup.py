@@ -27,7 +27,7 @@ def compiled(name: str) -> Extension:
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
-        depends=[f"gsrt/{each}.pxd" for each in ("_meter", "_relay", "_sockets", "_websocket", "_wire")],
+        depends=[f"gsrt/{each}.pxd" for each in ("_link", "_meter", "_relay", "_sockets", "_websocket", "_wire")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
@@ -55,7 +55,7 @@ setup(
     package_dir={"gsrt.firmware_profiles": "firmware_profiles"},
     package_data={"gsrt": ["py.typed", "*.pyi"], "gsrt.firmware_profiles": ["*.toml"]},
     include_package_data=False,
-    ext_modules=[compiled(name) for name in ("_core", "_relay", "_meter", "_guard", "_guest")],
+    ext_modules=[compiled(name) for name in ("_core", "_link", "_relay", "_meter", "_guard", "_guest")],
     cmdclass={"build_ext": BuildExtensions},
     options={"build": {"build_base": BUILD_BASE}},
     zip_safe=False,
