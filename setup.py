@@ -22,12 +22,13 @@ else:
     LINK = []
 
 
-def compiled(name: str) -> Extension:
-    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx and what is shared at C level."""
+def compiled(name: str, libraries: tuple[str, ...] = ()) -> Extension:
+    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx, what is shared at C level, and `libraries`."""
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
         depends=[f"gsrt/{each}.pxd" for each in ("_link", "_meter", "_relay", "_sockets", "_websocket", "_wire")],
+        libraries=list(libraries),
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
@@ -55,7 +56,10 @@ setup(
     package_dir={"gsrt.firmware_profiles": "firmware_profiles"},
     package_data={"gsrt": ["py.typed", "*.pyi"], "gsrt.firmware_profiles": ["*.toml"]},
     include_package_data=False,
-    ext_modules=[compiled(name) for name in ("_core", "_link", "_relay", "_meter", "_guard", "_guest")],
+    ext_modules=[
+        *(compiled(name) for name in ("_core", "_link", "_relay", "_meter", "_guard", "_guest")),
+        compiled("_sodium", libraries=("sodium",)),
+    ],
     cmdclass={"build_ext": BuildExtensions},
     options={"build": {"build_base": BUILD_BASE}},
     zip_safe=False,

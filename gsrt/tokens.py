@@ -34,6 +34,7 @@ class Tokens:
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
         self._holders: dict[str, tuple[bytes, Player]] = {}
+        self._link_tokens: dict[bytes, str] | None = None  # by token id; None until somebody comes over a link
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -56,6 +57,8 @@ class Tokens:
         """A token that was made earlier is `player`'s: before a restart, or until its match was stored. No two begin
         with the same 8 characters."""
         self._holders[token[:NAME_CHARACTERS]] = (token[NAME_CHARACTERS:].encode("ascii"), player)
+        if self._link_tokens is not None:
+            self._link_tokens[_link_token_id(token)] = token
 
     def find(self, token: str) -> Player | None:
         """Whose token this is; None for one that was never issued or was revoked."""
@@ -68,3 +71,23 @@ class Tokens:
         """Makes a token worthless; an unknown one is no matter."""
         if self.find(token) is not None:
             del self._holders[token[:NAME_CHARACTERS]]
+            if self._link_tokens is not None:
+                self._link_tokens.pop(_link_token_id(token), None)
+
+    def find_link(self, token_id: bytes) -> tuple[str, Player] | None:
+        """The token with that id (8 bytes; docs/LINK.md, section 3) and whose it is; None for an unknown one. An id
+        proves nothing."""
+        if self._link_tokens is None:
+            tokens = (name + secret.decode("ascii") for name, (secret, _) in self._holders.items())
+            self._link_tokens = {_link_token_id(token): token for token in tokens}
+        token = self._link_tokens.get(token_id)
+        if token is None:
+            return None
+        return token, self._holders[token[:NAME_CHARACTERS]][1]
+
+
+def _link_token_id(token: str) -> bytes:
+    """What a link names `token` by. A server without links does not load this part of it."""
+    from gsrt.protocol.link import token_id
+
+    return token_id(token)

@@ -56,11 +56,13 @@ def test_a_bare_machine_is_told_the_whole_command(machine: Machine) -> None:
     done = machine.look()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "    sudo apt-get install python3 python3-venv python3-dev gcc libc6-dev make openssl"
+        "    sudo apt-get install python3 python3-venv python3-dev gcc libc6-dev libsodium-dev make openssl"
     )
 
 
-@pytest.mark.parametrize(("missing", "packages"), [("gcc", "gcc libc6-dev"), ("make", "make"), ("openssl", "openssl")])
+@pytest.mark.parametrize(
+    ("missing", "packages"), [("gcc", "gcc libc6-dev libsodium-dev"), ("make", "make"), ("openssl", "openssl")]
+)
 def test_only_what_is_missing_is_named(machine: Machine, missing: str, packages: str) -> None:
     machine.has_all()
     (machine.directory / missing).unlink()
