@@ -33,6 +33,7 @@ COMMANDS = {
     "logs": ("gsrt.cli.logs", "show what scripts have logged"),
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),
+    "netsim": ("gsrt.cli.netsim", "put a bad network between a game and a server, to try how it does"),
 }
 
 

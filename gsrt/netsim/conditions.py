@@ -30,7 +30,7 @@ class Conditions:
     """What happens to the datagrams of one direction, in this order. Shares are 0 to 1, times in seconds.
 
     blackout_length, blackout_every: nothing comes through in the last so many of every so many seconds; 0: never
-    blackouts: (start, length) of single blackouts, in seconds since the first datagram
+    blackouts: (start, length) of single blackouts, in seconds since the beginning
     loss: share of the datagrams that never arrive
     loss_burst: how many are lost in a row on average (Gilbert's model); 0: each for itself
     corrupt: share of which one bit arrives wrong

@@ -86,7 +86,8 @@ class _Chance:
 
 
 class BadLink:
-    """Carries datagrams in one direction, under conditions that can change.
+    """Carries datagrams in one direction, under conditions that can change. Blackouts are counted from `origin`, or
+    from the first datagram.
 
     sent + duplicated = delivered + lost + blacked_out + over_rate + overfull + in_flight
 
@@ -126,11 +127,13 @@ class BadLink:
         "reordered",
     )
 
-    def __init__(self, conditions: Conditions, seed: int, *, in_flight_max: int = IN_FLIGHT_MAX) -> None:
+    def __init__(
+        self, conditions: Conditions, seed: int, *, origin: float | None = None, in_flight_max: int = IN_FLIGHT_MAX
+    ) -> None:
         self._random = SplitMix64(seed)
         self._in_flight_max = in_flight_max
         self._under_way: list[tuple[float, int, bytes]] = []  # a heap: arrives at, number, datagram
-        self._origin: float | None = None  # when the first datagram came
+        self._origin = origin
         self._number = 0  # of the last datagram but for those of blackouts
         self._newest = 0  # number of those delivered
         self._latest = -INFINITY  # when the last of those that stay in order arrives

@@ -255,7 +255,7 @@ class Direction:
 
 
 def forward(to_right: Direction, to_left: Direction) -> None:
-    """Forwards until standard input ends. A line of it is a JSON object of conditions to be changed, and is answered."""
+    """Forwards until standard input ends. Each line of it is a JSON object of conditions to change; it is answered."""
     directions = {to_right.source: to_right, to_left.source: to_left}
     links = {"right": to_right.link, "left": to_left.link}
     gc.disable()  # there are no cycles to be found, and the search takes more than a millisecond
@@ -288,8 +288,9 @@ def main() -> None:
     """`python -m tests.support.network LEFT_DEVICE RIGHT_DEVICE TO_RIGHT TO_LEFT SEED`"""
     left, right = int(sys.argv[1]), int(sys.argv[2])
     seed = int(sys.argv[5])
+    now = time.monotonic()
     links = [
-        BadLink(Conditions.parse(text), 2 * seed + number, in_flight_max=IN_FLIGHT_MAX)
+        BadLink(Conditions.parse(text), 2 * seed + number, origin=now, in_flight_max=IN_FLIGHT_MAX)
         for number, text in enumerate(sys.argv[3:5])
     ]
     with contextlib.suppress(OSError):  # on a busy machine, it comes before what it is to be fair to
