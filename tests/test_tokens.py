@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -118,3 +121,65 @@ def test_two_tokens_never_share_their_first_part() -> None:
     assert first[:NAME_CHARACTERS] != second[:NAME_CHARACTERS]
     assert pieces == []
     assert tokens.find(first) is not None
+
+
+def link_id(token: str) -> bytes:
+    return hashlib.sha256(b"gsrt link id" + token.encode("ascii")).digest()[:8]
+
+
+def test_over_a_link_a_token_is_found_by_its_id() -> None:
+    """Those from before the first question, and those from after it."""
+    tokens = made()
+    red, blue, green = someone(), someone(), someone()
+    of_red = tokens.issue(red)
+    assert tokens.find_link(link_id(of_red)) == (of_red, red)
+    of_blue = tokens.issue(blue)
+    kept = made(random.Random(2).randbytes).make()
+    tokens.restore(kept, green)
+    assert tokens.find_link(link_id(of_blue)) == (of_blue, blue)
+    assert tokens.find_link(link_id(kept)) == (kept, green)
+    assert tokens.find_link(link_id(of_red)) == (of_red, red)
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_over_a_link_a_revoked_token_is_not_found(asked_before: bool) -> None:
+    tokens = made()
+    token, other = tokens.issue(someone()), tokens.issue(someone())
+    if asked_before:
+        assert tokens.find_link(link_id(token)) is not None
+    tokens.revoke(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert not asked_before or tokens.find_link(link_id(token)) is not None
+    tokens.revoke(token)
+    assert tokens.find_link(link_id(token)) is None
+    assert tokens.find_link(link_id(other)) is not None
+
+
+def test_over_a_link_what_is_no_id_finds_nothing() -> None:
+    tokens = made()
+    token = tokens.issue(someone())
+    for nearly in (b"", link_id(token)[:7], link_id(token) + b"\0", bytes(8), token.encode()[:8], link_id(token[:-1])):
+        assert tokens.find_link(nearly) is None
+
+
+def test_over_a_link_a_player_who_moved_is_found_where_it_is() -> None:
+    tokens = made()
+    red, blue = someone(), someone()
+    token = tokens.issue(red)
+    assert tokens.find_link(link_id(token)) == (token, red)
+    tokens.restore(token, blue)
+    assert tokens.find_link(link_id(token)) == (token, blue)
+
+
+def test_without_links_their_part_is_not_even_loaded() -> None:
+    program = """
+import os, sys
+from gsrt.tokens import Tokens
+tokens = Tokens(os.urandom)
+token = tokens.issue(None)
+tokens.revoke(token)
+assert "gsrt.protocol.link" not in sys.modules
+assert tokens.find_link(bytes(8)) is None
+tokens.issue(None)
+assert not {"gsrt._sodium", "hashlib"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)

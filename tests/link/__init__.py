@@ -1,0 +1,1 @@
+"""The gsrt link: docs/LINK.md."""
