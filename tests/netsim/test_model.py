@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gsrt.netsim.model import BadLink, Conditions, SplitMix64
 from tests.netsim.strategies import conditions
 
-MANY = 100_000
+MANY = 40_000
 TICK = 0.001
 
 # When each datagram is sent, as the time since the one before, and how many bytes it has.
@@ -155,31 +155,38 @@ def test_fractions_are_over_0_up_to_1_and_even() -> None:
     random = SplitMix64(5)
     fractions = [random.fraction() for _ in range(MANY)]
     assert 0.0 < min(fractions) < 0.001 < 0.999 < max(fractions) <= 1.0
-    assert statistics.fmean(fractions) == pytest.approx(0.5, abs=0.005)
+    assert statistics.fmean(fractions) == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize(
-    ("condition", "counter"),
-    [("loss", "lost"), ("duplicate", "duplicated"), ("corrupt", "corrupted"), ("reorder", "reordered")],
+    ("condition", "counter"), [("loss", "lost"), ("duplicate", "duplicated"), ("corrupt", "corrupted")]
 )
 def test_shares_are_kept(condition: str, counter: str, share: float) -> None:
     link = BadLink(Conditions(**{condition: share}), seed=7)  # type: ignore[arg-type]
     Run(link, steady(MANY))
-    expected = share * MANY
-    if condition == "reorder" and share == 1.0:
-        expected = 0  # all are held back, and nothing overtakes them
-    deviation = (MANY * share * (1 - share)) ** 0.5
-    assert getattr(link, counter) == pytest.approx(expected, abs=4 * deviation)
+    assert getattr(link, counter) == pytest.approx(share * MANY, abs=4 * deviation(share))
+
+
+@pytest.mark.parametrize("share", [0.002, 0.05, 0.3])
+def test_the_share_that_is_held_back_is_overtaken(share: float) -> None:
+    link = BadLink(Conditions(reorder=share), seed=7)
+    Run(link, steady(MANY))
+    assert link.reordered == pytest.approx(share * MANY, abs=4 * deviation(share))
+
+
+def deviation(share: float) -> float:
+    """Of the number of datagrams among many that something happens to."""
+    return (MANY * share * (1 - share)) ** 0.5
 
 
 def test_each_loss_is_for_itself() -> None:
     lost = losses(Conditions(loss=0.2), seed=3)
     after_a_loss = [after for before, after in itertools.pairwise(lost) if before]
-    assert statistics.fmean(after_a_loss) == pytest.approx(0.2, abs=0.015)
+    assert statistics.fmean(after_a_loss) == pytest.approx(0.2, abs=0.02)
 
 
-@pytest.mark.parametrize(("share", "burst"), [(0.05, 1.0), (0.05, 4.0), (0.3, 10.0), (0.6, 1.5)])
+@pytest.mark.parametrize(("share", "burst"), [(0.05, 1.0), (0.05, 4.0), (0.3, 5.0), (0.6, 1.5)])
 def test_losses_come_in_rows(share: float, burst: float) -> None:
     lost = losses(Conditions(loss=share, loss_burst=burst), seed=3)
     rows = [len(list(row)) for is_lost, row in itertools.groupby(lost) if is_lost]
@@ -213,7 +220,7 @@ def test_jitter_that_keeps_the_order_wanders() -> None:
 
 def test_jitter_that_reorders_is_even_and_another_for_each() -> None:
     found = delays(Conditions(delay=0.03, jitter=0.02, jitter_reorders=True))
-    assert statistics.fmean(found) == pytest.approx(0.04, abs=0.0005)
+    assert statistics.fmean(found) == pytest.approx(0.04, abs=0.001)
     assert statistics.pstdev(found) == pytest.approx(0.02 / 12**0.5, rel=0.02)
 
 
