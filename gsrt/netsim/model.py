@@ -148,7 +148,7 @@ class BadLink:
         self._scatter = conditions.jitter if conditions.jitter_reorders else 0.0
         self._delay = conditions.delay  # and jitter, where it does not reorder
         self._seconds_per_byte = 0.0 if conditions.rate is None else 1.0 / conditions.rate
-        self._queue_seconds = conditions.queue_bytes * self._seconds_per_byte
+        self._queue_seconds = (conditions.queue_bytes + 0.5) * self._seconds_per_byte  # half a byte for rounding
         self._change_at = self._hold_until = -INFINITY
         self._dark = False
         shares = (
