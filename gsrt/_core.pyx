@@ -1,7 +1,9 @@
-"""Packet and data codec of the GameSparks Real-Time wire format, and the framing of streams and datagrams.
+"""Packet and data codec of the GameSparks Real-Time wire format, the framing of streams and datagrams, and the tracking
+of acknowledgements.
 
 Pure: no sockets, no clock, no randomness. The format is laid out in docs/PROTOCOL.md; the C-level scanner that this
 module shares with the relay is in _wire.pxd. Everything that outside bytes can do wrong ends in ProtocolError.
+Acknowledgements and the estimates made from them are those of docs/LINK.md, sections 4 and 5.
 """
 
 cimport cython
@@ -10,17 +12,16 @@ from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyNumber_Index
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.math cimport isfinite
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.math cimport INFINITY, fabs, isfinite
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from gsrt._wire cimport (
     DEPTH_MAX, FAULT_BOOL, FAULT_CUT, FAULT_DEPTH, FAULT_FIELD, FAULT_INT32, FAULT_LENGTH, FAULT_OP_CODE_AGAIN,
     FAULT_OP_CODE_FIRST, FAULT_OP_CODE_RANGE, FAULT_SLOT, FAULT_TARGETS, FAULT_VALUE, FAULT_VARINT, FAULT_VECTOR,
     FAULT_WIRE_TYPE, Header, KEY_DATA, KEY_OP_CODE, KEY_PAYLOAD, KEY_RELIABLE, KEY_REQUEST_ID, KEY_SENDER,
-    KEY_SEQUENCE, KEY_STRING, KEY_TARGET, KEY_VECTOR, PREFIX_MAX, SLOT_MAX, TARGETS_MAX, check_data, read_length,
-    read_varint, scan_packet,
-    unzigzag, varint_size, write_varint, zigzag,
+    KEY_SEQUENCE, KEY_STRING, KEY_TARGET, KEY_VECTOR, PREFIX_MAX, SLOT_MAX, TARGETS_MAX, check_data, load16, load32,
+    read_length, read_varint, scan_packet, store16, store32, unzigzag, varint_size, write_varint, zigzag,
 )
 
 MAX_DEPTH = DEPTH_MAX
@@ -1201,3 +1202,339 @@ def split_datagram(data):
         frames.append(PyBytes_FromStringAndSize(<const char*>body, length))
         at = body + length
     return frames
+
+
+# ---- acknowledgements
+
+cdef enum:
+    SENT_FIRST = 8              # records of datagrams that a tracker begins with; a power of two
+    ACK_EVERY = 8
+    LAZY_ACK_EVERY = 64
+    LOSS_MEMORY = 64
+    REORDER_PACKETS = 3
+
+cdef double ACK_DELAY = 0.01
+cdef double LAZY_ACK_DELAY = 0.1
+cdef double ACK_DELAY_MAX = 0.2
+cdef double ACK_DELAY_UNIT = 0.0001
+cdef double BANDWIDTH_SECONDS = 10.0
+cdef double REORDER_MAX = 0.5
+cdef double GRANULARITY = 0.001
+cdef double PTO_FIRST = 0.2
+cdef double PTO_MAX = 1.0
+
+ACK_LIMITS = {
+    "ACK_WINDOW": ACK_WINDOW, "ACK_EVERY": ACK_EVERY, "LAZY_ACK_EVERY": LAZY_ACK_EVERY, "LOSS_MEMORY": LOSS_MEMORY,
+    "REORDER_PACKETS": REORDER_PACKETS, "ACK_DELAY": ACK_DELAY, "LAZY_ACK_DELAY": LAZY_ACK_DELAY,
+    "ACK_DELAY_MAX": ACK_DELAY_MAX, "BANDWIDTH_SECONDS": BANDWIDTH_SECONDS, "REORDER_MAX": REORDER_MAX,
+    "GRANULARITY": GRANULARITY, "PTO_FIRST": PTO_FIRST, "PTO_MAX": PTO_MAX,
+}
+
+
+cdef class AckTracker:
+    """Which of the datagrams that one side of a link has sent have arrived, which are lost, which of the other side's have
+    come; and what that tells of the path. A base: what a datagram carried is its subclass's (`concluded`)."""
+
+    def __cinit__(self, *arguments, **options):
+        self.sent = <Sent*>PyMem_Malloc(SENT_FIRST * sizeof(Sent))
+        if self.sent == NULL:
+            raise MemoryError
+        memset(self.sent, 0, SENT_FIRST * sizeof(Sent))
+        self.sent_mask = SENT_FIRST - 1
+        self.ack_due = self.lost_due = INFINITY
+
+    def __dealloc__(self):
+        PyMem_Free(self.sent)
+
+    cdef int concluded(self, Sent* sent, bint arrived, double now) except -1:
+        """A datagram has arrived, or is taken for lost. One that was taken for lost may arrive after all."""
+        return 0
+
+    # What was sent
+
+    cdef bint may_send(self) noexcept:
+        """Whether there is a record for one more datagram."""
+        return self.next_number - self.oldest < SENT_MAX
+
+    cdef Sent* note_sent(self, uint32_t size, int elicits, double now) except NULL:
+        """The next number goes out, in a datagram of `size` bytes: its record, to be filled with what it carries. It tells
+        what write_ack has written last."""
+        cdef uint32_t capacity, i
+        cdef Sent* grown
+        cdef Sent* record
+        if self.next_number - self.oldest > self.sent_mask:
+            capacity = (self.sent_mask + 1) * 2
+            grown = <Sent*>PyMem_Malloc(capacity * sizeof(Sent))
+            if grown == NULL:
+                raise MemoryError
+            memset(grown, 0, capacity * sizeof(Sent))
+            for i in range(self.sent_mask + 1):
+                if self.sent[i].fate != FATE_NONE:
+                    grown[self.sent[i].number & (capacity - 1)] = self.sent[i]
+            PyMem_Free(self.sent)
+            self.sent = grown
+            self.sent_mask = capacity - 1
+        if self.flying_soon + self.flying_later == 0:
+            self.oldest = self.next_number
+        record = &self.sent[self.next_number & self.sent_mask]
+        record.number = self.next_number
+        record.at = now
+        record.delivered = self.delivered
+        record.told = self.highest + 1 if self.has_highest else 0
+        record.size = size if elicits else 0
+        record.refs = 0
+        record.fate = FATE_FLYING
+        record.elicits = <uint8_t>elicits
+        record.is_probe = False
+        if elicits == ELICITS_SOON:
+            self.flying_soon += 1
+            self.soon_at = now
+        elif elicits == ELICITS_LATER:
+            self.flying_later += 1
+            self.later_at = now
+        self.in_flight += record.size
+        self.next_number += 1
+        return record
+
+    cdef int take_ack(self, const uint8_t* block, uint32_t size, double now) except? -2:
+        """What the other side acknowledges, at the beginning of a datagram's body: the block's length; -1 if it is cut, or
+        tells of what was never sent."""
+        cdef uint32_t bit_bytes, j, byte
+        cdef uint64_t largest, number
+        cdef double delay
+        cdef Sent* record
+        if size == 0:
+            return -1
+        if block[0] == 0:
+            return 1
+        bit_bytes = block[0] - 1
+        if bit_bytes * 8 > ACK_WINDOW or size < 7 + bit_bytes:
+            return -1
+        # The number with these low bits that was sent last.
+        largest = self.next_number - 1 - <uint32_t>(<uint32_t>(self.next_number - 1) - load32(block + 1))
+        if self.next_number == 0 or largest >= self.next_number:
+            return -1
+        delay = load16(block + 5) * ACK_DELAY_UNIT
+        record = &self.sent[largest & self.sent_mask]
+        if record.number == largest and record.fate == FATE_FLYING and record.elicits != ELICITS_NO:
+            self.sample(now - record.at, delay)
+            if now > record.at:
+                self.see_bandwidth((self.delivered + record.size - record.delivered) / (now - record.at), now)
+        if not self.has_acked or largest > self.largest_acked:
+            self.has_acked = True
+            self.largest_acked = largest
+        self.acknowledge(largest, now)
+        for j in range(bit_bytes):
+            byte = block[7 + j]
+            number = largest - 1 - 8 * j
+            while byte:
+                if byte & 1:
+                    if number >= self.next_number:      # below 0
+                        return -1
+                    self.acknowledge(number, now)
+                byte >>= 1
+                number -= 1
+        self.detect_lost(now)
+        return <int>(7 + bit_bytes)
+
+    cdef int acknowledge(self, uint64_t number, double now) except -1:
+        cdef Sent* record = &self.sent[number & self.sent_mask]
+        if record.number != number or record.fate == FATE_NONE or record.fate == FATE_ARRIVED:
+            return 0
+        if record.fate == FATE_LOST:
+            self.spurious_count += 1
+            self.lost_count -= 1
+            self.loss = max(0.0, self.loss - 1.0 / LOSS_MEMORY)
+            self.reorder = min(REORDER_MAX, max(self.reorder, now - record.at - self.lost_after()))
+            self.reorder_at = now
+        elif record.elicits:
+            self.land(record)
+            self.loss -= self.loss / LOSS_MEMORY
+        self.delivered += record.size
+        if record.told > self.told_floor:
+            self.told_floor = record.told
+        if record.elicits:
+            self.arrived_count += 1
+            self.concluded(record, True, now)
+        record.fate = FATE_ARRIVED
+        return 0
+
+    cdef void land(self, Sent* record) noexcept:
+        """It is not under way any more."""
+        self.in_flight -= record.size
+        if record.elicits == ELICITS_SOON:
+            self.flying_soon -= 1
+        else:
+            self.flying_later -= 1
+
+    cdef double lost_after(self) noexcept:
+        """How long after it was sent a datagram is lost, if a later one has arrived; without reordering."""
+        return max(max(self.srtt, self.latest) * 9 / 8, GRANULARITY)
+
+    cdef int detect_lost(self, double now) except -1:
+        """Finds what is lost by now, and when to look again."""
+        cdef uint64_t number = self.oldest
+        cdef double after = self.lost_after() + self.reorder
+        cdef bint unbroken = True               # all below are settled
+        cdef Sent* record
+        self.lost_due = INFINITY
+        if not self.has_acked:
+            return 0
+        while number < self.largest_acked:
+            record = &self.sent[number & self.sent_mask]
+            if record.number == number and record.fate == FATE_FLYING and record.elicits:
+                if (self.reorder == 0 and self.largest_acked - number >= REORDER_PACKETS) or now >= record.at + after:
+                    self.land(record)
+                    record.fate = FATE_LOST
+                    self.lost_count += 1
+                    if not record.is_probe:
+                        self.loss += (1 - self.loss) / LOSS_MEMORY
+                    self.concluded(record, False, now)
+                else:
+                    self.lost_due = min(self.lost_due, record.at + after)
+                    unbroken = False
+            number += 1
+            if unbroken:
+                self.oldest = number
+        return 0
+
+    cdef int give_up(self, uint64_t number, double now) except -1:
+        """Whatever is under way below `number` is taken for lost: it is so much that nothing more could be sent."""
+        cdef Sent* record
+        while self.oldest < number:
+            record = &self.sent[self.oldest & self.sent_mask]
+            if record.number == self.oldest and record.fate == FATE_FLYING and record.elicits:
+                self.land(record)
+                record.fate = FATE_LOST
+                self.lost_count += 1
+                self.concluded(record, False, now)
+            self.oldest += 1
+        return 0
+
+    cdef double pto(self) noexcept:
+        """Seconds in which an acknowledgement is due, but for the delay the other side may take."""
+        if not self.has_sample:
+            return PTO_FIRST
+        return self.srtt + max(4 * self.rttvar, GRANULARITY)
+
+    cdef double pto_due(self, int count) noexcept:
+        """When to ask again, after having asked `count` times in a row; infinity: nothing is under way."""
+        cdef double seconds
+        if self.flying_soon:
+            seconds = (self.pto() + ACK_DELAY) * (1 << min(count, 16))
+            return self.soon_at + min(seconds, PTO_MAX)
+        if self.flying_later:
+            seconds = (self.pto() + LAZY_ACK_DELAY) * (1 << min(count, 16))
+            return self.later_at + min(seconds, PTO_MAX)
+        return INFINITY
+
+    # Estimates
+
+    cdef void sample(self, double seconds, double delay) noexcept:
+        """One round trip; `delay`: how much of it the other side has waited."""
+        cdef double previous = self.latest
+        delay = min(delay, ACK_DELAY_MAX)
+        if not self.has_sample:
+            self.has_sample = True
+            self.min_rtt = seconds
+            self.srtt = self.latest = seconds - delay if seconds - delay > 0 else seconds
+            self.rttvar = self.srtt / 2
+            return
+        self.min_rtt = min(self.min_rtt, seconds)
+        if seconds - delay >= self.min_rtt:
+            seconds -= delay
+        self.latest = seconds
+        self.jitter += (fabs(seconds - previous) - self.jitter) / 16
+        self.rttvar += (fabs(self.srtt - seconds) - self.rttvar) / 4
+        self.srtt += (seconds - self.srtt) / 8
+
+    cdef void see_bandwidth(self, double bytes_per_second, double now) noexcept:
+        if bytes_per_second >= self.bandwidth or now - self.bandwidth_at > BANDWIDTH_SECONDS:
+            self.bandwidth = bytes_per_second
+            self.bandwidth_at = now
+        if self.reorder and now - self.reorder_at > self.srtt:
+            self.reorder = self.reorder * 7 / 8 if self.reorder > GRANULARITY else 0
+            self.reorder_at = now
+
+    cdef void reset_path(self) noexcept:
+        """Another path: what was measured of the one before says nothing of it."""
+        self.has_sample = False
+        self.srtt = self.rttvar = self.min_rtt = self.latest = self.jitter = self.loss = self.bandwidth = self.reorder = 0
+
+    # What was received
+
+    cdef uint64_t widen(self, uint32_t low) noexcept:
+        """The number with these low 32 bits that is nearest to the next."""
+        cdef uint64_t expected = self.highest + 1 if self.has_highest else 0
+        cdef int64_t off = <int64_t><int32_t>(low - <uint32_t>expected)
+        if off < 0 and <uint64_t>(-off) > expected:
+            off += <int64_t>1 << 32
+        return expected + <uint64_t>off
+
+    cdef bint is_fresh(self, uint64_t number) noexcept:
+        """Whether this number has not come before, as far as is remembered."""
+        cdef uint64_t below
+        if not self.has_highest or number > self.highest:
+            return True
+        if number == self.highest or self.highest - number > ACK_WINDOW:
+            return False
+        below = self.highest - 1 - number
+        return not (self.seen[below >> 6] >> (below & 63)) & 1
+
+    cdef void shift_seen(self, uint64_t distance) noexcept:
+        """The highest number is to be `distance` higher; the one so far has come."""
+        cdef int words = <int>min(distance >> 6, <uint64_t>4)
+        cdef int bits = <int>(distance & 63)
+        cdef int i
+        for i in range(3, -1, -1):
+            self.seen[i] = self.seen[i - words] << bits if i >= words else 0
+            if bits and i > words:
+                self.seen[i] |= self.seen[i - words - 1] >> (64 - bits)
+        if distance <= ACK_WINDOW:
+            self.seen[(distance - 1) >> 6] |= <uint64_t>1 << ((distance - 1) & 63)
+
+    cdef void note_received(self, uint64_t number, int elicits, double now) noexcept:
+        """A fresh number has come."""
+        cdef uint64_t below
+        cdef bint in_turn = True
+        if not self.has_highest:
+            self.has_highest = True
+            self.highest = number
+            self.highest_at = now
+            self.told_floor = number
+        elif number > self.highest:
+            in_turn = number == self.highest + 1
+            self.shift_seen(number - self.highest)
+            self.highest = number
+            self.highest_at = now
+        else:
+            in_turn = False
+            below = self.highest - 1 - number
+            self.seen[below >> 6] |= <uint64_t>1 << (below & 63)
+            self.told_floor = min(self.told_floor, number)
+        if elicits == ELICITS_SOON:
+            self.unacked_soon += 1
+            self.ack_due = min(self.ack_due, now if not in_turn or self.unacked_soon >= ACK_EVERY else now + ACK_DELAY)
+        elif elicits == ELICITS_LATER:
+            self.unacked_later += 1
+            self.ack_due = min(self.ack_due, now if self.unacked_later >= LAZY_ACK_EVERY else now + LAZY_ACK_DELAY)
+
+    cdef uint32_t write_ack(self, uint8_t* at, double now) noexcept:
+        """Writes the block for the next datagram (up to ACK_BYTES_MAX bytes): its length."""
+        cdef uint32_t bit_bytes = 0, word
+        cdef uint64_t span
+        cdef double delay
+        self.ack_due = INFINITY
+        self.unacked_soon = self.unacked_later = 0
+        if not self.has_highest or self.told_floor > self.highest:
+            at[0] = 0
+            return 1
+        span = min(self.highest - self.told_floor, <uint64_t>ACK_WINDOW)
+        bit_bytes = <uint32_t>((span + 7) // 8)
+        at[0] = <uint8_t>(bit_bytes + 1)
+        store32(at + 1, <uint32_t>self.highest)
+        delay = (now - self.highest_at) / ACK_DELAY_UNIT
+        store16(at + 5, <uint16_t>(65535 if delay > 65535 else 0 if delay < 0 else delay))
+        for word in range(bit_bytes):
+            at[7 + word] = <uint8_t>(self.seen[word >> 3] >> ((word & 7) * 8))
+        return 7 + bit_bytes

@@ -1,9 +1,218 @@
-# The link at C level: what ciphers are made on, and what the relay drives. Contract: docs/LINK.md.
+# The link at C level: what ciphers are made on, one connection's state, and what a server's relay makes of it (_relay).
+# Contract: docs/LINK.md.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from gsrt._core cimport AckTracker, Sent
+
+cdef enum:
+    HEADER_BYTES = 14
+    DATAGRAM_MAX = 1472
+    CONNECTION_BYTES = 8
+    TYPE_DATA = 6
+
+cdef enum Kind:                 # the low bits of a message's frame
+    UNRELIABLE = 0
+    SEQUENCED = 1
+    ORDERED = 2
+    UNORDERED = 3
+
+cdef enum Counter:
+    LINK_DATAGRAMS_IN = 0
+    LINK_DATAGRAMS_OUT
+    LINK_BYTES_IN
+    LINK_BYTES_OUT
+    LINK_ACKS_OUT               # datagrams that only acknowledge
+    LINK_FORGED                 # they did not open
+    LINK_REPLAYED
+    LINK_MALFORMED
+    LINK_NOT_TAKEN              # not acknowledged, for there was no room or the peer was over its rate
+    LINK_DUPLICATES             # reliable frames that had come before
+    LINK_STALE                  # sequenced messages that came behind a later one
+    LINK_RESENT                 # reliable frames sent again
+    LINK_REPEATED               # reliable frames sent twice in advance
+    LINK_CONGESTED              # unreliable messages that the window had no room for
+    LINK_COUNTERS
 
 
 cdef class Cipher:
     cdef readonly uint32_t tag_bytes
     cdef int seal(self, uint8_t* body, uint32_t size, const uint8_t* header, uint64_t number) noexcept
     cdef bint open(self, uint8_t* body, uint32_t size, const uint8_t* header, uint64_t number) noexcept
+
+
+cdef struct Block:              # the bytes of a message, as many links as it goes to share them
+    uint32_t users
+    uint32_t size
+    uint8_t bytes[1]
+
+
+cdef Block* make_block(const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size) except NULL
+cdef void release_block(Block* block) noexcept
+
+
+cdef struct Unit:               # a reliable frame that is not acknowledged
+    Block* block
+    double due                  # of its repetition
+    uint32_t offset
+    uint32_t key
+    uint32_t total              # of the message, if it begins one of several frames
+    uint32_t serial             # tells it from others that had the same place
+    int32_t next
+    uint16_t length
+    uint16_t sequence
+    uint8_t type
+    uint8_t state
+    uint8_t copies              # in datagrams under way
+
+
+cdef struct Node:               # a reliable frame that came before its turn
+    Node* next
+    uint32_t total
+    uint16_t length
+    uint16_t sequence
+    uint8_t type
+    uint8_t bytes[1]
+
+
+cdef struct Stream:
+    uint32_t key                # 1 + 2 x stream + 1 if unordered; 0: the place is free
+    uint16_t base               # the lowest that is not acknowledged, or has not come
+    uint16_t next               # the next to be sent
+    uint64_t bits[8]            # of SEQUENCE_WINDOW: acknowledged, or come; at sequence modulo the window
+    Node* first                 # by sequence
+    Node* last
+    uint8_t* whole              # a message of several frames, so far
+    uint32_t whole_size
+    uint32_t whole_capacity
+    uint32_t whole_total        # 0: none is being put together
+
+
+cdef struct Streams:
+    Stream* places
+    uint32_t mask
+    uint32_t count
+
+
+cdef struct Ring:               # of unit references: place and serial
+    uint64_t* at
+    uint32_t mask
+    uint32_t tail
+    uint32_t head
+
+
+cdef class Link(AckTracker):
+    cdef readonly Cipher cipher
+    cdef readonly bint is_client
+    cdef readonly bint closed               # nothing is taken or put any more; CLOSE may still have to go out
+    cdef readonly int close_reason
+    cdef readonly str close_text
+    cdef readonly double heard_at
+    cdef double deadline                    # when handle_timer is to be called
+    cdef uint8_t header[HEADER_BYTES]
+    cdef uint32_t receive_bytes, message_bytes, peer_receive_bytes, peer_message_bytes
+    cdef readonly uint32_t datagram_bytes   # of the path
+    cdef uint64_t counters[LINK_COUNTERS]
+    cdef uint64_t* totals                   # counters of all links of a server, or NULL
+    cdef uint64_t* pending_all              # bytes that all links of a server keep, or NULL
+    cdef uint64_t pending_all_max
+    # out
+    cdef uint8_t* loose                     # unreliable frames of this flush, each with its length (2 bytes) in front
+    cdef uint32_t loose_at, loose_size, loose_capacity
+    cdef Unit* units
+    cdef uint32_t unit_capacity
+    cdef readonly uint32_t unit_count
+    cdef int32_t unit_free
+    cdef uint32_t serial
+    cdef int32_t waiting_first, waiting_last        # never sent
+    cdef int32_t again_first, again_last            # lost
+    cdef readonly uint32_t waiting_bytes            # of reliable messages that are not acknowledged
+    cdef uint32_t flown_bytes                       # of those that have been sent
+    cdef uint32_t refs_mark                         # where those of the datagram that is being made begin
+    cdef Ring refs                                  # what the datagrams under way carry
+    cdef Ring repeats                               # what is to be repeated
+    cdef Streams sending
+    cdef Streams sequences                          # of SEQUENCED messages, out
+    cdef readonly uint32_t congestion_window
+    cdef uint32_t threshold                         # of slow start
+    cdef uint64_t recovery                          # numbers below it were sent before the last reaction to a loss
+    cdef double pace_bytes, pace_at
+    cdef int pto_count, pto_probes
+    cdef bint wants_ping
+    cdef double elicited_at                         # when something that elicits was last sent
+    cdef bint wants_response
+    cdef uint8_t response[8]
+    cdef int closes_left
+    # datagram size
+    cdef int probe_index, probe_attempts, large_lost
+    cdef double probe_at
+    cdef bint wants_probe, probe_flies
+    # in
+    cdef Streams receiving
+    cdef Streams heard                              # of SEQUENCED messages, in
+    cdef readonly uint32_t pending_bytes            # kept until what is missing has come
+    cdef bint taking
+    cdef int admitted                               # -1: not asked yet
+    # another path
+    cdef uint8_t challenge[8]
+    cdef bint challenged
+    cdef bint challenge_met                         # in the datagram that was taken last
+
+    cdef bint put(self, int kind, uint32_t stream, const uint8_t* head, uint32_t head_size, const uint8_t* body,
+                  uint32_t body_size, Block** shared) except -1
+    cdef uint32_t pack(self, uint8_t* out, double now) except? 0xffffffff
+    cdef uint32_t pack_challenge(self, uint8_t* out, const uint8_t* secret, double now) except? 0xffffffff
+    cdef bint take(self, uint8_t* datagram, uint32_t size, double now) except -1
+    cdef int on_timer(self, double now) except -1
+    cdef int schedule(self, double now) except -1
+    cdef int shut(self, int reason, str text) except -1
+    cdef bint has_output(self, double now) noexcept
+    cdef void new_path(self, double now) noexcept
+    cdef bint admits(self, double now) except -1
+    cdef int deliver(self, int kind, uint32_t stream, const uint8_t* packet, uint32_t size, double now) except -1
+
+    cdef void count(self, int counter, uint64_t number) noexcept
+    cdef bint put_loose(self, int kind, uint32_t stream, const uint8_t* head, uint32_t head_size, const uint8_t* body,
+                        uint32_t body_size) except -1
+    cdef int add_unit(self, Block* block, uint32_t offset, uint32_t length, uint32_t key, uint16_t sequence, int type,
+                      uint32_t total) except -1
+    cdef void free_unit(self, int32_t place) noexcept
+    cdef int settle(self, uint64_t reference) except -1
+    cdef int lose(self, uint64_t reference) except -1
+    cdef int react_to_loss(self, uint64_t number) except -1
+    cdef uint32_t write_unit(self, uint8_t* at, uint32_t room, int32_t place) noexcept
+    cdef int carry(self, int32_t place, bint first, double now) except -1
+    cdef uint32_t fill_units(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef uint32_t fill_repeats(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef uint32_t fill_flying(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef uint32_t fill_loose(self, uint8_t* at, uint32_t room) except? 0xffffffff
+    cdef int forget_loose(self) except -1
+    cdef bint can_pack(self) noexcept
+    cdef double pace_rate(self) noexcept
+    cdef Unit* unit_of(self, uint64_t reference) noexcept
+    cdef void grow(self, const Sent* sent) noexcept
+    cdef int32_t pop_waiting(self, uint32_t room) except? -2
+    cdef bint has_pace(self, double now) noexcept
+    cdef uint32_t finish(self, uint8_t* out, uint32_t size, int elicits, bint is_probe, double now) except? 0xffffffff
+    cdef int broken(self, str why) except -1
+    cdef int take_frames(self, const uint8_t* at, const uint8_t* end, double now) except? -2
+    cdef const uint8_t* take_control(self, const uint8_t* at, const uint8_t* end) except? NULL
+    cdef const uint8_t* take_message(self, const uint8_t* at, const uint8_t* end, bint* taken, double now) except? NULL
+    cdef bint take_reliable(self, int type, uint32_t stream, uint16_t sequence, uint32_t total, const uint8_t* bytes,
+                            uint32_t length, double now) except -1
+    cdef int keep_node(self, Stream* line, int type, uint16_t sequence, uint32_t total, const uint8_t* bytes,
+                       uint32_t length) except -1
+    cdef int take_sequenced(self, uint32_t stream, uint16_t sequence, const uint8_t* bytes, uint32_t length,
+                            double now) except -1
+    cdef bint has_room(self, uint32_t size, bint in_turn) noexcept
+    cdef void keeps(self, int64_t size) noexcept
+    cdef int take_in_turn(self, uint32_t key, int type, uint32_t total, const uint8_t* bytes, uint32_t length,
+                          double now) except -1
+    cdef int hand_on_pieces(self, Stream* line, Node** begin, Node* last, uint32_t total, double now) except -1
+    cdef int take_kept(self, uint32_t key, double now) except -1
+    cdef int join_unordered(self, uint32_t key, double now) except -1
+    cdef int release(self) except -1
+
+
+cdef class LinkEndpoint(Link):
+    cdef object messages                            # deque of (kind, stream, packet)

@@ -2,7 +2,7 @@
 # Shared by _core (which builds objects) and _relay (which never does). Formats: docs/PROTOCOL.md.
 # Nothing here allocates, calls Python or reads past `end`.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from *:
@@ -71,6 +71,39 @@ cdef struct Header:
     bint plain                  # the tail is one optional data field and one optional payload field, nothing after
     int fault
     uint32_t fault_at
+
+
+cdef inline uint16_t load16(const uint8_t* at) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, at, 2)           # not a cast: 32-bit ARM faults over an odd address
+    return value
+
+
+cdef inline uint32_t load32(const uint8_t* at) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, at, 4)
+    return value
+
+
+cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, at, 8)
+    return value
+
+
+cdef inline uint8_t* store16(uint8_t* at, uint16_t value) noexcept nogil:
+    memcpy(at, &value, 2)
+    return at + 2
+
+
+cdef inline uint8_t* store32(uint8_t* at, uint32_t value) noexcept nogil:
+    memcpy(at, &value, 4)
+    return at + 4
+
+
+cdef inline uint8_t* store64(uint8_t* at, uint64_t value) noexcept nogil:
+    memcpy(at, &value, 8)
+    return at + 8
 
 
 cdef inline const uint8_t* read_varint(const uint8_t* at, const uint8_t* end, uint64_t* value) noexcept nogil:
