@@ -297,11 +297,11 @@ CONDITIONS = {
         ("jitter_reorders",), YES, "yes", "jitter is another for each datagram: they overtake each other"
     ),
     "reorder": Condition(("reorder",), SHARE, "2%", "so many are held back, and those behind overtake them"),
-    "reorder_delay": Condition(("reorder_delay",), TIME, "20ms", "for so long they are held back"),
+    "reorder_delay": Condition(("reorder_delay",), TIME, "40ms", "for so long they are held back"),
     "duplicate": Condition(("duplicate",), SHARE, "1%", "so many arrive twice"),
     "corrupt": Condition(("corrupt",), SHARE, "0.1%", "in so many, one bit is wrong"),
     "rate": Condition(("rate",), RATE, "1mbit", "no more comes through in a second; what is more waits in a queue"),
-    "queue": Condition(("queue_bytes",), SIZE, "64kB", "so much may wait there; what is more is dropped"),
+    "queue": Condition(("queue_bytes",), SIZE, "256kB", "so much may wait there; what is more is dropped"),
     "blackout": Condition(
         ("blackout_length", "blackout_every", "blackouts"),
         BLACKOUT,

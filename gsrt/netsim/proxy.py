@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CLIENTS_MAX = 256  # of UDP, each with a socket towards the server
 CONNECTIONS_MAX = 64  # of TCP
 IDLE_SECONDS = 60.0  # then a UDP client is forgotten; a game's keep-alive comes more often
+PORT_ATTEMPTS = 16  # to find a port that is free for TCP and for UDP
 READ_BATCH = 64  # datagrams of one socket, before it is another's turn
 DATAGRAM_BYTES_MAX = 65_535
 SOCKET_BUFFER_BYTES = 1_000_000  # so that the system does not drop what comes in a burst
@@ -304,22 +305,11 @@ class Proxy:
         self._past_bytes = {"up": 0, "down": 0}
         self.server_family, self.server = _resolve(server)
         family, address = _resolve(listen)
+        self._listener, self._datagrams = _listening(family, address)
+        self.address: Address = self._listener.getsockname()
         self.selector = selectors.EpollSelector()
-        self._listener = socket.socket(family, socket.SOCK_STREAM)
-        self._datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind(address)
-            self._listener.listen()
-            self.address: Address = self._listener.getsockname()
-            self._datagrams.bind(self.address)
-            self._datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-            for each, handle in ((self._listener, self._on_connection), (self._datagrams, self._on_datagrams)):
-                each.setblocking(False)
-                self.selector.register(each, selectors.EVENT_READ, handle)
-        except OSError:
-            self.close()
-            raise
+        self.selector.register(self._listener, selectors.EVENT_READ, self._on_connection)
+        self.selector.register(self._datagrams, selectors.EVENT_READ, self._on_datagrams)
 
     def run(self, seconds: float = INFINITY) -> None:
         """Forwards for so long."""
@@ -445,7 +435,7 @@ def describe_statistics(statistics: dict[str, dict[str, int]]) -> str:
     parts = []
     for name, counters in statistics.items():
         unit = " bytes" if name == "tcp" else ""
-        words = [f"{count} {what.replace('_', ' ')}{unit}" for what, count in counters.items() if count]
+        words = [f"{what.replace('_', ' ')} {count}{unit}" for what, count in counters.items() if count]
         if words:
             parts.append(f"{name}: {', '.join(words)}")
     return "; ".join(parts) or "nothing has come yet"
@@ -455,6 +445,28 @@ def _resolve(address: tuple[str, int]) -> tuple[socket.AddressFamily, Address]:
     """Family and numeric address. Raises OSError."""
     family, _, _, _, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
     return family, found  # type: ignore[return-value]
+
+
+def _listening(family: socket.AddressFamily, address: Address) -> tuple[socket.socket, socket.socket]:
+    """Sockets for TCP and UDP on the same port; if it may be any, one that is free for both. Raises OSError."""
+    for attempts_left in reversed(range(PORT_ATTEMPTS)):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            datagrams.bind(listener.getsockname())
+            datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
+            listener.listen()
+            listener.setblocking(False)
+            datagrams.setblocking(False)
+            return listener, datagrams
+        except OSError:
+            listener.close()
+            datagrams.close()
+            if address[1] or not attempts_left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _without_loss(conditions: Conditions) -> Conditions:

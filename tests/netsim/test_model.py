@@ -245,7 +245,7 @@ def test_a_rate_makes_a_queue_that_has_an_end() -> None:
     for _ in range(5):
         link.put(bytes(100), 0.0)
     assert (link.over_rate, link.in_flight) == (2, 3)
-    assert [len(link.take(when)) for when in (0.05, 0.1, 0.2, 0.25, 0.3)] == [0, 1, 1, 0, 1]
+    assert [len(link.take(when)) for when in (0.05, 0.1001, 0.2001, 0.25, 0.3001)] == [0, 1, 1, 0, 1]
     link.put(bytes(1000), 1.0)  # more than the queue holds, but nothing waits
     assert link.next_time() == pytest.approx(2.0)
 
