@@ -166,7 +166,3 @@ def test_a_key_of_blake2b_of_another_length_is_refused(size: int) -> None:
 def test_a_number_that_does_not_fit_is_refused(number: int) -> None:
     with pytest.raises(OverflowError):
         seal(ALICE, number, b"", b"")
-
-
-def test_the_tag_of_a_cipher() -> None:
-    assert ChaCha20Poly1305(ALICE, BOB).tag_bytes == 16
