@@ -16,7 +16,7 @@ JOBS ?= 1
 SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
 	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
 # The tests that reach compiled code: what a sanitizer should see. SANITIZE_TESTS=tests runs them all, in some minutes.
-SANITIZE_TESTS = $(wildcard tests/core tests/relay tests/protocol tests/scripts tests/sessions)
+SANITIZE_TESTS = $(wildcard tests/core tests/link tests/relay tests/protocol tests/scripts tests/sessions)
 TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
 
 # setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.

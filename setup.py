@@ -27,7 +27,7 @@ def compiled(name: str, libraries: tuple[str, ...] = ()) -> Extension:
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
-        depends=[f"gsrt/{each}.pxd" for each in ("_link", "_meter", "_relay", "_sockets", "_websocket", "_wire")],
+        depends=[f"gsrt/{each}.pxd" for each in ("_core", "_link", "_links", "_meter", "_relay", "_sockets", "_websocket", "_wire")],
         libraries=list(libraries),
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
@@ -57,7 +57,7 @@ setup(
     package_data={"gsrt": ["py.typed", "*.pyi"], "gsrt.firmware_profiles": ["*.toml"]},
     include_package_data=False,
     ext_modules=[
-        *(compiled(name) for name in ("_core", "_link", "_relay", "_meter", "_guard", "_guest")),
+        *(compiled(name) for name in ("_core", "_link", "_links", "_relay", "_meter", "_guard", "_guest")),
         compiled("_sodium", libraries=("sodium",)),
     ],
     cmdclass={"build_ext": BuildExtensions},

@@ -13,7 +13,11 @@ handler given to the Relay:
     drained(stream, now)                            all that was written has gone out, as await_drained has asked to know
     datagram(address: bytes, packet: bytes, now)    a packet with opCode 0 by UDP: a login, if it is one
     closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
+    link_opening(address: bytes, datagram: bytes, now) -> bytes | None   a datagram of a link's handshake: the answer
+    link_established(leg, now)                      a link is there: whoever opened it has shown that it has the keys
     failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
+
+A link's leg (`_links.Leg`) that is closed goes to closed(), as a stream does, and its control packets to control().
 
 A TLS layer (`Stream.layer`) has the methods of transports.tls.TlsLayer. No clock: `now` is an argument (seconds).
 """
@@ -24,12 +28,16 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset, strerror
 
 from collections import deque
+from os import urandom
 
 from gsrt._core import Packet, ProtocolError
+from gsrt._link cimport Block, Cipher, ORDERED, SEQUENCED, TYPE_DATA, UNORDERED, UNRELIABLE, make_block, release_block
+from gsrt._links cimport ADDRESS_BYTES, Carrier, Leg, Links
 from gsrt._sockets cimport (
     AF_INET, AF_INET6, Address, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
     EPOLL_CTL_MOD, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR, close, epoll_create1, epoll_ctl, epoll_event,
@@ -41,8 +49,8 @@ from gsrt._websocket cimport (
     OP_TEXT, scan_frame, unmask, write_head,
 )
 from gsrt._wire cimport (
-    HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, PREFIX_MAX, check_data, read_length, scan_packet, varint_size, write_varint,
-    zigzag,
+    HEADER_MAX, Header, KEY_OP_CODE, KEY_SENDER, PREFIX_MAX, check_data, load16, read_length, scan_packet, store16,
+    varint_size, write_varint, zigzag,
 )
 
 cdef enum:
@@ -63,7 +71,8 @@ cdef enum:
     LATER_MAX = 256             # datagrams kept in one turn for scripts that others go before
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
     PEERS = 256                 # peer ids fit a byte
-    ADDRESS_BYTES = 28          # sockaddr_in6
+    CHANNELS = 16               # of a link; docs/LINK.md, section 2
+    WAY_BYTES = 3               # how a held frame is to travel: kind and stream
 
     OP_UDP_CONNECT = -5         # the two system packets of a peer that is logged in
     OP_PLAYER_READY = -7
@@ -118,6 +127,12 @@ COUNTER_NAMES = (
 cdef struct Slot:
     Address address
     int32_t place               # of the member in Relay.bound; -1: the slot is empty
+
+cdef struct Way:                # how a packet travels to its targets
+    int kind                    # of docs/LINK.md; other legs only ask whether it is reliable
+    uint32_t stream             # on a link
+    Block* block                # its bytes for the links that keep them; NULL until there is one
+
 
 cdef struct Datagram:
     uint32_t size
@@ -222,26 +237,24 @@ cdef class Room:
         cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(frame)
         cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(frame)
         cdef int i, peer_id, delivered = 0
+        cdef Way way = Way(ORDERED if reliable else UNRELIABLE, 0, NULL)
         if size > self.relay.packet_bytes_max:
             raise ValueError(f"a packet of {size} bytes; at most {self.relay.packet_bytes_max}")
         self.relay.count(self, FROM_SERVER, 1)
         if peers is None:
             for i in range(self.size):
-                self.give(<Member>self.by_id[self.ids[i]], at, size, reliable)
+                self.relay.give(<Member>self.by_id[self.ids[i]], at, size, NULL, 0, &way)
             delivered = self.size
         else:
             for peer_id in peers:
                 if 0 < peer_id < PEERS and self.by_id[peer_id] != NULL:
-                    self.give(<Member>self.by_id[peer_id], at, size, reliable)
+                    self.relay.give(<Member>self.by_id[peer_id], at, size, NULL, 0, &way)
                     delivered += 1
+        if way.block != NULL:
+            release_block(way.block)
         if not delivered:
             self.relay.count(self, DROPPED_NO_TARGET, 1)
         return delivered
-
-    cdef int give(self, Member target, const uint8_t* frame, uint32_t size, bint reliable) except -1:
-        if target.is_open:
-            return self.relay.put(target, frame, size, NULL, 0, reliable)
-        return target.hold(frame, size, NULL, 0, reliable)
 
     cdef int enter(self, Member member) except -1:
         if self.by_id[member.peer_id] == NULL:
@@ -272,6 +285,7 @@ cdef class Member:
     cdef readonly uint8_t peer_id
     cdef readonly Room room
     cdef readonly Stream stream
+    cdef readonly Leg link              # in a stream's place
     cdef readonly bint is_open          # ready: packets go out; otherwise they are held
     cdef readonly bint udp_confirmed
     cdef readonly bint udp_bound
@@ -306,12 +320,21 @@ cdef class Member:
 
     def attach(self, Stream stream):
         """A login on `stream`: from here it is this peer's; packets for it are held until `open`."""
+        self.begin()
+        self.stream = stream
+        stream.member = self
+
+    def attach_link(self, Leg leg):
+        """A login by a link, as attach()."""
+        self.begin()
+        self.link = leg
+        leg.member = self
+
+    cdef int begin(self) except -1:
         self.doomed = False
         self.has_sequence = False
         self.is_open = False
-        self.stream = stream
-        stream.member = self
-        self.room.enter(self)
+        return self.room.enter(self)
 
     def open(self):
         """The peer is ready: what was held goes out first."""
@@ -319,10 +342,16 @@ cdef class Member:
         cdef const uint8_t* end = self.held + self.held_size
         cdef const uint8_t* body
         cdef uint64_t length
+        cdef Way way
         self.is_open = True
         while at < end:
+            # What was held has waited; it is not to be lost now, whatever it was sent as.
+            way = Way(at[0] if at[0] >= ORDERED else UNORDERED, load16(at + 1) if at[0] >= ORDERED else 0, NULL)
+            at += WAY_BYTES
             body = read_length(at, end, &length)
-            self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, True)
+            self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, &way)
+            if way.block != NULL:
+                release_block(way.block)
             at = body + length
         self.held_packets = 0
         self.forget_held()
@@ -334,6 +363,9 @@ cdef class Member:
         if self.stream is not None:
             self.stream.member = None
             self.stream = None
+        if self.link is not None:
+            self.link.member = None
+            self.link = None
 
     def leave(self):
         """The peer has left: nothing is sent to it or held for it."""
@@ -350,33 +382,38 @@ cdef class Member:
         return 0
 
     cdef int hold(self, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
-                  bint reliable) except -1:
+                  const Way* way) except -1:
         cdef Relay relay = self.room.relay
         cdef uint32_t size = head_size + body_size
         cdef uint32_t capacity
         cdef uint8_t* grown
-        if not reliable and self.stream is None:
+        cdef bint reliable = way.kind >= ORDERED
+        if not reliable and self.stream is None and self.link is None:
             relay.count(self.room, DROPPED_ABSENT, 1)
             return 0
         if self.doomed:
             relay.count(self.room, DROPPED_HELD_FULL, 1)
             return 0
         # Half of the room is kept for what must arrive.
-        if self.held_size + size > (relay.held_bytes_max if reliable else relay.held_bytes_max // 2):
+        if self.held_size - WAY_BYTES * self.held_packets + size > (
+                relay.held_bytes_max if reliable else relay.held_bytes_max // 2):
             relay.count(self.room, DROPPED_HELD_FULL, 1)
             if reliable and self.is_known:
                 self.forget_held()
                 relay.doom(self, "more had to be held for it than its limit")
             return 0
-        if self.held_size + size > self.held_capacity:
+        if self.held_size + WAY_BYTES + size > self.held_capacity:
             capacity = self.held_capacity or 512
-            while capacity < self.held_size + size:
+            while capacity < self.held_size + WAY_BYTES + size:
                 capacity *= 2
             grown = <uint8_t*>PyMem_Realloc(self.held, capacity)
             if grown == NULL:
                 raise MemoryError
             self.held = grown
             self.held_capacity = capacity
+        self.held[self.held_size] = <uint8_t>way.kind
+        store16(self.held + self.held_size + 1, <uint16_t>way.stream)
+        self.held_size += WAY_BYTES
         memcpy(self.held + self.held_size, head, head_size)
         if body_size:
             memcpy(self.held + self.held_size + head_size, body, body_size)
@@ -422,10 +459,13 @@ cdef class Member:
         self.udp_confirmed = self.udp_bound
 
     def send(self, bytes frame):
-        """A frame of the server's own to the peer's stream; ready or not. Dropped where it has none."""
-        if self.stream is not None:
-            self.room.relay.put_stream(self.stream, self, <const uint8_t*>PyBytes_AS_STRING(frame),
-                                       <uint32_t>PyBytes_GET_SIZE(frame), NULL, 0, True)
+        """A frame of the server's own to the peer's stream or link; ready or not. Dropped where it has none."""
+        cdef Way way = Way(ORDERED, 0, NULL)
+        if self.stream is not None or self.link is not None:
+            self.room.relay.put(self, <const uint8_t*>PyBytes_AS_STRING(frame), <uint32_t>PyBytes_GET_SIZE(frame), NULL, 0,
+                                &way)
+            if way.block != NULL:
+                release_block(way.block)
 
     def send_datagram(self, bytes frame):
         """A frame of the server's own by UDP, to the bound address, confirmed or not."""
@@ -651,11 +691,14 @@ cdef class Stream:
 
 
 @cython.final
-cdef class Relay:
-    """All of a server's packet I/O. `profile` gives the limits (attributes of gsrt.profile.Profile)."""
+cdef class Relay(Carrier):
+    """All of a server's packet I/O. `profile` gives the limits (attributes of gsrt.profile.Profile); `entropy(n)` n random
+    bytes fit for secrets."""
 
     cdef readonly object handler
+    cdef object entropy
     cdef readonly dict streams              # fd -> Stream
+    cdef readonly Links links               # None until there is one
     cdef public bint texts_held             # text WebSockets are not read until it is False again: the handler's to set
     cdef int udp_fd
     cdef int poll_fd
@@ -664,7 +707,8 @@ cdef class Relay:
     # limits, from the profile
     cdef double packets_per_second, packets_burst, bytes_per_second, bytes_burst, texts_per_second, texts_burst
     cdef uint32_t packet_bytes_max, datagram_bytes_max, frame_skip_bytes_max, login_bytes_max, held_bytes_max
-    cdef uint32_t out_soft_bytes, out_hard_bytes
+    cdef uint32_t out_soft_bytes, out_hard_bytes, message_bytes_max
+    cdef uint64_t link_pending_max
     cdef int batches_max
     # datagrams in
     cdef uint8_t* received
@@ -692,9 +736,10 @@ cdef class Relay:
     cdef list later                         # (member, packet) of datagrams that others go before
     cdef list closed_now                    # keeps streams alive while events may still point to them
 
-    def __cinit__(self, int udp_fd, profile, handler):
+    def __cinit__(self, int udp_fd, profile, handler, entropy=urandom):
         cdef int i
         self.handler = handler
+        self.entropy = entropy
         self.streams = {}
         self.bound = []
         self.free_places = []
@@ -721,6 +766,8 @@ cdef class Relay:
         self.held_bytes_max = profile.held_bytes_max
         self.out_soft_bytes = profile.stream_out_soft_bytes
         self.out_hard_bytes = profile.stream_out_hard_bytes
+        self.message_bytes_max = profile.link_message_bytes_max
+        self.link_pending_max = profile.link_receive_bytes_all
         self.batches_max = profile.datagram_batches_max
         self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVE_BYTES)
         self.datagrams = <Datagram*>PyMem_Malloc(DATAGRAMS * sizeof(Datagram))
@@ -764,7 +811,10 @@ cdef class Relay:
     def counts(self):
         """All counters by name."""
         cdef int i
-        return {COUNTER_NAMES[i]: self.counters[i] for i in range(<int>COUNTERS)}
+        counts = {COUNTER_NAMES[i]: self.counters[i] for i in range(<int>COUNTERS)}
+        if self.links is not None:
+            counts.update(self.links.counts())
+        return counts
 
     @property
     def paused_count(self):
@@ -774,7 +824,7 @@ cdef class Relay:
     @property
     def has_output(self):
         """Whether anything waits for flush()."""
-        return self.datagram_count > 0 or len(self.dirty) > 0
+        return self.datagram_count > 0 or len(self.dirty) > 0 or (self.links is not None and self.links.has_output())
 
     cdef inline void count(self, Room room, int counter, uint64_t number) noexcept:
         self.counters[counter] += number
@@ -879,6 +929,8 @@ cdef class Relay:
         cdef Member member
         cdef Room room
         cdef Header header
+        if at < end and at[0] == 0:
+            return self.link_datagram(which, now)
         make_address(&self.incoming_addresses[which][0], &address)
         member = self.lookup(&address)
         room = member.room if member is not None else None
@@ -907,7 +959,7 @@ cdef class Relay:
                     else:
                         self.count(room, DROPPED_SCRIPT_BUSY, 1)
                     continue
-                self.relay_packet(member, &header, body, <uint32_t>length, True)
+                self.relay_packet(member, &header, body, <uint32_t>length, UNRELIABLE, 0)
             elif header.op_code != 0:
                 self.count(room, DROPPED_OP_CODE, 1)
             elif member is not None and not member.within_rate(now):
@@ -951,13 +1003,14 @@ cdef class Relay:
             elif member.room.interceptor is not None and member.room.interceptor.is_behind:
                 self.count(member.room, DROPPED_SCRIPT_BUSY, 1)
             elif not scan_packet(at, <uint32_t>PyBytes_GET_SIZE(packet), &header):
-                self.relay_packet(member, &header, at, <uint32_t>PyBytes_GET_SIZE(packet), True)
+                self.relay_packet(member, &header, at, <uint32_t>PyBytes_GET_SIZE(packet), UNRELIABLE, 0)
 
     # ---- the way of a packet
 
-    cdef int relay_packet(self, Member sender, Header* header, const uint8_t* packet, uint32_t size,
-                          bint unreliable) except -1:
-        """One packet (opCode > 0) of `sender` to its targets."""
+    cdef int relay_packet(self, Member sender, Header* header, const uint8_t* packet, uint32_t size, int kind,
+                          uint32_t channel) except -1:
+        """One packet (opCode > 0) of `sender` to its targets. What is said to be unreliable is sequenced if it has a number
+        to be so by."""
         cdef Room room = sender.room
         cdef Member target
         cdef const uint8_t* where
@@ -968,6 +1021,8 @@ cdef class Relay:
         cdef bytes rewritten
         cdef Interceptor interceptor
         cdef Header second
+        cdef Way way
+        cdef bint unreliable = kind < ORDERED
         cdef int delivered = 0, verdict
         self.count(room, PACKETS_IN, 1)
         self.count(room, BYTES_IN, size)
@@ -991,6 +1046,7 @@ cdef class Relay:
                 return 0
             sender.has_sequence = True
             sender.last_sequence = header.sequence
+            kind = SEQUENCED
         interceptor = room.interceptor          # the room may have another one, or none, afterwards
         if interceptor is not None and interceptor.wants(header.op_code):
             verdict = interceptor.packet(sender.peer_id, header, packet, size, not unreliable, self.now)
@@ -1005,9 +1061,14 @@ cdef class Relay:
         body_size = header.tail_end - header.tail_at
         head_size = 1 + varint_size(<uint32_t>zigzag(header.op_code)) + 1 + varint_size(sender.peer_id)
         prefix_size = varint_size(head_size + body_size)
-        if prefix_size + head_size + body_size > self.packet_bytes_max:
+        if prefix_size + head_size + body_size > (self.packet_bytes_max if sender.link is None else self.message_bytes_max):
             self.count(room, DROPPED_OVERSIZE, 1)
             return 0
+        way.kind = kind
+        way.stream = 0
+        if kind == SEQUENCED or (kind == ORDERED and channel):
+            way.stream = CHANNELS * sender.peer_id + channel
+        way.block = NULL
         at = write_varint(head, head_size + body_size)
         at[0] = KEY_OP_CODE
         at = write_varint(at + 1, <uint32_t>zigzag(header.op_code))
@@ -1026,22 +1087,60 @@ cdef class Relay:
                 continue
             target = <Member>room.by_id[peer_id]
             delivered += 1
-            if target.is_open:
-                self.put(target, head, head_size, packet + header.tail_at, body_size, not unreliable)
-            else:
-                target.hold(head, head_size, packet + header.tail_at, body_size, not unreliable)
+            self.give(target, head, head_size, packet + header.tail_at, body_size, &way)
+        if way.block != NULL:
+            release_block(way.block)
         if not delivered:
             self.count(room, DROPPED_NO_TARGET, 1)
         return 0
 
+    cdef int give(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
+                  Way* way) except -1:
+        """A frame (head, then body) to a peer, or held for it until it is ready."""
+        if target.link is None and head_size + body_size > self.packet_bytes_max:
+            self.count(target.room, DROPPED_OVERSIZE, 1)        # only links carry so long a packet
+            return 0
+        if target.is_open:
+            return self.put(target, head, head_size, body, body_size, way)
+        return target.hold(head, head_size, body, body_size, way)
+
     cdef int put(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
-                 bint reliable) except -1:
-        """A frame (head, then body) into the output of an open peer."""
+                 Way* way) except -1:
+        """A frame into the output of a peer."""
+        cdef bint reliable = way.kind >= ORDERED
+        if target.link is not None:
+            return self.put_link(target, head, head_size, body, body_size, way)
         if not reliable and target.udp_confirmed and head_size + body_size <= self.datagram_bytes_max:
             return self.put_datagram(target, head, head_size, body, body_size)
         if target.stream is not None:
             return self.put_stream(target.stream, target, head, head_size, body, body_size, reliable)
         self.count(target.room, DROPPED_UNSENT, 1)
+        return 0
+
+    cdef int put_link(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size,
+                      Way* way) except -1:
+        cdef Leg leg = target.link
+        cdef uint32_t prefix_size = 1
+        cdef uint32_t size
+        while head[prefix_size - 1] & 0x80:     # a frame of the link says its length itself
+            prefix_size += 1
+        head += prefix_size
+        head_size -= prefix_size
+        size = head_size + body_size
+        if target.doomed:
+            self.count(target.room, DROPPED_SLOW, 1)
+            return 0
+        if leg.waiting_bytes + size > self.out_hard_bytes:
+            self.count(target.room, DROPPED_SLOW, 1)
+            return self.doom(target, "it does not acknowledge what is sent to it") if way.kind >= ORDERED else 0
+        if not leg.put(way.kind, way.stream, head, head_size, body, body_size, &way.block):
+            self.count(target.room, DROPPED_UNSENT if leg.closed else DROPPED_SLOW, 1)
+            if way.kind >= ORDERED and not leg.closed:
+                return self.doom(target, "too much waits to be acknowledged by it, or is longer than it takes")
+            return 0
+        leg.mark()
+        self.count(target.room, PACKETS_OUT, 1)
+        self.count(target.room, BYTES_OUT, size)
         return 0
 
     cdef int put_datagram(self, Member target, const uint8_t* head, uint32_t head_size, const uint8_t* body,
@@ -1174,7 +1273,7 @@ cdef class Relay:
         """The peer is to be cut, but not in the middle of a fan-out: take_doomed hands it out."""
         if not member.doomed:
             member.doomed = True
-            self.doomed.append((member, member.stream, reason))
+            self.doomed.append((member, member.stream or member.link, reason))
         return 0
 
     def take_doomed(self):
@@ -1185,8 +1284,114 @@ cdef class Relay:
             return ()
         doomed = self.doomed
         self.doomed = []
-        return [(member, reason) for member, stream, reason in doomed
-                if member.doomed and (member.stream is stream or member.stream is None)]
+        return [(member, reason) for member, leg, reason in doomed
+                if member.doomed and (member.stream or member.link) in (leg, None)]
+
+    # ---- links
+
+    cdef int link_datagram(self, int which, double now) except -1:
+        """A datagram that begins with 0."""
+        cdef uint8_t* at = self.received + which * RECEIVE_BYTES
+        cdef uint32_t size = self.incoming[which].msg_len
+        cdef bytes address
+        if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC or size < 2:
+            self.count(None, DROPPED_MALFORMED, 1)
+            return 0
+        if at[1] == TYPE_DATA:
+            if self.links is None:
+                self.count(None, DROPPED_UNKNOWN_ADDRESS, 1)
+                return 0
+            try:
+                return self.links.take(at, size, &self.incoming_addresses[which][0],
+                                       self.incoming[which].msg_hdr.msg_namelen, now)
+            except Exception as error:
+                self.handler.failed(None, error, now)
+                return 0
+        if self.logins_left == 0:
+            self.count(None, DROPPED_LOGIN_RATE, 1)
+            return 0
+        self.logins_left -= 1
+        address = PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
+                                            self.incoming[which].msg_hdr.msg_namelen)
+        try:
+            answer = self.handler.link_opening(address, PyBytes_FromStringAndSize(<const char*>at, size), now)
+            if answer is not None:
+                self.get_links().answer(address, answer)
+        except Exception as error:
+            self.handler.failed(None, error, now)
+        return 0
+
+    cdef Links get_links(self):
+        if self.links is None:
+            self.links = Links(self, self.entropy, self.link_pending_max)
+        return self.links
+
+    def open_link(self, bytes address, Cipher cipher, double now, **terms):
+        """A leg for who has proved a token from `address`: see Links.open."""
+        return self.get_links().open(address, cipher, now, **terms)
+
+    @property
+    def links_count(self):
+        """Links that are open."""
+        return self.links.count if self.links is not None else 0
+
+    @property
+    def links_due(self):
+        """When run_links is to be called; infinity: never."""
+        return self.links.earliest if self.links is not None else INFINITY
+
+    def run_links(self, double now):
+        """Does what is due for links."""
+        self.now = now
+        if self.links is not None:
+            self.links.run_timers(now)
+
+    cdef bint link_admits(self, Leg leg, double now) except -1:
+        cdef Member member = <Member>leg.member
+        if leg.member is None:
+            return False
+        if member.room.interceptor is not None and member.room.interceptor.is_behind:
+            self.count(member.room, DROPPED_SCRIPT_BUSY, 1)
+        elif member.within_rate(now):
+            return True
+        else:
+            self.count(member.room, DROPPED_RATE, 1)
+        return False
+
+    cdef int link_message(self, Leg leg, int kind, uint32_t stream, const uint8_t* packet, uint32_t size,
+                          double now) except -1:
+        cdef Member member
+        cdef Header header
+        if leg.member is None:
+            return 0
+        member = <Member>leg.member
+        member.spend(size)
+        if scan_packet(packet, size, &header):
+            self.count(member.room, DROPPED_MALFORMED, 1)
+        elif header.op_code > 0:
+            return self.relay_packet(member, &header, packet, size, kind, stream)
+        elif header.op_code != OP_PLAYER_READY:
+            self.count(member.room, DROPPED_OP_CODE, 1)
+        else:
+            self.handler.control(leg, header.op_code, PyBytes_FromStringAndSize(<const char*>packet, size), now)
+        return 0
+
+    cdef int link_established(self, Leg leg, double now) except -1:
+        self.handler.link_established(leg, now)
+        return 0
+
+    cdef int link_closed(self, Leg leg, double now) except -1:
+        cdef Member member = <Member>leg.member if leg.member is not None else None
+        cdef bint orderly = leg.close_reason == 0
+        if member is not None:
+            member.link = None
+            leg.member = None
+        try:
+            self.handler.closed(leg, "closed by the other side" if orderly else leg.close_text or "closed by the other side",
+                                orderly, now)
+        except Exception as error:
+            self.handler.failed(None, error, now)
+        return 0
 
     # ---- streams in
 
@@ -1475,7 +1680,7 @@ cdef class Relay:
             return 0
         if member is not None:
             if header.op_code > 0:
-                return self.relay_packet(member, &header, packet, size, header.reliable == 0)
+                return self.relay_packet(member, &header, packet, size, UNRELIABLE if header.reliable == 0 else ORDERED, 0)
             if header.op_code != OP_UDP_CONNECT and header.op_code != OP_PLAYER_READY:
                 self.count(member.room, DROPPED_OP_CODE, 1)
                 return 0
@@ -1747,6 +1952,8 @@ cdef class Relay:
             self.dirty.clear()
         if self.datagram_count:
             self.flush_datagrams()
+        if self.links is not None:
+            self.links.flush(self.udp_fd, self.now)
 
     cdef int flush_datagrams(self) except -1:
         cdef int i, sent, count = 0, at = 0

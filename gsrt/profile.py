@@ -30,6 +30,10 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "held_bytes_max": (1024, 1 << 30),
     "stream_out_soft_bytes": (1024, 1 << 30),
     "stream_out_hard_bytes": (1024, 1 << 30),
+    "link_receive_bytes": (65_536, 1 << 30),
+    "link_receive_bytes_all": (65_536, 1 << 40),
+    "link_message_bytes_max": (1_100, 262_144),
+    "link_logins_per_turn": (1, 1000),
     "login_seconds": (0.1, 3600.0),
     "grace_seconds": (0.0, 3600.0),
     "session_linger_seconds": (0.0, 604_800.0),
@@ -106,6 +110,9 @@ ORDER = (
     ("packet_bytes_max", "stream_out_soft_bytes"),
     ("held_bytes_max", "stream_out_hard_bytes"),
     ("stream_out_soft_bytes", "stream_out_hard_bytes"),
+    ("link_receive_bytes", "link_receive_bytes_all"),
+    ("link_message_bytes_max", "link_receive_bytes"),
+    ("link_message_bytes_max", "stream_out_hard_bytes"),
     ("script_turn_ms", "script_turn_all_ms"),
     ("packet_bytes_max", "script_send_bytes_max"),
     ("www_downloads_per_address_max", "www_downloads_max"),
@@ -140,6 +147,10 @@ class Profile:
     held_bytes_max: int
     stream_out_soft_bytes: int
     stream_out_hard_bytes: int
+    link_receive_bytes: int
+    link_receive_bytes_all: int
+    link_message_bytes_max: int
+    link_logins_per_turn: int
     login_seconds: float
     grace_seconds: float
     session_linger_seconds: float

@@ -10,15 +10,19 @@ from gsrt._core import Packet, ProtocolError
 from gsrt._relay import format_address
 from gsrt.log import error_text
 from gsrt.protocol import rt
+from gsrt.session import CLOSE_ENDED, KICKED
 from gsrt.transports import opening
 from gsrt.transports.streams import address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
+    from gsrt._links import Leg
     from gsrt._relay import Member, Stream
     from gsrt.connections import Connection, Connections
+    from gsrt.linkgate import LinkGate
     from gsrt.log import Log
     from gsrt.profile import Profile
     from gsrt.protocol.http import RequestHead
@@ -54,6 +58,9 @@ COUNTERS = (
     "logins_refused",
     "udp_logins",
     "udp_logins_refused",
+    "link_logins",
+    "link_logins_put_off",
+    "link_replays",
     "peers_cut",
     "tls_unavailable",
     "http_requests",
@@ -82,6 +89,8 @@ class Reception:
         self.tls_coming = False
         self.handshakes_left = HANDSHAKES_PER_TURN  # the server fills it up again every turn
         self.platform: Connections | None = None
+        self.link_gate: Callable[[], LinkGate] | None = None  # makes it; the server's to set
+        self._gate: LinkGate | None = None
         self._site: Site | None = None
         self._tls: ServerContext | None = None
         self._pending: dict[Stream, Pending] = {}  # oldest first
@@ -172,7 +181,7 @@ class Reception:
         else:
             connection.close()
 
-    def _disown(self, stream: Stream, reason: str, orderly: bool, now: float) -> bool:
+    def _disown(self, stream: Stream | Leg, reason: str, orderly: bool, now: float) -> bool:
         """Tells whose stream it was that it is closed; False: nobody's."""
         owner: Owner | None = stream.owner
         if owner is None:
@@ -181,7 +190,7 @@ class Reception:
         owner.lost(reason, orderly, now)
         return True
 
-    def _forget(self, stream: Stream) -> None:
+    def _forget(self, stream: Stream | Leg) -> None:
         pending = self._pending.pop(stream, None)
         if pending is None:
             return
@@ -262,7 +271,7 @@ class Reception:
         if owner is not None:
             owner.drained(now)
 
-    def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
+    def control(self, stream: Stream | Leg, op_code: int, packet: bytes, now: float) -> None:
         player: Player | None = stream.owner
         if player is not None:
             if op_code == rt.OP_UDP_CONNECT:
@@ -298,11 +307,26 @@ class Reception:
         self.counters["udp_logins_refused"] += 1
         self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address), reason=why_not)
 
+    def link_opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
+        if self._gate is None:
+            if self.link_gate is None:
+                return None
+            self._gate = self.link_gate()
+        return self._gate.opening(address, datagram, now)
+
+    def link_established(self, leg: Leg, now: float) -> None:
+        player: Player = leg.owner
+        if player.state == KICKED or player.session.ended:
+            leg.close(reason=CLOSE_ENDED, text="the session is over, or the player is not wanted any more")
+            return
+        self.counters["link_logins"] += 1
+        player.log_in(leg, now)
+
     def text(self, stream: Stream, message: str, now: float) -> None:
         connection: Connection = stream.owner
         connection.text(message, now)
 
-    def closed(self, stream: Stream, reason: str, orderly: bool, now: float) -> None:
+    def closed(self, stream: Stream | Leg, reason: str, orderly: bool, now: float) -> None:
         self._forget(stream)
         if self._disown(stream, reason, orderly, now):
             self.counters["closed_orderly" if orderly else "closed_lost"] += 1

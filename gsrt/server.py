@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
     from gsrt.game.model import Game
+    from gsrt.linkgate import LinkGate
     from gsrt.platform import Platform
     from gsrt.scripts.sandbox import Sandbox
     from gsrt.store.precedence import Precedence
@@ -181,8 +182,9 @@ class Server:
             raise
         self.timers = Timers()
         self.reception = Reception(self.profile, log)
-        self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception)
+        self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception, os.urandom)
         tokens = Tokens(os.urandom)
+        self.reception.link_gate = lambda: self._make_link_gate(tokens)
         house = House(self.relay, tokens, self.timers, self.profile, log)
         self.sessions = Sessions(house, os.urandom)
         self.image = Image(log, resumed)
@@ -213,6 +215,20 @@ class Server:
         self._precedence: Precedence | None = None  # over the store's thread
         if game is not None:
             self._open_platform(game)
+
+    def _make_link_gate(self, tokens: Tokens) -> LinkGate:
+        """With the first client that knocks; without one nothing of it is loaded."""
+        from gsrt.linkgate import LinkGate
+
+        return LinkGate(
+            self.relay,
+            tokens,
+            self.profile,
+            self.log,
+            self.reception.counters,
+            entropy=os.urandom,
+            insecure=self._options.insecure_link,
+        )
 
     def _open_platform(self, game: Game) -> None:
         from gsrt.platform import Platform
@@ -317,7 +333,8 @@ class Server:
 
     def _turn(self) -> None:
         due = min(self._due, self.timers.earliest)
-        events = self._selector.select(None if due == INFINITY else max(due - self.clock(), 0.0))
+        wake = min(due, self.relay.links_due)
+        events = self._selector.select(None if wake == INFINITY else max(wake - self.clock(), 0.0))
         now = self.clock()
         scripts_late = self.scripts.begin_turn()
         if self.tick and events and now < self._flushed_at + self.tick:
@@ -337,6 +354,8 @@ class Server:
                 self.relay.receive_streams(now)
         if scripts_late:
             self._let_scripts_on(now)
+        if now >= self.relay.links_due:
+            self.relay.run_links(now)
         if further:
             self._turn_further(ready, events, now, due)
         if self.image.stale:

@@ -6,6 +6,7 @@ members come from the relay, `now` (seconds) with each call, later things go to 
 
 from __future__ import annotations
 
+from gsrt._links import Leg
 from gsrt._relay import Member, Room
 from gsrt.protocol import rt
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from gsrt._relay import Relay, Stream
+    from gsrt.linkgate import Entrance
     from gsrt.log import Log
     from gsrt.profile import Profile
     from gsrt.resume import SavedPlayer, SavedSession
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from gsrt.tokens import Tokens
 
 PLAYER_ID_CHARACTERS_MAX = 128
+
+# Why a link is closed: docs/LINK.md, section 8.
+CLOSE_REPLACED = 2
+CLOSE_KICKED = 3
+CLOSE_ENDED = 4
+CLOSE_SLOW = 5
 
 if TYPE_CHECKING:
 
@@ -75,6 +83,7 @@ class Player:
 
     __slots__ = (
         "access_token",
+        "entrance",
         "grace",
         "hello",
         "hellos_left",
@@ -109,11 +118,12 @@ class Player:
         self.grace: Timer | None = None
         self.hello: Timer | None = None
         self.hellos_left = 0
+        self.entrance: Entrance | None = None  # its last login by a link
 
     @property
-    def stream(self) -> Stream | None:
-        """The connection, or None."""
-        return self.member.stream
+    def stream(self) -> Stream | Leg | None:
+        """The connection, or None: of TCP, TLS or WebSocket, or a link."""
+        return self.member.stream or self.member.link
 
     @property
     def announced(self) -> bool:
@@ -122,14 +132,17 @@ class Player:
 
     # What the player's client does
 
-    def log_in(self, stream: Stream, now: float) -> None:
+    def log_in(self, stream: Stream | Leg, now: float) -> None:
         """A login with one of the player's tokens has come on `stream`; an older connection gives way."""
-        older = self.member.stream
+        older = self.stream
         if older is not None:
             self._note("info", "replaced", stream, older=older.peer_name)
-        self._disconnect()
+        self._disconnect(CLOSE_REPLACED, "the same player has come in anew")
         self.session.keep()
-        self.member.attach(stream)
+        if isinstance(stream, Leg):
+            self.member.attach_link(stream)
+        else:
+            self.member.attach(stream)
         stream.owner = self
         self.state = JOINING
         self.member.send(rt.login_result_frame(self.reconnect_token, self.peer_id, self._present()))
@@ -186,7 +199,7 @@ class Player:
 
     def cut(self, reason: str, now: float) -> None:
         """Ends the player's connection for a limit it is over; it may come back."""
-        stream = self._disconnect()
+        stream = self._disconnect(CLOSE_SLOW, reason)
         self._note("warn", "cut", stream, reason=reason)
         self._leave(reason, now)
 
@@ -197,25 +210,29 @@ class Player:
 
     def _put_out(self, reason: str, now: float) -> None:
         self._revoke()
-        self._disconnect()
+        self._disconnect(CLOSE_KICKED, reason)
         self.state = KICKED
         self._leave(reason, now)
 
     def dismiss(self) -> None:
         """The session is over."""
         self._revoke()
-        self._disconnect()
+        self._disconnect(CLOSE_ENDED, "the session is over")
         self.member.leave()
         self.state = GONE
 
-    def _disconnect(self) -> Stream | None:
-        """Ends the connection there is, with a goodbye: which it was."""
-        stream = self.member.stream
+    def _disconnect(self, why: int, text: str) -> Stream | Leg | None:
+        """Ends the connection there is, with a goodbye: which it was. A link's client is told why, in a number of docs/LINK.md
+        and in words."""
+        stream = self.stream
         self._stop_timers()
         self.member.detach()
         if stream is not None:
             stream.owner = None
-            stream.close()
+            if isinstance(stream, Leg):
+                stream.close(reason=why, text=text)
+            else:
+                stream.close()
         return stream
 
     def _say_hello(self, now: float) -> None:
@@ -257,7 +274,7 @@ class Player:
         unnoticed is among them."""
         return [each.peer_id for each in self.session.players if each.announced]
 
-    def _note(self, level: str, event: str, stream: Stream | None, **fields: object) -> None:
+    def _note(self, level: str, event: str, stream: Stream | Leg | None, **fields: object) -> None:
         """One line of the log; one that comes and goes all the time fills no disk with them."""
         session_id = self.session.session_id
         self.session.house.log.limited(

@@ -20,6 +20,7 @@ class Options:
         "demo",
         "game",
         "host",
+        "insecure_link",
         "key",
         "port",
         "profile",
@@ -37,6 +38,7 @@ class Options:
         port: int | None = None,
         profile: str = "generic",
         tick_ms: float | None = None,
+        insecure_link: bool = False,
         cert: str | None = None,
         key: str | None = None,
         demo: list[str] | None = None,
@@ -49,6 +51,7 @@ class Options:
         self.control = control  # path of the control socket
         self.profile = profile  # name or path of the firmware profile
         self.tick_ms = tick_ms  # milliseconds; None: as the profile says
+        self.insecure_link = insecure_link  # whether links without encryption are let in
         self.cert = cert  # paths of a certificate and its key, PEM; both or none
         self.key = key
         self.state_dir = state_dir  # directory for what has to outlive the process: the certificate the server makes
@@ -80,6 +83,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--tick", type=_tick, metavar="MS", help="gather output for so many milliseconds (default: the profile's)"
     )
+    parser.add_argument(
+        "--insecure-link",
+        action="store_true",
+        help="let clients in that ask for a link without encryption: for measuring, and for devices that cannot encrypt",
+    )
     parser.add_argument("--cert", metavar="F", help="TLS certificate, PEM, with an RSA key (default: self-made)")
     parser.add_argument("--key", metavar="F", help="the certificate's private key, PEM")
     parser.add_argument(
@@ -104,6 +112,7 @@ def run(arguments: Namespace) -> int:
                 control=arguments.control or default_path(),
                 profile=arguments.profile,
                 tick_ms=arguments.tick,
+                insecure_link=arguments.insecure_link,
                 cert=arguments.cert,
                 key=arguments.key,
                 state_dir=arguments.state or default_state_dir(),
