@@ -100,6 +100,19 @@ def test_commands_run_on_their_side_and_tcp_gets_through_losses(tmp_path: Path) 
             server.stdout.close()
 
 
+def test_what_is_corrupted_does_not_arrive_and_harms_nobody() -> None:
+    with Network("corrupt=100%", seed=2) as bad, datagrams(bad.left) as left, datagrams(bad.right) as right:
+        for number in range(300):
+            left.sendto(number.to_bytes(2, "big"), right.getsockname())
+        end = time.monotonic() + DEADLINE
+        while (counters := bad.counters())["right"]["delivered"] < 300:
+            assert time.monotonic() < end
+        assert (counters["right"]["corrupted"], counters["forwarder"]["refused"] > 0) == (300, True)
+        bad.change("")
+        left.sendto(b"whole", right.getsockname())
+        assert right.recv(10) == b"whole"
+
+
 def test_a_thread_comes_back_to_where_it_was_whatever_happens() -> None:
     before = own_namespace()
     with Namespace("10.77.0.9") as namespace:

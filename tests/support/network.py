@@ -125,7 +125,8 @@ class Namespace:
 
 class Network:
     """Two namespaces, `left` and `right`. The conditions are texts of gsrt.netsim; `back` is those from right to left
-    where they are others. They count whole IP packets: a datagram and its headers of 28 bytes."""
+    where they are others. They count whole IP packets: a datagram and its headers of 28 bytes. Those that are corrupted
+    are lost, too: their checksum is wrong."""
 
     def __init__(self, conditions: str, back: str | None = None, *, seed: int = 0) -> None:
         self._conditions = (conditions, conditions if back is None else back)
@@ -153,7 +154,8 @@ class Network:
 
     def counters(self) -> dict[str, dict[str, float]]:
         """Of "right" and "left", named for where the packets go: what the BadLink counts; and of "forwarder": how
-        many times it woke to write, how many of them more than LATE_SECONDS late, and the latest (s)."""
+        many times it woke to write, how many of them more than LATE_SECONDS late, the latest (s), and how many packets
+        the system refused."""
         return self._ask({})
 
     def change(self, conditions: str, back: str | None = None) -> None:
@@ -230,6 +232,7 @@ class Direction:
         self.wakes = 0
         self.late = 0
         self.latest = 0.0
+        self.refused = 0
 
     def read(self) -> None:
         """Takes what is there, up to READ_BATCH."""
@@ -251,7 +254,10 @@ class Direction:
         self.latest = max(self.latest, lateness)
         self.late += lateness > LATE_SECONDS
         for packet in self.link.take(now):
-            os.write(self._destination, packet)
+            try:
+                os.write(self._destination, packet)
+            except OSError:  # a wrong bit has made it a packet of no version of IP
+                self.refused += 1
 
 
 def forward(to_right: Direction, to_left: Direction) -> None:
@@ -277,6 +283,7 @@ def forward(to_right: Direction, to_left: Direction) -> None:
                 "wakes": to_right.wakes + to_left.wakes,
                 "late": to_right.late + to_left.late,
                 "latest": max(to_right.latest, to_left.latest),
+                "refused": to_right.refused + to_left.refused,
             }
             print(json.dumps(counters), flush=True)
         now = time.monotonic()
