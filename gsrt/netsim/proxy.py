@@ -44,6 +44,7 @@ class Passage:
         self._timers = timers
         self._deliver = deliver
         self._timer: Timer | None = None
+        self._closed = False
 
     def put(self, datagram: bytes, now: float) -> None:
         self.link.put(datagram, now)
@@ -51,10 +52,11 @@ class Passage:
 
     def close(self) -> None:
         """Nothing more is delivered."""
+        self._closed = True
         self._timers.cancel(self._timer)
 
     def _set_timer(self) -> None:
-        when = self.link.next_time()
+        when = None if self._closed else self.link.next_time()
         if when is not None and (self._timer is None or when < self._timer.when):
             self._timers.cancel(self._timer)
             self._timer = self._timers.set(when, self._on_timer)
@@ -62,7 +64,8 @@ class Passage:
     def _on_timer(self, now: float) -> None:
         self._timer = None
         for datagram in self.link.take(now):
-            self._deliver(datagram)
+            if not self._closed:  # by what came before it
+                self._deliver(datagram)
         self._set_timer()
 
 
@@ -187,10 +190,11 @@ class Connection:
         self._connected = False
         self._closed = False
         self._client = client
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server = socket.socket(proxy.server_family, socket.SOCK_STREAM)
-        for each in (client, self._server):
-            each.setblocking(False)
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server.setblocking(False)
+        self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.up = Stream(self, client, self._server, proxy.new_link(_without_loss(proxy.up), now))
         self.down = Stream(self, self._server, client, proxy.new_link(_without_loss(proxy.down), now))
         self._masks: dict[socket.socket, int] = {client: 0, self._server: 0}
@@ -442,9 +446,11 @@ def describe_statistics(statistics: dict[str, dict[str, int]]) -> str:
 
 
 def _resolve(address: tuple[str, int]) -> tuple[socket.AddressFamily, Address]:
-    """Family and numeric address. Raises OSError."""
-    family, _, _, _, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
-    return family, found  # type: ignore[return-value]
+    """Family and numeric address. Of a name that has both, such as localhost, the one of IPv4, for that is what games
+    and gsrt listen at. Raises OSError."""
+    found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
+    family, _, _, _, numeric = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, numeric  # type: ignore[return-value]
 
 
 def _listening(family: socket.AddressFamily, address: Address) -> tuple[socket.socket, socket.socket]:

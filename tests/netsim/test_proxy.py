@@ -246,6 +246,53 @@ def test_a_connection_that_breaks_breaks_on_the_other_side(new_proxy: MakeProxy,
             client.recv(1)
 
 
+def test_each_side_may_end_its_direction_first(new_proxy: MakeProxy, connect: Connect) -> None:
+    """The server says all it has to say before the client does; the end of it arrives, and the client goes on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        server.bind((HOST, 0))
+        server.listen()
+        proxy = new_proxy("delay=5ms", port=server.getsockname()[1])
+        client = connect(proxy, socket.SOCK_STREAM)
+        run_until(proxy, lambda: proxy.statistics()["proxy"]["connections"])
+        accepted, _ = server.accept()
+        with accepted:
+            accepted.setblocking(False)
+            accepted.send(b"goodbye")
+            accepted.shutdown(socket.SHUT_WR)
+            heard: list[bytes] = []
+            run_until(proxy, lambda: received(client, heard)[-1:] == [b""])
+            assert heard == [b"goodbye", b""]
+            client.send(b"wait")
+            client.shutdown(socket.SHUT_WR)
+            said: list[bytes] = []
+            run_until(proxy, lambda: received(accepted, said)[-1:] == [b""])
+            assert said == [b"wait", b""]
+        run_until(proxy, lambda: proxy.statistics()["proxy"]["connections"] == 0)
+
+
+def test_what_is_under_way_when_a_connection_breaks_is_nobodys(new_proxy: MakeProxy, connect: Connect) -> None:
+    proxy = new_proxy("delay=50ms", "")
+    client = connect(proxy, socket.SOCK_STREAM)
+    client.send(bytes(20_000))
+    run_until(proxy, lambda: any(each.up._under_way for each in proxy._connections))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    run_until(proxy, lambda: proxy.statistics()["proxy"]["connections"] == 0)
+    assert proxy.timers.next() is None
+
+
+def test_names_are_found(echo: Echo, connect: Connect) -> None:
+    proxy = Proxy(("localhost", 0), ("localhost", echo.port), Conditions(), Conditions(), 0)
+    try:
+        client = connect(proxy)
+        client.send(b"localhost")
+        got: list[bytes] = []
+        run_until(proxy, lambda: received(client, got))
+        assert got == [b"localhost"]
+    finally:
+        proxy.close()
+
+
 def test_connections_are_bounded(new_proxy: MakeProxy, connect: Connect) -> None:
     proxy = new_proxy(connections_max=1)
     first = connect(proxy, socket.SOCK_STREAM)
