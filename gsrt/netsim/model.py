@@ -24,6 +24,9 @@ JITTER_HOLD_SECONDS = 0.05
 # Without a rate there is no queue that is bounded; so many are under way at most: 180,000 a second at 90 ms.
 IN_FLIGHT_MAX = 16_384
 
+# Shares below are taken for this, which is never; logarithms of smaller ones have no room in a float.
+SHARE_MIN = 2.0**-60
+
 INFINITY = float("inf")
 
 # What can happen to a datagram, in the order in which it is drawn.
@@ -73,7 +76,7 @@ class _Chance:
             begins = share
             self._log_go_on = -INFINITY
             self._spared_min = 0
-        self._log_spare = log1p(-begins) if begins < 1.0 else -INFINITY
+        self._log_spare = log1p(-max(begins, SHARE_MIN)) if begins < 1.0 else -INFINITY
         self.first = self.last = number + int(log(random.fraction()) / self._log_spare)
 
     def draw(self) -> None:

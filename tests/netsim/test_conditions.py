@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.netsim.conditions import CONDITIONS, PRESETS, Conditions, ConditionsError, preset, read_condition
@@ -76,6 +76,7 @@ def test_what_comes_later_goes_before_what_came_earlier() -> None:
     assert base == Conditions(loss=0.5, delay=0.1)
 
 
+@settings(deadline=None)
 @given(conditions())
 def test_what_is_spelled_is_read_as_the_same(original: Conditions) -> None:
     assert Conditions.parse(str(original)) == original
@@ -125,6 +126,7 @@ def test_the_constructor_judges_values_too(value: float) -> None:
         Conditions(corrupt=value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused_in_words(text: str) -> None:
     try:

@@ -8,7 +8,7 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.netsim.model import BadLink, Conditions, SplitMix64
@@ -54,6 +54,7 @@ def steady(count: int, size: int = 60) -> list[tuple[float, int]]:
     return [(TICK, size)] * count
 
 
+@settings(deadline=None)
 @given(conditions(), traffic, st.integers(), st.integers(1, 50))
 def test_nothing_disappears_uncounted(
     given_conditions: Conditions, sent: list[tuple[float, int]], seed: int, most: int
@@ -72,6 +73,7 @@ def test_nothing_disappears_uncounted(
     assert all(count >= 0 for count in link.counters().values())
 
 
+@settings(deadline=None)
 @given(conditions(jitter=0.0, reorder=0.0, duplicate=0.0, rate=12_500.0), traffic, st.integers())
 def test_the_rate_is_never_exceeded(given_conditions: Conditions, sent: list[tuple[float, int]], seed: int) -> None:
     run = Run(BadLink(given_conditions, seed), sent)
@@ -82,6 +84,7 @@ def test_the_rate_is_never_exceeded(given_conditions: Conditions, sent: list[tup
             assert since <= 12_500.0 * (when - run.arrived[first][0]) + 0.001
 
 
+@settings(deadline=None)
 @given(conditions(corrupt=0.0), traffic, st.integers())
 def test_nobody_waits_longer_than_the_conditions_say(
     given_conditions: Conditions, sent: list[tuple[float, int]], seed: int
@@ -97,6 +100,7 @@ def test_nobody_waits_longer_than_the_conditions_say(
         assert given_conditions.delay - 1e-9 <= arrived - put <= longest + 1e-9
 
 
+@settings(deadline=None)
 @given(conditions(jitter_reorders=False, reorder=0.0, corrupt=0.0), traffic, st.integers())
 def test_where_nothing_reorders_the_order_is_kept(
     given_conditions: Conditions, sent: list[tuple[float, int]], seed: int
@@ -106,6 +110,7 @@ def test_where_nothing_reorders_the_order_is_kept(
     assert run.link.reordered == 0
 
 
+@settings(deadline=None)
 @given(conditions(jitter_reorders=False, reorder=0.0, duplicate=0.0, loss=0.0), traffic, st.integers())
 def test_corruption_turns_over_one_bit(given_conditions: Conditions, sent: list[tuple[float, int]], seed: int) -> None:
     link = BadLink(given_conditions, seed)
@@ -120,6 +125,7 @@ def test_corruption_turns_over_one_bit(given_conditions: Conditions, sent: list[
         assert wrong == link.corrupted
 
 
+@settings(deadline=None)
 @given(conditions(), traffic, st.integers())
 def test_the_same_seed_conditions_and_calls_give_the_same_result(
     given_conditions: Conditions, sent: list[tuple[float, int]], seed: int
@@ -231,6 +237,13 @@ def test_what_is_held_back_is_overtaken_by_what_comes_meanwhile() -> None:
     for (when, _), number in zip(run.arrived, run.numbers(), strict=True):
         assert when - run.sent[number][0] == pytest.approx(0.1) or when - run.sent[number][0] == pytest.approx(0.11)
     assert 60 < link.reordered < 140
+
+
+@pytest.mark.parametrize("burst", [0.0, 10.0])
+def test_the_smallest_share_never_happens(burst: float) -> None:
+    link = BadLink(Conditions(loss=5e-324, loss_burst=burst), seed=1)
+    Run(link, steady(1000))
+    assert link.delivered == 1000
 
 
 def test_a_copy_arrives_with_its_original() -> None:

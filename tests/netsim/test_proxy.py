@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -303,6 +304,29 @@ def test_connections_are_bounded(new_proxy: MakeProxy, connect: Connect) -> None
     assert (got, proxy.refused) == ([b""], 1)
     first.send(b"still here")
     run_until(proxy, lambda: received(first, got)[-1] == b"still here")
+
+
+@pytest.mark.parametrize(("kind", "stands_for"), [(socket.SOCK_DGRAM, "Client"), (socket.SOCK_STREAM, "Connection")])
+def test_where_the_system_has_no_more_sockets_it_goes_on(
+    new_proxy: MakeProxy,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: socket.SocketKind,
+    stands_for: str,
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    proxy = new_proxy()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"gsrt.netsim.proxy.{stands_for}", none_left)
+        connect(proxy, kind).send(b"one too many")
+        run_until(proxy, lambda: proxy.refused)
+    client = connect(proxy, kind)
+    client.send(b"room again")
+    got: list[bytes] = []
+    run_until(proxy, lambda: received(client, got))
+    assert got == [b"room again"]
 
 
 def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open(echo: Echo) -> None:
