@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, footprint, match, platform, relay, relay_ws, script, store
+from benchmarks import codec, footprint, link, match, platform, relay, relay_ws, script, store
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -24,6 +24,8 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "relay_tick": relay.measure_tick,
     "relay_growth": relay.measure_growth,
     "relay_ws": relay_ws.measure,
+    "link_reliable": link.measure_reliable,
+    "link_unreliable": link.measure_unreliable,
     "script_handler": script.measure_handler,
     "script_upcall": script.measure_upcall,
     "script_relay": script.measure_relay,

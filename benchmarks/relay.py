@@ -67,15 +67,15 @@ def gsrt(installation: Installation, mode: str, *options: str) -> Run:
     return run
 
 
-def peer(relay_name: str, load_name: str, *options: str) -> Run:
-    """A run of one of our C relays. `{port}` among the options is filled in."""
+def peer(relay_name: str, load_name: str, *options: str, load_options: tuple[str, ...] = ()) -> Run:
+    """A run of one of our C relays. `{port}` among its options is filled in."""
 
     def run(load: Load) -> Result:
         port, log = processes.free_port(), folder() + "/peer.log"
         command = [program(relay_name), *(option.replace("{port}", str(port)) for option in options)]
         with processes.server(command, log, folder()) as process:
             processes.wait_for_output(process, log, b"listening")
-            return generate(load_name, load, port, process.pid)
+            return generate(load_name, load, port, process.pid, *load_options)
 
     return run
 
@@ -127,16 +127,21 @@ def interleave(contestants: Mapping[str, tuple[Run, Load]], runs: int) -> tuple[
 
 
 def compare(
-    record: Record, contestants: Mapping[str, tuple[Run, Load]], runs: int, ratios: Mapping[str, tuple[str, str]]
+    record: Record,
+    contestants: Mapping[str, tuple[Run, Load]],
+    runs: int,
+    ratios: Mapping[str, tuple[str, str]],
+    *,
+    family: str = "relay",
 ) -> None:
-    """Records `relay.<contestant>_us`, and for each figure of `ratios` the ratio of two contestants in each round."""
+    """Records `<family>.<contestant>_us`, and for each figure of `ratios` the ratio of two contestants in each round."""
     rounds, problems = interleave(contestants, runs)
     for name in contestants:
         if name in problems:
-            record.cannot(f"relay.{name}_us", problems[name])
+            record.cannot(f"{family}.{name}_us", problems[name])
         for costs in rounds:
             if name in costs:
-                record.add(f"relay.{name}_us", costs[name])
+                record.add(f"{family}.{name}_us", costs[name])
     for figure, (above, below) in ratios.items():
         why = [problems[name] for name in (above, below) if name in problems]
         if why:

@@ -29,6 +29,7 @@ PROGRAMS = {
     "plain_relay": (("plain_relay.c",), ()),
     "enet_load": (("enet_load.c", "traffic.c"), ("-lenet",)),
     "enet_relay": (("enet_relay.c",), ("-lenet",)),
+    "link_load": (("link_load.c", "traffic.c", "../../clients/c/gsrt_link.c"), ("-DGSRT_LINK_SODIUM", "-lsodium")),
     "colyseus_load": (("colyseus_load.c", "traffic.c", "websocket.c"), ()),
 }
 

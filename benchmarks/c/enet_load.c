@@ -6,11 +6,13 @@
 #include <enet/enet.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { CHANNELS = 1, SOCKET_BYTES = 4 << 20 };
 static ENetHost *host;
 static ENetPeer **peers;
+static enet_uint32 flags; /* of each packet */
 
 static void take(ENetEvent *event)
 {
@@ -22,7 +24,7 @@ static void take(ENetEvent *event)
 
 void transport_send(int client)
 {
-	enet_peer_send(peers[client], 0, enet_packet_create(next_packet(client), PACKET_BYTES, 0));
+	enet_peer_send(peers[client], 0, enet_packet_create(next_packet(client), PACKET_BYTES, flags));
 }
 
 void transport_wait(uint64_t nanoseconds)
@@ -53,6 +55,7 @@ int main(int argc, char **argv)
 {
 	ENetAddress to;
 	read_options(argc, argv);
+	flags = options.mode && !strcmp(options.mode, "reliable") ? ENET_PACKET_FLAG_RELIABLE : 0;
 	if (enet_initialize() || !(host = enet_host_create(NULL, options.clients, CHANNELS, 0, 0))) fail("ENet does not start");
 	enet_socket_set_option(host->socket, ENET_SOCKOPT_RCVBUF, SOCKET_BYTES);
 	enet_socket_set_option(host->socket, ENET_SOCKOPT_SNDBUF, SOCKET_BYTES);

@@ -1,4 +1,4 @@
-/* enet_relay.c - a room relay on libenet, unreliable packets:  enet_relay PORT TICK_MS
+/* enet_relay.c - a room relay on libenet; packets are reliable if they came so:  enet_relay PORT TICK_MS
  * TICK_MS 0: serves packets as they come. Otherwise it wakes up every TICK_MS ms, as a game loop does.
  * A client connects with the number of its room. */
 #define _GNU_SOURCE
@@ -29,7 +29,7 @@ static void enter(ENetPeer *peer, enet_uint32 room)
 static void relay(ENetPeer *author, ENetPacket *packet)
 {
 	int room = author->data ? (int)((char *)author->data - (char *)rooms) / (int)sizeof rooms[0] : -1;
-	packet->flags &= ~ENET_PACKET_FLAG_RELIABLE;
+	packet->flags &= ENET_PACKET_FLAG_RELIABLE; /* goes on as it came */
 	for (int i = 0; room >= 0 && i < rooms[room].count; i++)
 		if (rooms[room].members[i] != author) enet_peer_send(rooms[room].members[i], 0, packet);
 	if (!packet->referenceCount) enet_packet_destroy(packet);

@@ -1,0 +1,63 @@
+"""link.*: the server's processor time per packet received over the link, against ENet, in interleaved runs."""
+
+from __future__ import annotations
+
+from benchmarks import gsrt_server
+from benchmarks.figures import Record
+from benchmarks.gsrt_server import Installation
+from benchmarks.processes import Result
+from benchmarks.relay import RUNS, SATURATED, TICK_MS, Load, Run, compare, generate, peer
+
+
+def link(installation: Installation, mode: str, *options: str) -> Run:
+    """A run of gsrt over the link; `mode` as link_load.c has it."""
+
+    def run(load: Load) -> Result:
+        with gsrt_server.running(installation, "--insecure-link", *options) as started:
+            tokens = started.tokens(load.clients, load.room_size)
+            return generate("link_load", load, started.port, started.process.pid, "--mode", mode, "--file", tokens)
+
+    return run
+
+
+def enet(tick_ms: int, mode: str) -> Run:
+    """A run of the relay on ENet, reliable or unreliable."""
+
+    def run(load: Load) -> Result:
+        return peer("enet_relay", "enet_load", "{port}", str(tick_ms), load_options=("--mode", mode))(load)
+
+    return run
+
+
+def measure_reliable(installation: Installation, runs: int | None, record: Record) -> None:
+    """64 clients in rooms of 4, a reliable packet of each in flight, without a tick and with one of 10 ms."""
+    tick = ("--tick", str(TICK_MS))
+    contestants = {
+        "reliable": (link(installation, "insecure-reliable"), SATURATED),
+        "encrypted": (link(installation, "reliable"), SATURATED),
+        "enet_reliable": (enet(0, "reliable"), SATURATED),
+        "reliable_tick10": (link(installation, "insecure-reliable", *tick), SATURATED),
+        "encrypted_tick10": (link(installation, "reliable", *tick), SATURATED),
+        "enet_reliable_tick10": (enet(TICK_MS, "reliable"), SATURATED),
+    }
+    ratios = {
+        "link.reliable_vs_enet": ("reliable", "enet_reliable"),
+        "link.encrypted_vs_enet": ("encrypted", "enet_reliable"),
+        "link.reliable_tick10_vs_enet": ("reliable_tick10", "enet_reliable_tick10"),
+        "link.encrypted_tick10_vs_enet": ("encrypted_tick10", "enet_reliable_tick10"),
+    }
+    compare(record, contestants, runs or RUNS, ratios, family="link")
+
+
+def measure_unreliable(installation: Installation, runs: int | None, record: Record) -> None:
+    """The same with unreliable packets."""
+    contestants = {
+        "unreliable": (link(installation, "insecure-unreliable"), SATURATED),
+        "unreliable_encrypted": (link(installation, "unreliable"), SATURATED),
+        "enet_unreliable": (enet(0, "unreliable"), SATURATED),
+    }
+    ratios = {
+        "link.unreliable_vs_enet": ("unreliable", "enet_unreliable"),
+        "link.unreliable_encrypted_vs_enet": ("unreliable_encrypted", "enet_unreliable"),
+    }
+    compare(record, contestants, runs or RUNS, ratios, family="link")
