@@ -9,10 +9,16 @@ import sys
 import threading
 import time
 
-from gsrt.client.sockets import DatagramSocket, Stream, WaitSelector, make_tls_context, resolve
-from gsrt.protocol.rt import Intent
-from gsrt.protocol.rt_client import (
-    ClientConnection,
+from gsrt.client.sockets import (
+    CLOSE_SECONDS,
+    DatagramSocket,
+    LinkSockets,
+    Stream,
+    WaitSelector,
+    make_tls_context,
+    resolve,
+)
+from gsrt.protocol.client_connection import (
     ConnectionState,
     Failed,
     Lost,
@@ -21,6 +27,9 @@ from gsrt.protocol.rt_client import (
     PeerDisconnected,
     Ready,
 )
+from gsrt.protocol.either_client import EitherConnection
+from gsrt.protocol.link import SUITE_CHACHA20_POLY1305, SUITE_INSECURE
+from gsrt.protocol.rt import Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 
     from gsrt._core import Data, Packet, _Writable
     from gsrt.client.sockets import Address
-    from gsrt.protocol.rt_client import Event
+    from gsrt.protocol.client_connection import Event
 
 READS_PER_UPDATE = 64  # of each socket: a flood must not keep update() from returning
 
@@ -48,7 +57,10 @@ class Session:
 
     Callbacks: `on_ready(ready)` True when packets flow (again), False when the connection is lost; `on_data(packet)`;
     `on_player_connect(peer_id)`; `on_player_disconnect(peer_id)`.
-    `tls` wraps the stream; `verify` then asks for a certificate that this system trusts and that names the host.
+    `link`: None tries the gsrt link (one encrypted UDP socket for everything) and takes TCP with UDP beside it where
+    nothing answers to that; True insists on the link; False does without. `insecure` asks for a link that is not
+    encrypted, which only a server with --insecure-link offers. `tls` wraps the stream, and so does without the link
+    unless `link` is True; `verify` then asks for a certificate that this system trusts and that names the host.
     Raises ValueError for a token that cannot be sent.
 
     Attributes for reading: `problem` (why there is no connection, in words; None while ready or before the first
@@ -67,6 +79,8 @@ class Session:
         on_player_disconnect: Callable[[int], object] | None = None,
         tls: bool = False,
         verify: bool = False,
+        link: bool | None = None,
+        insecure: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -77,22 +91,51 @@ class Session:
         self._tls = tls
         self._verify = verify
         self._tls_context: ssl.SSLContext | None = None
-        self._connection = ClientConnection(access_token, entropy=os.urandom)
+        self._connection = EitherConnection(
+            access_token,
+            entropy=os.urandom,
+            link=False if tls and link is None else link,
+            suite=SUITE_INSECURE if insecure else SUITE_CHACHA20_POLY1305,
+        )
         self._lock = threading.Lock()  # guards all below and the connection; never held while a callback runs
         self._addresses: list[Address] = []
         self._stream: Stream | None = None
         self._stream_number = 0
         self._datagrams: DatagramSocket | None = None
+        self._link_sockets: LinkSockets | None = None
+        self._link_number = 0
+        self._link_addresses: list[Address] = []  # those over which the link that is open was answered
         self._running = False
         self._more_to_read = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._thread: threading.Thread | None = None
+        self._sleeps_until: float | None = (
+            None  # the thread that waits in _wait, without being woken; None: nobody waits
+        )
         self.problem: str | None = None
 
     @property
     def ready(self) -> bool:
         """Whether packets flow."""
         return self._connection.ready
+
+    @property
+    def leg(self) -> str:
+        """What packets take now, or the attempt does: "link", "tcp", "tls", "tcp+udp" or "tls+udp"."""
+        if self._connection.over_link:
+            return "link"
+        stream = "tls" if self._tls else "tcp"
+        return f"{stream}+udp" if self._connection.state >= ConnectionState.RELIABLE_AND_FAST_SEND else stream
+
+    @property
+    def quality(self) -> dict[str, float] | None:
+        """What the link knows of the path; None where it does not yet, and without a link.
+
+        rtt, rtt_variation, min_rtt, jitter (seconds), loss (0 to 1, of what we send), bandwidth (bytes a second that
+        have got through), congestion_window, datagram_bytes (bytes).
+        """
+        with self._lock:
+            return self._connection.quality
 
     @property
     def peer_id(self) -> int:
@@ -159,7 +202,7 @@ class Session:
             self._thread.start()
 
     def stop(self) -> None:
-        """Leave the session: the others are told at once. Waits for the server's goodbye, at most about a second.
+        """Leave the session: the others are told. Waits until the server has all that was sent, at most about a second.
 
         start() afterwards comes back as the same player.
         """
@@ -167,14 +210,18 @@ class Session:
             if self._running:
                 self._flush()
                 self._running = False
-                self._connection.close()
+                self._wake()
+                self._await_delivery()
+                self._connection.close(time.monotonic())
+                self._flush()
             stream, self._stream = self._stream, None
             datagrams, self._datagrams = self._datagrams, None
-            self._wake()
+            link_sockets, self._link_sockets = self._link_sockets, None
         if stream is not None:
             stream.close_orderly()
-        if datagrams is not None:
-            datagrams.close()
+        for sockets in (datagrams, link_sockets):
+            if sockets is not None:
+                sockets.close()
         self._await_stopped_thread()
 
     def send(
@@ -184,35 +231,42 @@ class Session:
         data: Data | Mapping[int, _Writable] | None = None,
         payload: bytes | None = None,
         peers: Iterable[int] = (),
+        channel: int = 0,
     ) -> int:
         """Send a packet to `peers` (none named: all others; 0: the server). Returns its bytes on the wire.
 
+        Over a link, reliable packets of one `channel` (0 to 15) are in order and wait for each other, those of
+        different ones do not; RELIABLE_UNORDERED ones wait for none. On other legs all reliable packets are in order.
         0 means that it was not sent, since there is no connection now or the server takes nothing. Raises ValueError
-        for an opCode below 1, a peer id below 0, and a packet over 16,000 bytes.
+        for an opCode below 1, a peer id below 0, a channel that there is not, and a packet over 16,000 bytes (over a
+        link: what the server takes, up to 262,144).
         """
         with self._lock:
-            size = self._connection.send(op_code, intent, data, payload, peers)
+            size = self._connection.send(op_code, intent, data, payload, peers, channel, now=time.monotonic())
             if size:
                 self._flush()
-                if self._stream is not None and self._stream.pending:
-                    self._wake()  # so that a waiting thread waits for the socket to take the rest
+                if self._waits_too_long():
+                    self._wake()
             return size
 
     # Driving. Methods from here to _call_back are called with the lock held, unless they say otherwise.
 
     def _exchange(self, now: float) -> None:
-        """One round: timers, stream, datagrams, output."""
+        """One round: the link's datagrams, timers, stream, its datagrams, output."""
+        self._more_to_read = False
+        self._receive_over_link(now)  # before the timers: what waits here is not late
         self._connection.handle_timer(now)
-        self._follow_wanted_stream(now)
+        self._follow_wishes(now)
         try:
             self._exchange_stream(now)
         except OSError as error:
             self._connection.stream_lost(now, self._describe(error))
         self._receive_datagrams(now)
         self._flush()
-        self._follow_wanted_stream(now)
+        self._follow_wishes(now)
 
-    def _follow_wanted_stream(self, now: float) -> None:
+    def _follow_wishes(self, now: float) -> None:
+        """Has the sockets that the connection wants, and no others."""
         wanted = self._connection.wanted_stream
         if self._stream is not None and self._stream_number != wanted:
             self._stream.close()
@@ -223,12 +277,26 @@ class Session:
         if wanted and self._stream is None:
             self._stream = Stream(self._addresses, self._tls_context, self._host)
             self._stream_number = wanted
+            self._more_to_read = True  # it is to be dialled
+        wanted = self._connection.wanted_socket
+        if self._link_sockets is not None and self._link_number != wanted:
+            if not wanted:
+                self._flush()  # a goodbye
+            self._link_sockets.close()
+            self._link_sockets = None
+        if wanted and self._link_sockets is None:
+            self._link_number = wanted
+            try:
+                self._link_sockets = LinkSockets(self._link_addresses if self._connection.answered else self._addresses)
+            except OSError as error:
+                self._connection.unreachable(now, self._describe(error))
+                self._more_to_read = True  # there may be another wish now
 
     def _exchange_stream(self, now: float) -> None:
         stream = self._stream
-        self._more_to_read = False
         if stream is None:
             return
+        self._more_to_read = False
         if not stream.is_open:
             if not stream.advance():
                 return
@@ -256,11 +324,52 @@ class Session:
                 self._connection.receive_datagram(datagram, now)
         self._more_to_read = True
 
+    def _receive_over_link(self, now: float) -> None:
+        sockets = self._link_sockets
+        if sockets is None:
+            return
+        for _ in range(READS_PER_UPDATE):
+            received = sockets.receive()
+            if received is None:
+                break
+            datagram, address = received
+            if datagram:
+                self._connection.receive_datagram(datagram, now)
+                if self._connection.answered and self._link_addresses != [address]:
+                    self._link_addresses = [address]
+                if self._connection.answered and sockets.addresses != [address]:
+                    sockets.keep(address)
+        else:
+            self._more_to_read = True
+        if sockets.take_refusal():
+            self._connection.unreachable(now, f"cannot connect to {self._host} port {self._port}: nobody has that port")
+
+    def _await_delivery(self) -> None:
+        """Over a link: until the server has acknowledged what is reliable, at most CLOSE_SECONDS."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not self._connection.delivered and self._link_sockets is not None:
+            now = time.monotonic()
+            if now >= deadline:
+                return
+            due = self._connection.next_timer()
+            with WaitSelector() as selector:
+                for descriptor in self._link_sockets.filenos():
+                    selector.register(descriptor, selectors.EVENT_READ)
+                selector.select(max(0.0, min(deadline, deadline if due is None else due) - now))
+            self._receive_over_link(time.monotonic())
+            self._connection.handle_timer(time.monotonic())
+            self._flush()
+
     def _flush(self) -> None:
+        if self._connection.over_link:
+            if self._link_sockets is not None:
+                for datagram in self._connection.datagrams_to_send(time.monotonic()):
+                    self._link_sockets.send(datagram)
+            return
         stream = self._stream
         if stream is None or not stream.is_open or self._connection.wanted_stream != self._stream_number:
             return
-        for datagram in self._connection.datagrams_to_send():
+        for datagram in self._connection.datagrams_to_send(time.monotonic()):
             if self._datagrams is None:
                 try:
                     self._datagrams = DatagramSocket(stream.address, self._connection.fast_port)
@@ -279,6 +388,13 @@ class Session:
         if self._connection.state == ConnectionState.CONNECTING:
             return f"cannot connect to {self._host} port {self._port}: {what}"
         return f"the connection broke: {what}"
+
+    def _waits_too_long(self) -> bool:
+        """Whether a waiting thread has to learn of something new to wait for: that the stream takes more, a timer."""
+        if self._stream is not None and self._stream.pending:
+            return True
+        due = self._connection.next_timer()
+        return due is not None and self._sleeps_until is not None and due < self._sleeps_until
 
     def _wake(self) -> None:
         if self._waker is not None:
@@ -364,12 +480,17 @@ class Session:
                 watched[self._stream.fileno()] = selectors.EVENT_READ | write
             if self._datagrams is not None:
                 watched[self._datagrams.fileno()] = selectors.EVENT_READ
+            if self._link_sockets is not None:
+                watched.update(dict.fromkeys(self._link_sockets.filenos(), selectors.EVENT_READ))
             times = [at for at in (deadline, self._connection.next_timer()) if at is not None]
-        timeout = max(0.0, min(times) - now) if times else None
+            until = min(times, default=None)
+            self._sleeps_until = float("inf") if until is None else until
+        timeout = None if until is None else max(0.0, until - now)
         with WaitSelector() as selector:
             for descriptor, events in watched.items():
                 selector.register(descriptor, events)
             selector.select(timeout)
+        self._sleeps_until = None
         try:
             waker.recv(4096)
         except BlockingIOError:

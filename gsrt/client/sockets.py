@@ -1,4 +1,4 @@
-"""The client's sockets: one stream (TCP, or TLS over it) and one datagram socket, never blocking."""
+"""The client's sockets: a stream (TCP, or TLS over it) and datagrams beside it, or those of a link. None blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -20,6 +21,12 @@ KEEP_ALIVE_INTERVAL = 5
 KEEP_ALIVE_PROBES = 3
 UNACKNOWLEDGED_MS = 20_000  # what was sent and not acknowledged for so long ends the connection
 CLOSE_SECONDS = 1.0  # an orderly close waits at most so long for the server's end of it
+
+LINK_ADDRESSES_MAX = 4  # of one host that a link's greeting goes to at once
+LINK_RECEIVE_BUFFER_BYTES = 1_048_576  # between two updates; the system may give less
+# Linux' numbers, which `socket` does not name: set the don't-fragment bit, and believe nobody about the path's size.
+_MTU_DISCOVERY = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
+_MTU_DISCOVERY_PROBE = 3
 
 # Both kinds hold no file descriptor of their own, so that one can be made for each wait.
 WaitSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -214,6 +221,7 @@ class DatagramSocket:
         """The host of `stream_address`, at `port` or at the stream's port. Raises OSError (no descriptors left)."""
         family, address = stream_address
         self.lost = 0
+        self.refused = False  # the system there has said that the port is nobody's
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
@@ -230,6 +238,9 @@ class DatagramSocket:
         """Send, or count as lost."""
         try:
             self._socket.send(datagram)
+        except ConnectionRefusedError:  # which is the answer to an earlier one
+            self.refused = True
+            self.lost += 1
         except OSError:
             self.lost += 1
 
@@ -239,12 +250,82 @@ class DatagramSocket:
             return self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return None
+        except ConnectionRefusedError:
+            self.refused = True
+            return b""
         except OSError:
             return b""  # word that one of ours was not wanted; the next read tells more
+
+    def tune_for_link(self, family: int) -> None:
+        """Larger datagrams, never cut by the network, and room for what comes between two updates."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINK_RECEIVE_BUFFER_BYTES)
+        option = _MTU_DISCOVERY.get(socket.AddressFamily(family))
+        if sys.platform == "linux" and option is not None:
+            self._socket.setsockopt(*option, _MTU_DISCOVERY_PROBE)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+class LinkSockets:
+    """A link's datagram sockets: to each address of the server until it has answered over one of them."""
+
+    def __init__(self, addresses: list[Address]) -> None:
+        """Raises OSError where not a single one can be had (no network, no descriptors left)."""
+        self._sockets: list[tuple[Address, DatagramSocket]] = []
+        error: OSError | None = None
+        for address in list(dict.fromkeys(addresses))[:LINK_ADDRESSES_MAX]:
+            try:
+                self._sockets.append((address, DatagramSocket(address, None)))
+            except OSError as raised:
+                error = raised
+        if error is not None and not self._sockets:
+            raise error
+        for (family, _), opened in self._sockets:
+            opened.tune_for_link(family)
+
+    def filenos(self) -> list[int]:
+        """The sockets' file descriptors."""
+        return [opened.fileno() for _, opened in self._sockets]
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where datagrams go to."""
+        return [address for address, _ in self._sockets]
+
+    def send(self, datagram: bytes) -> None:
+        """Send to each address that is left."""
+        for _, opened in self._sockets:
+            opened.send(datagram)
+
+    def receive(self) -> tuple[bytes, Address] | None:
+        """The next datagram and where it came from; None: nothing now."""
+        for address, opened in self._sockets:
+            datagram = opened.receive()
+            if datagram is not None:
+                return datagram, address
+        return None
+
+    def keep(self, address: Address) -> None:
+        """Close all but the socket to that address."""
+        for other, opened in self._sockets:
+            if other != address:
+                opened.close()
+        self._sockets = [kept for kept in self._sockets if kept[0] == address]
+
+    def take_refusal(self) -> bool:
+        """Whether, since the last call, word has come that the port is nobody's, of every address that is left."""
+        if not all(opened.refused for _, opened in self._sockets):
+            return False
+        for _, opened in self._sockets:
+            opened.refused = False
+        return True
+
+    def close(self) -> None:
+        """Close all."""
+        for _, opened in self._sockets:
+            opened.close()
 
 
 def _is_in_progress(code: int) -> bool:

@@ -2,8 +2,8 @@
 
 A system message is a packet with opCode <= 0 whose body stands in the packet's payload field. A *frame* is a packet
 with its length prefix, as it goes on a stream or into a datagram.
-`ClientConnection` and its events live in `rt_client` and are reachable from here; they load when first asked for, so
-that a server does not carry the client's code.
+`ClientConnection` (of `rt_client`) and its events (of `client_connection`) are reachable from here; they load when
+first asked for, so that a server does not carry the client's code.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gsrt._core import Packet
+    from gsrt.protocol.client_connection import ConnectionState as ConnectionState
+    from gsrt.protocol.client_connection import Failed as Failed
+    from gsrt.protocol.client_connection import Lost as Lost
+    from gsrt.protocol.client_connection import PacketReceived as PacketReceived
+    from gsrt.protocol.client_connection import PeerConnected as PeerConnected
+    from gsrt.protocol.client_connection import PeerDisconnected as PeerDisconnected
+    from gsrt.protocol.client_connection import Ready as Ready
     from gsrt.protocol.rt_client import ClientConnection as ClientConnection
-    from gsrt.protocol.rt_client import ConnectionState as ConnectionState
-    from gsrt.protocol.rt_client import Failed as Failed
-    from gsrt.protocol.rt_client import Lost as Lost
-    from gsrt.protocol.rt_client import PacketReceived as PacketReceived
-    from gsrt.protocol.rt_client import PeerConnected as PeerConnected
-    from gsrt.protocol.rt_client import PeerDisconnected as PeerDisconnected
-    from gsrt.protocol.rt_client import Ready as Ready
 
 OP_LOGIN = 0
 OP_LOGIN_RESULT = -1
@@ -43,25 +43,20 @@ MAX_PACKET_BYTES = 16_000  # a larger packet would not fit one TLS record, and a
 MAX_PEER_ID = 0x7FFF_FFFF  # clients keep peer ids as signed 32-bit numbers
 MAX_OP_CODE = 0x7FFF_FFFF
 
-_CLIENT_NAMES = frozenset(
-    (
-        "ClientConnection",
-        "ConnectionState",
-        "Failed",
-        "Lost",
-        "PacketReceived",
-        "PeerConnected",
-        "PeerDisconnected",
-        "Ready",
-    )
+_CONNECTION_NAMES = frozenset(
+    ("ConnectionState", "Failed", "Lost", "PacketReceived", "PeerConnected", "PeerDisconnected", "Ready")
 )
 
 
 def __getattr__(name: str) -> object:
-    if name in _CLIENT_NAMES:
-        from gsrt.protocol import rt_client
+    if name == "ClientConnection":
+        from gsrt.protocol.rt_client import ClientConnection
 
-        return getattr(rt_client, name)
+        return ClientConnection
+    if name in _CONNECTION_NAMES:
+        from gsrt.protocol import client_connection
+
+        return getattr(client_connection, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -71,6 +66,7 @@ class Intent(IntEnum):
     RELIABLE = 0
     UNRELIABLE = 1
     UNRELIABLE_SEQUENCED = 2
+    RELIABLE_UNORDERED = 3  # waits for no other packet; on a leg that is not a link it is RELIABLE
 
 
 class Login:

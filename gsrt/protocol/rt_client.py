@@ -14,23 +14,19 @@ the time is handed `now`. The driver's part:
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum
 
 from gsrt._core import FrameReader, Packet, ProtocolError, split_datagram
+from gsrt.protocol.client_connection import LOGIN_SECONDS, ConnectionState, Place, PlayerConnection, check_numbers
 from gsrt.protocol.rt import (
     MAX_DATAGRAM_BYTES,
-    MAX_OP_CODE,
     MAX_PACKET_BYTES,
-    MAX_PEER_ID,
     OP_LOGIN_RESULT,
     OP_PLAYER_CONNECT,
     OP_PLAYER_DISCONNECT,
     OP_UDP_CONNECT,
     Intent,
-    PlayerConnect,
     login_frame,
     parse_login_result,
-    parse_peer_change,
     player_ready_frame,
     udp_connect_reply_frame,
 )
@@ -44,128 +40,30 @@ if TYPE_CHECKING:
 UDP_LOGIN_INTERVAL = 0.2  # seconds between repeats, as the C# client does
 UDP_LOGIN_ATTEMPTS = 9  # 1.8 s in all; then the client goes on without UDP
 CONNECT_SECONDS = 10.0  # from the wish for a stream until it is open, TLS included
-LOGIN_SECONDS = 5.0  # from an open stream until the login result
-FIRST_RETRY_SECONDS = 0.2  # after a loss: soon, since the server keeps the place only for a grace period
-MAX_RETRY_SECONDS = 5.0  # a network that comes back should not have to wait longer
-FIRST_REFUSED_RETRY_SECONDS = 1.0  # a refused token is hardly ever better a moment later
-MAX_REFUSED_RETRY_SECONDS = 30.0
-STABLE_SECONDS = 5.0  # ready for so long: the next loss begins the back-off anew
 MAX_FRAME_BYTES = 65_536  # of one packet from the server; ours sends at most MAX_PACKET_BYTES
-MAX_HELD_PACKETS = 256  # that arrive before Ready
-MAX_HELD_BYTES = 262_144
 MAX_STREAM_OUTPUT_BYTES = 1_048_576  # not yet taken by the driver: the server does not read
 MAX_WAITING_DATAGRAMS = 256  # not yet taken by the driver
 
 
-class ConnectionState(IntEnum):
-    """Where a ClientConnection stands. From RELIABLE_ONLY on it is logged in and `send` sends."""
-
-    IDLE = 0
-    WAITING = 1  # until the next attempt
-    CLOSED = 2
-    CONNECTING = 3
-    LOGGING_IN = 4
-    RELIABLE_ONLY = 5
-    RELIABLE_AND_FAST_SEND = 6  # the server hears our datagrams
-    RELIABLE_AND_FAST = 7  # and we hear the server's
-
-
-class Ready:
-    """The connect sequence is done: the other players are told, packets flow. Comes again after each reconnect."""
-
-    __slots__ = ()
-
-
-class Lost:
-    """A ready connection ended; the next attempt is under way by itself."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-class Failed:
-    """An attempt ended before Ready; the next is under way by itself. `refused`: the server did not take the token."""
-
-    __slots__ = ("reason", "refused")
-
-    def __init__(self, reason: str, refused: bool) -> None:
-        self.reason = reason
-        self.refused = refused
-
-
-class PacketReceived:
-    """A packet of another player, or of the server itself (`packet.sender` 0)."""
-
-    __slots__ = ("packet",)
-
-    def __init__(self, packet: Packet) -> None:
-        self.packet = packet
-
-
-class _PeerEvent:
-    __slots__ = ("peer_id",)
-
-    def __init__(self, peer_id: int) -> None:
-        self.peer_id = peer_id
-
-
-class PeerConnected(_PeerEvent):
-    """Another player became ready."""
-
-    __slots__ = ()
-
-
-class PeerDisconnected(_PeerEvent):
-    """Another player has gone."""
-
-    __slots__ = ()
-
-
-if TYPE_CHECKING:
-    Event = Ready | Lost | Failed | PacketReceived | PeerConnected | PeerDisconnected
-
-
-class ClientConnection:
+class ClientConnection(PlayerConnection):
     """One player's connection to one session, over any number of streams one after the other.
 
-    `entropy(n)` returns n random bytes (os.urandom in a driver); it only spreads reconnects in time.
-    Raises ValueError for a token that is empty or over MAX_TOKEN_BYTES.
+    `entropy(n)` returns n random bytes (os.urandom in a driver); it only spreads reconnects in time. `place`: one that
+    another connection shares, instead of a new one. Raises ValueError for a token that is empty or over
+    MAX_TOKEN_BYTES.
 
-    Attributes for reading: `state`; `peer_id` (0 before the first login); `active_peers`; `fast_port` (None: the
-    stream's port); `ready`; `failures` and `refusals` (attempts in a row that failed, and those that were refused);
-    counters `malformed` (packets that could not be read), `ignored` (system messages that were not expected),
-    `held_dropped` (packets before Ready, over the bound), `sends_dropped` (over the bounds of the output).
+    Attributes for reading: those of PlayerConnection, and `fast_port` (None: the stream's port).
     """
 
-    def __init__(self, access_token: str, *, entropy: Callable[[int], bytes]) -> None:
-        login_frame(access_token)  # refuses a token that cannot be sent, now rather than at the first login
-        self._access_token = access_token
-        self._reconnect_token = ""
-        self._entropy = entropy
-        self.state = ConnectionState.IDLE
-        self.peer_id = 0
-        self.active_peers: tuple[int, ...] = ()
+    def __init__(self, access_token: str, *, entropy: Callable[[int], bytes], place: Place | None = None) -> None:
+        super().__init__(Place(access_token, entropy) if place is None else place)
         self.fast_port: int | None = None
-        self.ready = False
-        self.failures = 0
-        self.refusals = 0
-        self.malformed = 0
-        self.ignored = 0
-        self.held_dropped = 0
-        self.sends_dropped = 0
         self._stream_number = 0
-        self._deadline: float | None = None
-        self._ready_since = 0.0
         self._udp_logins = 0
         self._next_sequence = 0  # one counter for all; it survives reconnects, as with the official clients
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._stream_output = bytearray()
         self._datagrams: deque[bytes] = deque()
-        self._events: deque[Event] = deque()
-        self._held: list[Packet] = []
-        self._held_bytes = 0
 
     # What the driver asks.
 
@@ -192,10 +90,6 @@ class ClientConnection:
         self._datagrams.clear()
         return datagrams
 
-    def next_event(self) -> Event | None:
-        """The oldest event not taken yet."""
-        return self._events.popleft() if self._events else None
-
     # What the driver tells.
 
     def start(self, now: float) -> None:
@@ -207,13 +101,16 @@ class ClientConnection:
 
     def close(self) -> None:
         """Want no stream any more. What stream_to_send() still holds may be written before the stream is closed."""
-        self.state = ConnectionState.CLOSED
-        self.ready = False
-        self.failures = self.refusals = 0
-        self._deadline = None
+        super().rest()
         self._datagrams.clear()
-        self._events.clear()
-        self._forget_held()
+        self.state = ConnectionState.CLOSED
+        self._place.leave()
+
+    def rest(self) -> None:
+        """Want no stream any more, and forget what was to be sent: the place goes on over another leg."""
+        super().rest()
+        self._stream_output.clear()
+        self._datagrams.clear()
 
     def stream_opened(self, now: float) -> None:
         """Bytes may be written to the stream: log in. Without effect where no stream was wanted, or one is open."""
@@ -224,12 +121,12 @@ class ClientConnection:
         self.state = ConnectionState.LOGGING_IN
         self._deadline = now + LOGIN_SECONDS
         self._reader = FrameReader(MAX_FRAME_BYTES)
-        self._stream_output[:] = login_frame(self._token)
+        self._stream_output[:] = login_frame(self._place.token)
 
     def stream_lost(self, now: float, reason: str = "the server closed the connection") -> None:
         """Dialling failed or the stream ended, for the `reason` given."""
         if self.state >= ConnectionState.CONNECTING:
-            self._drop_stream(now, reason, refused=self.state == ConnectionState.LOGGING_IN)
+            self._end(now, reason, refused=self.state == ConnectionState.LOGGING_IN)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; nothing if nothing is."""
@@ -238,9 +135,9 @@ class ClientConnection:
         if self.state == ConnectionState.WAITING:
             self.start(now)
         elif self.state == ConnectionState.CONNECTING:
-            self._drop_stream(now, f"no connection within {CONNECT_SECONDS:g} s")
+            self._end(now, f"no connection within {CONNECT_SECONDS:g} s")
         elif self.state == ConnectionState.LOGGING_IN:
-            self._drop_stream(now, f"no answer to the login within {LOGIN_SECONDS:g} s")
+            self._end(now, f"no answer to the login within {LOGIN_SECONDS:g} s")
         elif self._udp_logins < UDP_LOGIN_ATTEMPTS:
             self._send_udp_login(now)
         else:
@@ -253,7 +150,7 @@ class ClientConnection:
         try:
             frames = self._reader.feed(data)
         except ProtocolError as error:
-            self._drop_stream(now, f"the server sent what is no RT stream: {error}")
+            self._end(now, f"the server sent what is no RT stream: {error}")
             return
         for body in frames:
             packet = self._decode(body)
@@ -291,17 +188,21 @@ class ClientConnection:
         data: Data | Mapping[int, _Writable] | None = None,
         payload: bytes | None = None,
         peers: Iterable[int] = (),
+        channel: int = 0,
     ) -> int:
         """Queue a packet for `peers` (none named: all others; 0: the server); its bytes on the wire, or 0.
 
         0 means that it was not sent: there is no login at the moment, or the server does not read what is sent.
         Unreliable packets go by UDP where it works and the packet fits a datagram (MAX_DATAGRAM_BYTES), otherwise by
-        the stream. An empty payload is left out. Raises ValueError for an opCode below 1, a peer id below 0, and a
-        packet over MAX_PACKET_BYTES.
+        the stream. The stream has one order for all, so `channel` makes no difference here, and RELIABLE_UNORDERED is
+        RELIABLE. An empty payload is left out. Raises ValueError for an opCode below 1, a peer id below 0, a channel
+        that there is not, and a packet over MAX_PACKET_BYTES.
         """
         intent = Intent(intent)
+        if intent == Intent.RELIABLE_UNORDERED:
+            intent = Intent.RELIABLE
         targets = tuple(peers)
-        _check_numbers(op_code, targets)
+        check_numbers(op_code, targets, channel)
         packet = Packet(op_code, data=data, payload=payload or None, targets=targets)
         if intent == Intent.UNRELIABLE_SEQUENCED:
             packet.sequence = self._next_sequence
@@ -328,10 +229,6 @@ class ClientConnection:
 
     # The connect sequence.
 
-    @property
-    def _token(self) -> str:
-        return self._reconnect_token or self._access_token
-
     def _receive_stream_packet(self, packet: Packet, size: int, now: float) -> None:
         logged_in = self.state >= ConnectionState.RELIABLE_ONLY
         if packet.op_code >= 0 and logged_in:
@@ -353,28 +250,26 @@ class ClientConnection:
         try:
             result = parse_login_result(packet)
         except ProtocolError as error:
-            self._drop_stream(now, f"the server's login result cannot be read: {error}")
+            self._end(now, f"the server's login result cannot be read: {error}")
             return
         if not result.success:
-            self._drop_stream(now, "the server refused the login", refused=True)
+            self._end(now, "the server refused the login", refused=True)
             return
-        self._reconnect_token = result.reconnect_token
-        self.peer_id = result.peer_id
         if answers_udp:
             if self.state == ConnectionState.RELIABLE_ONLY:
                 self.state = ConnectionState.RELIABLE_AND_FAST_SEND
+            self._place.reconnect_token = result.reconnect_token
             self._become_ready(now)
             return
-        self.active_peers = result.active_peers
+        self._place.logged_in(result)
         self.fast_port = result.fast_port
-        self.refusals = 0
         self.state = ConnectionState.RELIABLE_ONLY
         self._udp_logins = 0
         self._send_udp_login(now)
 
     def _send_udp_login(self, now: float) -> None:
         self._udp_logins += 1
-        self._queue_datagram(login_frame(self._token))
+        self._queue_datagram(login_frame(self._place.token))
         self._deadline = now + UDP_LOGIN_INTERVAL
 
     def _udp_confirmed(self, now: float) -> None:
@@ -388,86 +283,15 @@ class ClientConnection:
     def _become_ready(self, now: float) -> None:
         if self.ready:
             return
-        self.ready = True
-        self._ready_since = now
         self._deadline = None
         self._stream_output += player_ready_frame()
-        if self.peer_id not in self.active_peers:
-            self.active_peers += (self.peer_id,)
-        self._events.append(Ready())
-        self._events.extend(map(PacketReceived, self._held))
-        self._forget_held()
-
-    def _receive_peer_change(self, packet: Packet) -> None:
-        try:
-            change = parse_peer_change(packet)
-        except ProtocolError:
-            self.malformed += 1
-            return
-        self.active_peers = change.active_peers
-        if self.ready:
-            kind = PeerConnected if isinstance(change, PlayerConnect) else PeerDisconnected
-            self._events.append(kind(change.peer_id))
-
-    def _receive_user_packet(self, packet: Packet, size: int) -> None:
-        if self.ready:
-            self._events.append(PacketReceived(packet))
-        elif len(self._held) < MAX_HELD_PACKETS and self._held_bytes + size <= MAX_HELD_BYTES:
-            self._held.append(packet)
-            self._held_bytes += size
-        else:
-            self.held_dropped += 1
-
-    def _drop_stream(self, now: float, reason: str, refused: bool = False) -> None:
-        if self.ready:
-            self._events.append(Lost(reason))
-            if now - self._ready_since >= STABLE_SECONDS:
-                self.failures = 0
-        else:
-            self._events.append(Failed(reason, refused))
-        self.ready = False
-        self.state = ConnectionState.WAITING
-        self._deadline = now + self._retry_delay(refused)
-        self.failures += 1
-        self.refusals = self.refusals + 1 if refused else 0
-        self._stream_output.clear()
-        self._datagrams.clear()
-        self._forget_held()
-
-    def _retry_delay(self, refused: bool) -> float:
-        """Doubles with each failure in a row up to its limit; a random part of half keeps many clients apart."""
-        if refused:
-            delay = min(MAX_REFUSED_RETRY_SECONDS, FIRST_REFUSED_RETRY_SECONDS * 2.0 ** min(self.refusals, 16))
-        else:
-            delay = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(self.failures, 16))
-        fraction = int.from_bytes(self._entropy(2), "little") / 65_536
-        return delay * (0.5 + 0.5 * fraction)
+        self._place.become_ready(now)
+        self._release_held()
 
     # Small things.
-
-    def _decode(self, body: bytes) -> Packet | None:
-        try:
-            return Packet.decode(body)
-        except ProtocolError:
-            self.malformed += 1
-            return None
 
     def _queue_datagram(self, frame: bytes) -> None:
         if len(self._datagrams) >= MAX_WAITING_DATAGRAMS:
             self._datagrams.popleft()  # the newest says the most
             self.sends_dropped += 1
         self._datagrams.append(frame)
-
-    def _forget_held(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
-
-
-def _check_numbers(op_code: int, targets: tuple[int, ...]) -> None:
-    if op_code == 0:
-        raise ValueError("opCode 0 is the login's; use opCodes from 1 on for your packets")
-    if not 0 < op_code <= MAX_OP_CODE:
-        raise ValueError(f"opCode {op_code}: negative ones are the protocol's own; use 1 to {MAX_OP_CODE}")
-    for peer_id in targets:
-        if not 0 <= peer_id <= MAX_PEER_ID:
-            raise ValueError(f"peer {peer_id}: name peers by the ids in active_peers, or 0 for the server")

@@ -33,6 +33,7 @@ class Player:
             on_player_disconnect=lambda peer_id: self.told.put(("disconnect", peer_id)),
             tls=tls,
             verify=verify,
+            link=False,
         )
 
     def next(self) -> tuple[str, object]:
@@ -135,7 +136,7 @@ class TestUpdate:
             if packet.op_code == 5:
                 raise RuntimeError("the game's own fault")
 
-        session = Session("127.0.0.1", server.port, "access", on_data=on_data)
+        session = Session("127.0.0.1", server.port, "access", on_data=on_data, link=False)
         with in_thread(lambda: server.admit().write(Packet(5, sender=2).frame(), Packet(6, sender=2).frame())):
             session.start()
             deadline = time.monotonic() + DEADLINE
@@ -150,7 +151,7 @@ class TestUpdate:
 
 class TestRun:
     def test_stop_in_a_callback_ends_it(self, server: ScriptedServer) -> None:
-        session = Session("127.0.0.1", server.port, "access", on_data=lambda packet: session.stop())
+        session = Session("127.0.0.1", server.port, "access", on_data=lambda packet: session.stop(), link=False)
         closed: list[bool] = []
 
         def script() -> None:
@@ -245,7 +246,7 @@ class TestBackground:
                 raise RuntimeError("the game's own fault")
             told.put(packet.op_code)
 
-        session = Session("127.0.0.1", server.port, "access", on_data=on_data)
+        session = Session("127.0.0.1", server.port, "access", on_data=on_data, link=False)
         session.start_background()
         server.admit().write(Packet(5, sender=2).frame(), Packet(6, sender=2).frame())
         assert told.get(timeout=DEADLINE) == 6
@@ -259,7 +260,7 @@ class TestBackground:
             session.stop()
             stopped.set()
 
-        session = Session("127.0.0.1", server.port, "access", on_data=on_data)
+        session = Session("127.0.0.1", server.port, "access", on_data=on_data, link=False)
         session.start_background()
         stream = server.admit()
         stream.write(Packet(5, sender=2).frame())

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 
 from gsrt._core import Data, FrameReader, Packet, split_datagram
 from gsrt.protocol import rt
-from gsrt.protocol.rt import ClientConnection, ConnectionState, Failed, Intent, Lost, PacketReceived, Ready
-from gsrt.protocol.rt_client import (
-    CONNECT_SECONDS,
+from gsrt.protocol.client_connection import (
     FIRST_RETRY_SECONDS,
     LOGIN_SECONDS,
-    MAX_FRAME_BYTES,
     MAX_HELD_BYTES,
     MAX_HELD_PACKETS,
     MAX_REFUSED_RETRY_SECONDS,
     MAX_RETRY_SECONDS,
+    STABLE_SECONDS,
+)
+from gsrt.protocol.rt import ClientConnection, ConnectionState, Failed, Intent, Lost, PacketReceived, Ready
+from gsrt.protocol.rt_client import (
+    CONNECT_SECONDS,
+    MAX_FRAME_BYTES,
     MAX_STREAM_OUTPUT_BYTES,
     MAX_WAITING_DATAGRAMS,
-    STABLE_SECONDS,
     UDP_LOGIN_ATTEMPTS,
     UDP_LOGIN_INTERVAL,
 )
@@ -428,7 +430,7 @@ class TestSending:
 
     def test_an_unknown_intent(self) -> None:
         with pytest.raises(ValueError, match="not a valid Intent"):
-            Wire().connection.send(1, 3)  # type: ignore[arg-type]
+            Wire().connection.send(1, 4)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("intent", list(Intent))
     def test_the_largest_packet(self, intent: Intent) -> None:
