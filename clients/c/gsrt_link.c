@@ -80,7 +80,7 @@ enum {
 };
 
 /* System messages (docs/PROTOCOL.md, 6). */
-enum { OP_LOGIN_RESULT = -1, OP_PLAYER_READY = -7, OP_PLAYER_CONNECT = -101, OP_PLAYER_DISCONNECT = -103 };
+enum { OP_LOGIN_RESULT = -1, OP_PLAYER_CONNECT = -101, OP_PLAYER_DISCONNECT = -103 };
 
 /* ---- Measures of our own ------------------------------------------------------------------------------------------ */
 
@@ -1861,7 +1861,7 @@ static bool take_cookie(gsrt_link *link, const uint8_t *datagram, size_t size, d
 
 static bool take_welcome(gsrt_link *link, const uint8_t *datagram, size_t size, double now)
 {
-    static const uint8_t player_ready[] = {0x08, 0x0d}; /* opCode -7 */
+    static const uint8_t player_ready[] = {0x08, 0x0d}; /* an RT packet with opCode -7 */
     uint8_t opened[CONNECTION_BYTES + TERMS_BYTES];
     if (link->state != GSRT_LINK_ENTERING || size != WELCOME_BYTES || !answers_greeting(link, datagram) ||
         !noise_welcome(link, datagram, opened)) {
@@ -2313,7 +2313,9 @@ static size_t write_probe(gsrt_link *link, uint8_t *buffer, size_t capacity, dou
 
 static size_t write_data(gsrt_link *link, uint8_t *buffer, size_t capacity, double now)
 {
-    const uint32_t limit = capacity < SIZES[link->size_index] ? (uint32_t)capacity : SIZES[link->size_index];
+    /* Where nothing arrives it may be for the size. */
+    const uint32_t longest = link->pto_pending ? DATAGRAM_MIN : SIZES[link->size_index];
+    const uint32_t limit = capacity < longest ? (uint32_t)capacity : longest;
     record *place = record_of(link, link->number);
     if (place->state == RECORD_FLIGHT && link->pto_pending) {
         lose(link, place, now); /* as many are under way as there are records, and none gets through */

@@ -43,8 +43,8 @@ def declarations() -> str:
 def compile_object(directory: Path, compiler: str = "cc") -> Path:
     """gsrt_link.c with every warning an error."""
     made = directory / "gsrt_link.o"
-    command = [compiler, *WARNINGS, "-O2", "-fPIC", "-DGSRT_LINK_SODIUM", "-c", SOURCES / "gsrt_link.c", "-o", made]
-    subprocess.run(command, check=True)
+    options = ["-O2", "-fPIC", "-DGSRT_LINK_SODIUM", "-c", str(SOURCES / "gsrt_link.c"), "-o", str(made)]
+    subprocess.run([compiler, *WARNINGS, *options], check=True)
     return made
 
 

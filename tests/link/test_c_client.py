@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import shutil
+import socket
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gsrt._core import Data, Packet
+from gsrt._core import Data, Float32, Packet
 from gsrt._link import KIND_ORDERED, KIND_SEQUENCED, KIND_UNORDERED, KIND_UNRELIABLE, LinkEndpoint
 from gsrt.netsim.model import BadLink, Conditions
 from gsrt.protocol import link, rt
@@ -94,7 +98,7 @@ class Server:
 
     def send(self, packet: bytes, kind: int, stream: int, now: float) -> bool:
         assert self.endpoint is not None
-        return self.endpoint.send(packet, kind, stream, now)
+        return bool(self.endpoint.send(packet, kind, stream, now))
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         made, self._answers = self._answers, []
@@ -122,12 +126,14 @@ class World:
         self.events: list[Event] = []
         self.sent: list[bytes] = []
         self.answered: list[bytes] = []
+        self.largest = 1472  # what the way up lets through
 
     def flush(self) -> None:
         for datagram in self.client.datagrams_to_send(self.now):
             assert len(datagram) <= 1472
             self.sent.append(datagram)
-            self.up.put(datagram, self.now)
+            if len(datagram) <= self.largest:
+                self.up.put(datagram, self.now)
         for datagram in self.server.datagrams_to_send(self.now):
             self.answered.append(datagram)
             self.down.put(datagram, self.now)
@@ -184,7 +190,7 @@ def packet_of(op_code: int, number: int, size: int = 0, sender: int = 0) -> byte
     return made
 
 
-# ---- Build ------------------------------------------------------------------------------------------------------------
+# ---- Build ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -196,7 +202,7 @@ def test_builds_without_warnings(compiler: str, tmp_path: Path) -> None:
 
 def test_builds_as_cpp_header_and_without_sodium(tmp_path: Path) -> None:
     source = c_client.SOURCES / "gsrt_link.c"
-    subprocess.run(["gcc", *c_client.WARNINGS, "-c", source, "-o", tmp_path / "plain.o"], check=True)
+    subprocess.run(["gcc", *c_client.WARNINGS, "-c", str(source), "-o", str(tmp_path / "plain.o")], check=True)
     user = tmp_path / "user.cpp"
     user.write_text('#include "gsrt_link.h"\nint main() { return gsrt_link_memory(nullptr) != 0; }\n')
     subprocess.run(["g++", "-Wall", "-Werror", "-fsyntax-only", f"-I{c_client.SOURCES}", user], check=True)
@@ -241,7 +247,7 @@ def test_constants_are_those_of_the_contract() -> None:
     ],
     ids=str,
 )
-def test_refuses_a_configuration_out_of_bounds(module: Any, fields: dict[str, int]) -> None:
+def test_refuses_a_configuration_out_of_bounds(module: Any, fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="out of its bounds"):
         CLink(module, TOKEN, 1, **fields)
 
@@ -258,7 +264,7 @@ def test_memory_of_the_two_measures(module: Any) -> None:
     assert CLink(module, TOKEN, 1, small=True).memory_bytes <= 150_000
 
 
-# ---- Handshake --------------------------------------------------------------------------------------------------------
+# ---- Handshake -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -367,7 +373,7 @@ def test_answers_that_are_none_are_dropped(module: Any) -> None:
     assert client.state == OPEN
 
 
-# ---- Messages ---------------------------------------------------------------------------------------------------------
+# ---- Messages ------------------------------------------------------------------------------------------------------
 
 
 class Traffic:
@@ -391,7 +397,7 @@ class Traffic:
         channel = self.random.randrange(4) if kind in (KIND_SEQUENCED, KIND_ORDERED) else 0
         packet = self.packet()
         if kind <= KIND_SEQUENCED:
-            packet = packet[:1] + packet[1:] if len(packet) <= 1000 else packet_of(5, self.number, 10, sender=1)
+            packet = packet if len(packet) <= 1000 else packet_of(5, self.number, 10, sender=1)
         now = self.world.now
         if self.random.random() < 0.5:
             if self.world.client.send(packet, kind, channel, now) == SENT:
@@ -497,7 +503,6 @@ def test_longest_messages_both_ways(module: Any, conditions: str, kind: int) -> 
 def test_long_messages_on_many_channels_at_once(module: Any) -> None:
     """More than the receivers keep, each needing all of its pieces."""
     world = join(module, BAD, 3)
-    traffic = Traffic(world, 3)
     sent_down: dict[int, bytes] = {}
     for channel in range(1, 6):
         sent_down[channel] = packet_of(9, channel, 150_000, sender=4)
@@ -508,7 +513,6 @@ def test_long_messages_on_many_channels_at_once(module: Any) -> None:
     assert world.run(lambda: len(world.of_type(MESSAGE)) == 5 and len(world.server.messages) == 2, 120)
     assert {event.channel: event.packet for event in world.of_type(MESSAGE)} == sent_down
     assert {stream: packet for _, stream, packet in world.server.messages} == dict(enumerate(up))
-    del traffic
 
 
 def test_unreliable_that_is_too_long_goes_unordered(module: Any) -> None:
@@ -558,7 +562,7 @@ def test_a_window_of_sequences_waits_for_the_oldest(module: Any) -> None:
     assert [packet for _, _, packet in world.server.messages] == sent
 
 
-# ---- Timers, path, end ------------------------------------------------------------------------------------------------
+# ---- Timers, path, end ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -643,3 +647,742 @@ def test_estimates(module: Any) -> None:
     quality = lossy.client.quality()
     assert quality["loss"] == pytest.approx(0.2, abs=0.12)
     assert quality["frames_repeated"] > 100
+
+
+def test_a_path_that_no_longer_takes_large_datagrams(module: Any) -> None:
+    world = join(module)
+    world.run(seconds=3)
+    assert world.client.quality()["datagram_bytes"] == 1472
+    world.largest = 1250
+    packets = [packet_of(5, number, 1300) for number in range(40)]
+    for packet in packets:
+        world.client.send(packet, KIND_ORDERED, 0, world.now)
+    assert world.run(lambda: len(world.server.messages) == len(packets), 30)
+    assert world.client.quality()["datagram_bytes"] == 1200
+
+
+def test_a_size_that_does_not_arrive_is_tried_three_times(module: Any) -> None:
+    world = World(CLink(module, TOKEN, 1), Server())
+    world.largest = 1350
+    world.client.connect(world.now)
+    world.run(seconds=100)
+    sizes = [len(datagram) for datagram in world.sent if len(datagram) > 1200]
+    assert sizes == [1300, 1400, 1400, 1400]
+    assert world.client.quality()["datagram_bytes"] == 1300
+    assert world.client.quality()["loss"] == 0
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+def test_fills_a_slow_path(module: Any, up: bool) -> None:
+    """1 MB at 4 Mbit/s takes 2 s."""
+    world = join(module, "delay=20ms rate=4mbit queue=30kb")
+    sent = [packet_of(5, number, 100_000) for number in range(10)]
+    waiting = list(sent)
+
+    def send(packet: bytes) -> bool:
+        if up:
+            return world.client.send(packet, KIND_ORDERED, 0, world.now) == SENT
+        return world.server.send(packet, KIND_ORDERED, 0, world.now)
+
+    def done() -> bool:
+        while waiting and send(waiting[0]):
+            waiting.pop(0)
+        return len(world.server.messages if up else world.of_type(MESSAGE)) == len(sent)
+
+    begun = world.now
+    assert world.run(done, 20)
+    came = [packet for _, _, packet in world.server.messages] if up else [e.packet for e in world.of_type(MESSAGE)]
+    assert came == sent
+    assert world.now - begun < 4
+
+
+def test_sequences_begin_again(module: Any) -> None:
+    """66,000 ordered messages up and as many unordered ones down: 16 bits are not enough to count them."""
+    world = join(module, "delay=1ms loss=0.5%")
+    count, up, down = 66_000, 0, 0
+    packets = [packet_of(3, number) for number in range(count)]
+
+    def fill() -> bool:
+        nonlocal up, down
+        while up < count and world.client.send(packets[up], KIND_ORDERED, 1, world.now) == SENT:
+            up += 1
+        while down < count and down < len(world.events) + 400 and world.server.send(packets[down], 3, 0, world.now):
+            down += 1
+        return len(world.server.messages) == count and len(world.events) == count + 1
+
+    assert world.run(fill, 300)
+    assert [packet for _, _, packet in world.server.messages] == packets
+    assert sorted(event.packet for event in world.of_type(MESSAGE)) == sorted(packets)
+
+
+# ---- Against a server that is written by hand: what stands in each datagram ----------------------------------------
+
+
+def varint(value: int) -> bytes:
+    made = b""
+    while value >= 0x80:
+        made += bytes((value & 0x7F | 0x80,))
+        value >>= 7
+    return made + bytes((value,))
+
+
+def frame(type: int, stream: int, sequence: int, body: bytes, total: int | None = None) -> bytes:
+    made = bytes((type,)) + varint(stream) + (sequence & 0xFFFF).to_bytes(2, "little")
+    return made + (b"" if total is None else varint(total)) + varint(len(body)) + body
+
+
+class Sent:
+    """A DATA datagram of the client in suite 0, taken apart."""
+
+    def __init__(self, datagram: bytes) -> None:
+        assert datagram[:10] == b"\0\x06" + CONNECTION
+        self.size = len(datagram)
+        self.number = int.from_bytes(datagram[10:14], "little")
+        body = datagram[14:]
+        self.acked: set[int] = set()
+        self.largest: int | None = None
+        self.delay = 0.0
+        at = 1
+        if body[0]:
+            self.largest = int.from_bytes(body[1:5], "little")
+            self.delay = int.from_bytes(body[5:7], "little") / 1e4
+            at = 6 + body[0]
+            bits = int.from_bytes(body[7:at], "little")
+            self.acked = {self.largest} | {self.largest - 1 - k for k in range(8 * body[0]) if bits >> k & 1}
+        self.ack_bytes = body[0]
+        self.frames: list[tuple[int, ...] | tuple[int, bytes]] = []
+        self.messages: list[tuple[int, int, int, int | None, bytes]] = []  # type, stream, sequence, total, bytes
+        while at < len(body):
+            type = body[at]
+            at += 1
+            if type == 0:
+                assert not any(body[at:])
+                break
+            if type in (2, 3):
+                self.frames.append((type, body[at : at + 8]))
+                at += 8
+            elif type == 4:
+                self.frames.append((type, body[at : at + 2 + body[at + 1]]))
+                at += 2 + body[at + 1]
+            elif type == 1:
+                self.frames.append((type,))
+            else:
+                stream = sequence = 0
+                total = None
+                if type != 0x80:
+                    stream, at = self._number(body, at)
+                    sequence = int.from_bytes(body[at : at + 2], "little")
+                    at += 2
+                if type & 4:
+                    total, at = self._number(body, at)
+                length, at = self._number(body, at)
+                self.messages.append((type, stream, sequence, total, body[at : at + length]))
+                at += length
+        assert at <= len(body)
+
+    @staticmethod
+    def _number(body: bytes, at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            value |= (body[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if body[at - 1] < 0x80:
+                return value, at
+
+
+class Script:
+    """A client in suite 0 that is in, and what a server might send it."""
+
+    def __init__(self, module: Any, **fields: Any) -> None:
+        fields.setdefault("probe", False)
+        self.client = CLink(module, TOKEN, 1, suite=link.SUITE_INSECURE, **fields)
+        self.now = START
+        self.number = 0
+        server = Server()
+        self.client.connect(self.now)
+        for _ in range(2):
+            for datagram in self.client.datagrams_to_send(self.now):
+                server.receive_datagram(datagram, self.now)
+            answer = server.door.counters["cookies"], server._answers.pop()
+            assert self.client.receive_datagram(answer[1], self.now)
+        assert self.client.state == OPEN
+
+    def sent(self) -> list[Sent]:
+        return [Sent(datagram) for datagram in self.client.datagrams_to_send(self.now)]
+
+    def ack(self, largest: int, bits: bytes = b"", delay: int = 0) -> bytes:
+        return bytes((1 + len(bits),)) + largest.to_bytes(4, "little") + delay.to_bytes(2, "little") + bits
+
+    def receive(self, frames: bytes, number: int | None = None, ack: bytes = b"\0") -> bool:
+        if number is None:
+            number = self.number
+            self.number += 1
+        header = b"\0\x06" + CONNECTION + (number & 0xFFFFFFFF).to_bytes(4, "little")
+        return self.client.receive_datagram(header + ack + frames, self.now)
+
+    def events(self) -> list[Event]:
+        made = []
+        while (event := self.client.next_event()) is not None:
+            made.append(event)
+        return made
+
+
+PACKET = b"\x08\x02"
+MESSAGE_FRAME = frame(0x82, 0, 0, PACKET)
+
+
+def settled(module: Any, **fields: Any) -> Script:
+    """PlayerReady is acknowledged, after 20 ms."""
+    script = Script(module, **fields)
+    (first,) = script.sent()
+    assert first.number == 0 and first.messages == [(0x82, 0, 0, None, b"\x08\x0d")]
+    script.now += 0.02
+    assert script.receive(b"", ack=script.ack(0))
+    assert script.sent() == []
+    return script
+
+
+def test_pieces_of_a_message(module: Any) -> None:
+    script = settled(module)
+    message = packet_of(5, 1, 2500)
+    script.client.send(message, KIND_ORDERED, 3, script.now)
+    script.client.send(PACKET, KIND_ORDERED, 3, script.now)
+    script.client.send(PACKET, KIND_UNORDERED, 3, script.now)
+    script.client.send(PACKET, KIND_SEQUENCED, 3, script.now)
+    script.client.send(PACKET, KIND_UNRELIABLE, 3, script.now)
+    messages = sorted(message for sent in script.sent() for message in sent.messages)
+    assert messages == [
+        (0x80, 0, 0, None, PACKET),
+        (0x81, 3, 0, None, PACKET),
+        (0x82, 3, 3, None, PACKET),
+        (0x83, 0, 0, None, PACKET),
+        (0x86, 3, 0, len(message), message[:1100]),
+        (0x8A, 3, 1, None, message[1100:2200]),
+        (0x8A, 3, 2, None, message[2200:]),
+    ]
+
+
+def test_acknowledges_soon(module: Any) -> None:
+    script = settled(module)
+    script.receive(MESSAGE_FRAME)
+    assert script.sent() == []
+    assert script.client.next_timer() == pytest.approx(script.now + 0.01)
+    script.now = script.client.next_timer()
+    (sent,) = script.sent()
+    assert (sent.largest, sent.acked, sent.frames, sent.messages) == (1, {0, 1}, [], [])
+    assert sent.delay == pytest.approx(0.01, abs=0.0002)
+    assert script.sent() == []
+
+
+def test_acknowledges_at_once_what_came_out_of_turn(module: Any) -> None:
+    script = settled(module)
+    script.receive(frame(0x82, 0, 1, PACKET), number=3)
+    (sent,) = script.sent()
+    assert sent.acked == {0, 3}
+    script.receive(MESSAGE_FRAME, number=2)
+    (sent,) = script.sent()
+    assert (sent.largest, sent.acked) == (3, {0, 2, 3})
+    assert [event.packet for event in script.events()] == [PACKET, PACKET]
+
+
+def test_acknowledges_every_eighth_at_once(module: Any) -> None:
+    script = settled(module)
+    for sequence in range(8):
+        assert script.sent() == []
+        script.receive(frame(0x83, 0, sequence, PACKET))
+    (sent,) = script.sent()
+    assert sent.acked == set(range(9))
+
+
+def test_acknowledges_lazily(module: Any) -> None:
+    script = settled(module)
+    script.receive(b"\x80\x02" + PACKET)
+    assert script.client.next_timer() == pytest.approx(script.now + 0.1)
+    for _ in range(63):
+        assert script.sent() == []
+        script.receive(b"\x80\x02" + PACKET)
+    (sent,) = script.sent()
+    assert sent.acked == set(range(65))
+
+
+def test_what_is_known_to_be_known_is_not_told_again(module: Any) -> None:
+    script = settled(module)
+    for _ in range(20):
+        script.receive(b"\x80\x02" + PACKET)
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    (sent,) = script.sent()
+    assert (sent.largest, sent.ack_bytes) == (20, 4)
+    script.receive(b"", ack=script.ack(sent.number))
+    script.receive(b"\x80\x02" + PACKET, number=25)
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    (sent,) = script.sent()
+    assert sent.acked == {21, 25}
+    # A late one, older than what it knows: told until that is known, too.
+    script.number = 26
+    script.receive(b"", ack=script.ack(sent.number))
+    script.receive(b"\x01", number=22)
+    (sent,) = script.sent()
+    assert sent.acked == {22, 25, 26}
+
+
+def test_acknowledgements_reach_256_below(module: Any) -> None:
+    script = settled(module)
+    for _ in range(400):
+        script.receive(b"\x80\x02" + PACKET)
+        script.events()
+    sent = script.sent()[-1]
+    assert sent.ack_bytes == 33
+    assert sent.acked == set(range(400 - 256, 401))
+    assert not script.receive(b"\x01", number=143)
+    assert not script.receive(b"\x01", number=400)
+
+
+def test_a_gap_in_numbers_is_forgotten(module: Any) -> None:
+    """Bits of long ago must not stand for numbers that never came."""
+    script = settled(module)
+    for number in (1, 2, 3, 600, 1000, 1030):
+        script.receive(b"\x01", number=number)
+        script.now += 0.01
+        sent = script.sent()[-1]
+        expected = {known for known in (0, 1, 2, 3, 600, 1000, 1030) if number - 256 <= known <= number}
+        assert sent.acked == expected
+    assert script.receive(b"\x01", number=1000 - 200)
+
+
+def test_answers_a_challenge(module: Any) -> None:
+    script = settled(module)
+    script.receive(b"\x02" + b"who goes")
+    (sent,) = script.sent()
+    assert sent.frames == [(3, b"who goes")]
+
+
+def test_a_new_path(module: Any) -> None:
+    script = settled(module)
+    assert script.client.quality()["rtt"] > 0
+    script.client.path_changed(script.now)
+    (sent,) = script.sent()
+    assert sent.frames == [(1,)]
+    quality = script.client.quality()
+    assert (quality["rtt"], quality["congestion_window"], quality["datagram_bytes"]) == (0, 12_000, 1200)
+
+
+def test_timeouts_double_and_the_caller_is_told(module: Any) -> None:
+    script = Script(module)
+    sent = script.sent()
+    times = [0.0]
+    told: float | None = None
+    while len(times) < 8:
+        script.now = script.client.next_timer()
+        script.client.handle_timer(script.now)
+        if told is None and any(event.type == SILENT for event in script.events()):
+            told = script.now - START
+        again = script.sent()
+        if any(message[4] == b"\x08\x0d" for each in again for message in each.messages):
+            times.append(round(script.now - START, 6))
+        sent += again
+    assert times == [0, 0.2, 0.6, 1.4, 2.4, 3.4, 4.4, 5.4]
+    assert told == pytest.approx(2.4)
+    assert [each.number for each in sent] == list(range(len(sent)))
+    assert script.client.quality()["congestion_window"] == 4 * 1200
+
+
+def test_lost_frames_are_sent_again_in_new_datagrams(module: Any) -> None:
+    script = settled(module)
+    packets = [packet_of(5, number, 1000) for number in range(5)]
+    for packet in packets:
+        script.client.send(packet, KIND_ORDERED, 0, script.now)
+    sent = script.sent()
+    assert [each.number for each in sent] == [1, 2, 3, 4, 5]
+    script.now += 0.02
+    script.receive(b"", ack=script.ack(5, bytes((0b111,))))  # 1 is missing
+    (again,) = script.sent()
+    assert again.messages == sent[0].messages and again.number == 6
+    assert script.client.quality()["datagrams_lost"] == 1
+    assert script.client.quality()["congestion_window"] == pytest.approx(6000, abs=600)
+    # It comes after all: from now on, three later ones are no proof.
+    script.now += 0.005
+    script.receive(b"", ack=script.ack(1))
+    for packet in packets[:4]:
+        script.client.send(packet, KIND_ORDERED, 0, script.now)
+    script.now += 0.1
+    assert [each.number for each in script.sent()] == [7, 8, 9, 10]
+    script.receive(b"", ack=script.ack(10, bytes((0b1011,))))
+    assert script.client.quality()["datagrams_lost"] == 1
+
+
+def test_begins_with_ten_datagrams(module: Any) -> None:
+    script = settled(module)
+    for number in range(60):
+        script.client.send(packet_of(5, number, 1000), KIND_ORDERED, 0, script.now)
+    assert sum(each.size for each in script.sent()) in range(10_000, 12_001)
+
+
+def test_unreliable_ones_beyond_the_window_are_dropped(module: Any) -> None:
+    script = settled(module)
+    for number in range(60):
+        script.client.send(packet_of(5, number, 1000), KIND_ORDERED, 0, script.now)
+    for _ in range(10):
+        script.client.send(packet_of(6, 0, 1000), KIND_UNRELIABLE, 0, script.now)
+    sent = script.sent()
+    unreliable = [message for each in sent for message in each.messages if message[0] == 0x80]
+    assert sent[0].messages[0][0] == 0x80
+    assert len(unreliable) == 10 and sum(each.size for each in sent) <= 14 * 1200
+    for _ in range(10):
+        script.client.send(packet_of(6, 0, 1000), KIND_UNRELIABLE, 0, script.now)
+    assert len(script.sent()) <= 2
+    assert script.client.quality()["unreliable_dropped"] >= 8
+
+
+BROKEN = {
+    "an unknown frame": b"\x05",
+    "a kind that is none": b"\x84\x00\x00\x00\x01a",
+    "a frame of unreliable pieces": frame(0x85, 0, 0, bytes(1100), 2000),
+    "a cut frame": MESSAGE_FRAME[:-1],
+    "a cut challenge": b"\x02" + bytes(7),
+    "a cut close": b"\x04\x00\x05abc",
+    "a length of 0": b"\x80\x00",
+    "a varint of five bytes": b"\x80\x82\x80\x80\x80\x00" + PACKET,
+    "a stream over 4095": frame(0x82, 4096, 0, PACKET),
+    "a piece over 1100 bytes": frame(0x82, 0, 0, bytes(1101)),
+    "a first piece under 1100 bytes": frame(0x86, 0, 0, bytes(1099), 2000),
+    "a total that needs no pieces": frame(0x86, 0, 0, bytes(1100), 1100),
+    "a total over what is taken": frame(0x86, 0, 0, bytes(1100), 262_145),
+    "padding that is not zero": b"\x00\x00\x01",
+    "an unordered stream": frame(0x83, 1, 0, PACKET),
+    "a sequence beyond the window": frame(0x82, 0, 512, PACKET),
+    "an unordered sequence beyond the window": frame(0x83, 0, 512, PACKET),
+    "a piece of nothing": frame(0x8A, 0, 0, PACKET),
+    "two beginnings": frame(0x86, 0, 1, bytes(1100), 2000) + frame(0x86, 0, 0, bytes(1100), 2000),
+    "a last piece of a wrong length": frame(0x86, 0, 0, bytes(1100), 2000) + frame(0x8A, 0, 1, bytes(899)),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_breaks_the_contract_ends_the_connection(module: Any, what: str) -> None:
+    script = settled(module)
+    size = len(BROKEN[what])
+    if size > 1400:
+        middle = BROKEN[what].index(b"\x86", 5) if what == "two beginnings" else BROKEN[what].index(b"\x8a\x00\x01")
+        script.receive(BROKEN[what][:middle])
+        script.receive(BROKEN[what][middle:])
+    else:
+        script.receive(BROKEN[what])
+    sent = script.sent()
+    assert [each.frames[0][0] for each in sent] == [4, 4, 4]
+    assert {each.frames[0][1][:1] for each in sent} == {b"\x01"}  # type: ignore[index]
+    (event,) = script.events()
+    assert (event.type, event.reason) == (CLOSED_EVENT, 1)
+
+
+def test_acknowledgements_that_make_no_sense(module: Any) -> None:
+    for ack in (b"\x22" + bytes(40), b"\x01\x00\x00\x00"):
+        script = settled(module)
+        script.receive(b"", ack=ack)
+        assert script.client.state == CLOSED
+    script = settled(module)
+    script.receive(b"", ack=script.ack(77))
+    script.receive(b"", ack=script.ack(0xFFFFFFFF))
+    assert script.client.state == OPEN and script.client.quality()["rtt"] == pytest.approx(0.02)
+
+
+def test_what_there_is_no_room_for_is_not_acknowledged(module: Any) -> None:
+    """Pieces of more long messages than there is room for, of each all but the first: all come through in the end."""
+    script = settled(module, small=True)
+    messages = {channel: packet_of(5, channel, 16_000, sender=1) for channel in range(1, 9)}
+    waiting: list[bytes] = []
+    for channel, message in messages.items():
+        pieces = [message[at : at + 1100] for at in range(0, len(message), 1100)]
+        waiting += [frame(0x8A, 16 + channel, at, piece) for at, piece in enumerate(pieces) if at > 0]
+    for channel, message in messages.items():
+        waiting.append(frame(0x86, 16 + channel, 0, message[:1100], len(message)))
+    came: dict[int, bytes] = {}
+    for _ in range(100):
+        under_way: dict[int, bytes] = {}
+        for piece in waiting:
+            under_way[script.number] = piece
+            script.receive(piece)
+            came.update((event.channel, event.packet) for event in script.events())
+            for sent in script.sent():
+                for number in sent.acked & under_way.keys():
+                    del under_way[number]
+        script.now += 0.01
+        for sent in script.sent():
+            for number in sent.acked & under_way.keys():
+                del under_way[number]
+        waiting = list(under_way.values())
+        if not waiting:
+            break
+    assert came == messages
+    assert script.client.quality()["datagrams_without_room"] > 10
+
+
+def test_more_peers_than_there_is_room_for(module: Any) -> None:
+    script = settled(module, small=True)
+    script.receive(frame(0x82, 16 * 16 + 1, 0, PACKET))
+    assert script.client.state == OPEN
+    script.receive(frame(0x82, 16 * 17 + 1, 0, PACKET))
+    (event,) = [event for event in script.events() if event.type == CLOSED_EVENT]
+    assert event.reason == 5
+
+
+# ---- Programs ------------------------------------------------------------------------------------------------------
+
+
+class Serving:
+    """A Server on a UDP socket of the loopback interface, in a thread, for as long as the block lasts."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.01)
+        self.port: int = self._socket.getsockname()[1]
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Serving:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        """Answers each message with one of its own, and ends the connection after the message "end"."""
+        address: Any = None
+        echoed = 0
+        while not self._ending.is_set():
+            now = time.monotonic()
+            try:
+                datagram, address = self._socket.recvfrom(2048)
+                self.server.receive_datagram(datagram, now)
+            except TimeoutError:
+                pass
+            if self.server.next_timer() <= now:
+                self.server.handle_timer(now)
+            for kind, stream, packet in self.server.messages[echoed:]:
+                echo = Packet.decode(packet)
+                echo.sender = 3
+                self.server.send(echo.encode(), kind, stream if stream == 0 else 16 * 3 + stream, now)
+            echoed = len(self.server.messages)
+            for datagram in self.server.datagrams_to_send(now):
+                if address is not None:
+                    self._socket.sendto(datagram, address)
+
+
+def test_the_example_joins(tmp_path: Path) -> None:
+    subprocess.run(["make", "-s", "-C", c_client.SOURCES, f"BUILD={tmp_path}"], check=True)
+    with Serving() as serving:
+        command = [tmp_path / "gsrt_example", "127.0.0.1", str(serving.port), TOKEN]
+        result = subprocess.run(command, input="hello\nwörld\n", capture_output=True, text=True, timeout=20, check=True)
+        lines = result.stdout.splitlines()
+        assert lines[0] == "in, as peer 2" and lines[1].startswith("peers: ")
+        assert lines[-1] == "closed: left"
+        texts = [Packet.decode(packet).data for _, _, packet in serving.server.messages]
+        assert texts == [Data({1: "hello"}), Data({1: "wörld"})]
+        refused = [*command[:-1], "another token"]
+        assert "refused: the token" in subprocess.run(refused, capture_output=True, text=True, timeout=20).stdout
+
+
+ENGINE = """
+#define _POSIX_C_SOURCE 200112L
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static int udp;
+
+double engine_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+void engine_send(const uint8_t *datagram, size_t size) { send(udp, datagram, size, 0); }
+
+size_t engine_receive(uint8_t *datagram, size_t capacity)
+{
+    const ssize_t size = recv(udp, datagram, capacity, MSG_DONTWAIT);
+    return size < 0 ? 0 : (size_t)size;
+}
+
+void engine_new_socket(void) {}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in server = {0};
+    const struct timespec frame = {0, 16000000};
+    (void)argc;
+    server.sin_family = AF_INET;
+    server.sin_port = htons((uint16_t)atoi(argv[1]));
+    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    udp = socket(AF_INET, SOCK_DGRAM, 0);
+    connect(udp, (struct sockaddr *)&server, sizeof server);
+    if (!net_begin(argv[2])) {
+        return 1;
+    }
+    for (int frames = 0; frames < 60 && net_frame(); frames++) {
+        nanosleep(&frame, NULL);
+    }
+    net_leave();
+    return 0;
+}
+"""
+
+
+def test_what_the_readme_shows_runs(tmp_path: Path) -> None:
+    """Its code is a game's: here is the engine."""
+    (shown,) = re.findall(r"^```c\n(.*?)^```", (c_client.SOURCES / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    before, _, after = ENGINE.partition("#include <arpa/inet.h>")
+    source = tmp_path / "game.c"
+    source.write_text(before + shown + "#include <arpa/inet.h>" + after)
+    program = tmp_path / "game"
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-DGSRT_LINK_SODIUM", f"-I{c_client.SOURCES}"]
+    sources = [str(source), str(c_client.SOURCES / "gsrt_link.c")]
+    subprocess.run([*command, *sources, "-lsodium", "-o", str(program)], check=True)
+    with Serving() as serving:
+        result = subprocess.run(
+            [program, str(serving.port), TOKEN], capture_output=True, text=True, timeout=20, check=True
+        )
+        kinds = sorted((kind, stream) for kind, stream, _ in serving.server.messages)
+        assert kinds == [(KIND_SEQUENCED, 1), (KIND_ORDERED, 0)]
+    assert sorted(result.stdout.splitlines()) == ["in, as peer 2 of 3", "peer 3 is at 1.5 -2", "peer 3 says hello"]
+
+
+def test_mutated_datagrams(tmp_path: Path) -> None:
+    """GSRT_FUZZ_DATAGRAMS says how many; 10 million take some minutes."""
+    count = os.environ.get("GSRT_FUZZ_DATAGRAMS", "100000")
+    subprocess.run(["make", "-s", "-C", c_client.SOURCES, f"BUILD={tmp_path}", tmp_path / "fuzz"], check=True)
+    result = subprocess.run([tmp_path / "fuzz", "1", count], capture_output=True, text=True, timeout=3600)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert int(result.stdout.split()[0]) >= int(count)
+
+
+# ---- RT packets and RTData -----------------------------------------------------------------------------------------
+
+
+def write_packet(module: Any, **fields: Any) -> bytes:
+    ffi, lib = module.ffi, module.lib
+    packet = ffi.new("gsrt_packet *")
+    buffers = []
+    for name, value in fields.items():
+        if isinstance(value, bytes):
+            buffers.append(ffi.new("uint8_t[]", value or b"\0"))
+            setattr(packet, name, buffers[-1])
+            setattr(packet, "target_count" if name == "targets" else f"{name}_size", len(value))
+        else:
+            setattr(packet, name, value)
+    out = ffi.new("uint8_t[]", 4096)
+    size = lib.gsrt_packet_write(out, len(out), packet)
+    assert lib.gsrt_packet_write(out, size - 1, packet) == 0
+    assert lib.gsrt_packet_write(out, size, packet) == size
+    return bytes(ffi.buffer(out, size))
+
+
+@pytest.mark.parametrize("op_code", [1, 63, 64, 100_000, 2**31 - 1, 0, -1, -101, -(2**31)])
+def test_packets_are_written_as_ours(module: Any, op_code: int) -> None:
+    made = write_packet(module, op_code=op_code, targets=b"\x03\x02", data=b"\x08\x05", payload=bytes(200))
+    assert made == Packet(op_code, targets=(3, 2), data=Data({1: -3}), payload=bytes(200)).encode()
+    for sequence in (0, 5, -1, 2**31 - 1, -(2**31)):
+        made = write_packet(module, op_code=op_code, has_sequence=True, sequence=sequence)
+        assert made == Packet(op_code, sequence=sequence).encode()
+
+
+def read_packet(module: Any, data: bytes) -> Any:
+    """The gsrt_packet, None if it is none. Of it: opCode, sequence, sender, data, payload."""
+    ffi, lib = module.ffi, module.lib
+    packet = ffi.new("gsrt_packet *")
+    copy = ffi.new("uint8_t[]", data or b"\0")
+    if not lib.gsrt_packet_read(packet, copy, len(data)):
+        return None
+
+    def copied(pointer: Any, size: int) -> bytes | None:
+        return bytes(ffi.buffer(pointer, size)) if pointer else None
+
+    return (
+        packet.op_code,
+        packet.sequence if packet.has_sequence else None,
+        packet.sender,
+        copied(packet.data, packet.data_size),
+        copied(packet.payload, packet.payload_size),
+    )
+
+
+@pytest.mark.parametrize("op_code", [1, 100_000, 2**31 - 1, 0, -101, -(2**31)])
+@pytest.mark.parametrize("sequence", [None, 0, -1, 2**31 - 1, -(2**31)])
+def test_packets_are_read(module: Any, op_code: int, sequence: int | None) -> None:
+    packet = Packet(
+        op_code, sender=255, targets=(1, 2), sequence=sequence, data=Data({1: -3}), payload=b"pay", reliable=False
+    )
+    assert read_packet(module, packet.encode()) == (op_code, sequence, 255, b"\x08\x05", b"pay")
+
+
+def test_what_is_no_packet(module: Any) -> None:
+    whole = Packet(5, data=Data({1: "text"}), payload=b"pay").encode()
+    assert read_packet(module, whole) is not None
+    for size in range(len(whole)):
+        got = read_packet(module, whole[:size])
+        assert got is None or size in (2, len(whole) - 5)
+    for broken in (
+        b"\x10\x00",
+        b"\x08\x80\x80\x80\x80\x10",
+        b"\x08\x02\x3a\x01\x00",
+        b"\x08\x02\x28\x80\x02",
+        b"\x08\x02\x0b",
+    ):
+        assert read_packet(module, broken) is None
+
+
+def test_data_is_that_of_ours(module: Any) -> None:
+    ffi, lib = module.ffi, module.lib
+    writer = ffi.new("gsrt_data_writer *")
+    room = ffi.new("uint8_t[]", 256)
+    writer.bytes, writer.capacity = room, 256
+    for slot, value in ((1, 0), (2, -1), (3, 2**63 - 1), (4, -(2**63))):
+        lib.gsrt_data_put_long(writer, slot, value)
+    lib.gsrt_data_put_float(writer, 5, 1.5)
+    lib.gsrt_data_put_double(writer, 6, 0.1)
+    lib.gsrt_data_put_string(writer, 7, "grün".encode(), 5)
+    lib.gsrt_data_put_vector(writer, 16, [1.0, 2.0, -3.5], 3)
+    lib.gsrt_data_put_data(writer, 127, b"\x08\x0e", 2)
+    assert not writer.failed
+    made = bytes(ffi.buffer(room, writer.size))
+    expected = {1: 0, 2: -1, 3: 2**63 - 1, 4: -(2**63), 5: Float32(1.5), 6: 0.1, 7: "grün"}
+    assert made == Data({**expected, 16: (1.0, 2.0, -3.5), 127: Data({1: 7})}).encode()
+
+    copy = ffi.new("uint8_t[]", made)
+    number, real, wide = ffi.new("int64_t *"), ffi.new("float *"), ffi.new("double *")
+    text, inner, count, vector = ffi.new("char **"), ffi.new("uint8_t **"), ffi.new("size_t *"), ffi.new("float[4]")
+    for slot in range(1, 5):
+        assert lib.gsrt_data_get_long(copy, len(made), slot, number) and number[0] == expected[slot]
+    assert lib.gsrt_data_get_float(copy, len(made), 5, real) and real[0] == 1.5
+    assert lib.gsrt_data_get_double(copy, len(made), 6, wide) and wide[0] == 0.1
+    assert lib.gsrt_data_get_string(copy, len(made), 7, text, count)
+    assert bytes(ffi.buffer(text[0], count[0])).decode() == "grün"
+    assert lib.gsrt_data_get_vector(copy, len(made), 16, vector, count) and list(vector)[: count[0]] == [1, 2, -3.5]
+    assert lib.gsrt_data_get_data(copy, len(made), 127, inner, count)
+    assert bytes(ffi.buffer(inner[0], count[0])) == b"\x08\x0e"
+    assert not lib.gsrt_data_get_long(copy, len(made), 5, number)
+    assert not lib.gsrt_data_get_float(copy, len(made), 6, real)
+    assert not lib.gsrt_data_get_vector(copy, len(made), 7, vector, count)
+    assert not lib.gsrt_data_get_long(copy, len(made), 99, number)
+
+
+def test_data_that_has_no_room(module: Any) -> None:
+    ffi, lib = module.ffi, module.lib
+    for capacity in range(7):
+        writer = ffi.new("gsrt_data_writer *")
+        room = ffi.new("uint8_t[]", capacity) if capacity else ffi.NULL
+        writer.bytes, writer.capacity = room, capacity
+        lib.gsrt_data_put_string(writer, 1, b"abc", 3)
+        assert writer.failed == (capacity < 7) and writer.size == 0
+    for slot in (0, 128, -1):
+        writer = ffi.new("gsrt_data_writer *")
+        room = ffi.new("uint8_t[]", 32)
+        writer.bytes, writer.capacity = room, 32
+        lib.gsrt_data_put_long(writer, slot, 1)
+        assert writer.failed and writer.size == 0
