@@ -33,7 +33,7 @@ class Trial:
         server = workshop.start(serve.split())
         server.until(lambda line: line.endswith("# blue"))
         self.tokens = [line.split()[-3] for line in server.said if " join " in line]
-        (port,) = re.findall(r"port=(\d+)", server.said[0])
+        port = re.findall(r"info listening .*port=(\d+)", "\n".join(server.said))[0]
         workshop.port = int(port)
 
     def netsim(self, command: str) -> Program:
