@@ -9,6 +9,7 @@ from gsrt._core import Data, Float32
 from gsrt.cli import CommandError
 from gsrt.cli.arguments import port_number
 from gsrt.client import Intent, Session
+from gsrt.protocol.client_connection import CHANNELS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,18 +21,30 @@ TEXT_SLOT = 1  # a typed line travels as a string in this slot
 TEXT_OP_CODE = 1
 MAX_REFUSALS = 3  # in a row; then the token is taken to be wrong
 MAX_FAILURES = 8  # in a row; about 15 s
+MAX_LINK_FAILURES = 3  # the same with the link alone, which waits 5 s for an answer
 MAX_LINE_BYTES = 65_536
 RUN_SECONDS = 0.1  # how soon /quit and a change of fortune are noticed
+
+LEGS = {
+    "link": "the link",
+    "tcp": "TCP",
+    "tls": "TLS",
+    "tcp+udp": "TCP and UDP",
+    "tls+udp": "TLS and UDP",
+}
 
 HELP = """\
 TEXT                        send TEXT reliably to all others (a string in slot 1, opCode 1)
 /unreliable TEXT            send it by UDP where that works
 /sequenced TEXT             the same, and late ones are dropped
+/unordered TEXT             send it reliably; over the link it waits for nothing that was sent before
+/channel 3 TEXT             send it in another channel (0 to 15); over the link they do not wait for each other
 /to 2,3 TEXT                send it to these peers only (0: the server)
 /op 42 TEXT                 send it with another opCode
 /data {"1": 5, "2": 1.5, "3": "text", "4": [1, 2, 3]}
                             send data: long, double, string, vector by slot
 /peers                      who is here
+/quality                    what is known of the way to the server
 /help                       this text
 /quit                       leave (so does the end of the input, or Ctrl-C)
 Commands can be put in a row: /unreliable /to 2 /op 42 TEXT"""
@@ -42,16 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("host", metavar="HOST", help="where the server runs")
     parser.add_argument("port", metavar="PORT", type=port_number, help="its port")
     parser.add_argument("token", metavar="TOKEN", help="a player's access token, as `gsrt session create` prints it")
-    parser.add_argument("--tls", action="store_true", help="wrap the stream in TLS; any certificate is taken")
+    parser.add_argument("--tls", action="store_true", help="use TCP wrapped in TLS; any certificate is taken")
+    leg = parser.add_mutually_exclusive_group()
+    leg.add_argument("--link", action="store_true", help="use the gsrt link and nothing else")
+    leg.add_argument("--legacy", action="store_true", help="use TCP with UDP beside it, as the official SDKs do")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Join, print and send until the input ends. 0: left in order; 1: the server could not be joined."""
     if arguments.port == 0:
         raise CommandError("port 0 is no place to join; give the port that the server printed when it started")
+    if arguments.tls and arguments.link:
+        raise CommandError("--tls is for TCP, the link has an encryption of its own; give one of --tls and --link")
+    link = True if arguments.link else False if arguments.legacy else None
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     try:
-        terminal = Terminal(arguments.host, arguments.port, arguments.token, arguments.tls)
+        terminal = Terminal(arguments.host, arguments.port, arguments.token, arguments.tls, link)
     except ValueError as error:
         raise CommandError(f"this token cannot be right: {error}") from None
     return terminal.run()
@@ -60,8 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 class Terminal:
     """One session seen from a terminal: events are printed by run(), input is read in a thread."""
 
-    def __init__(self, host: str, port: int, token: str, tls: bool) -> None:
+    def __init__(self, host: str, port: int, token: str, tls: bool, link: bool | None) -> None:
         self._where = f"{host} port {port}"
+        self._failures_most = MAX_LINK_FAILURES if link else MAX_FAILURES
         self._leaving = threading.Event()
         self._ready = threading.Event()
         self._told_failures = 0
@@ -74,6 +94,7 @@ class Terminal:
             on_player_connect=self._on_player_connect,
             on_player_disconnect=self._on_player_disconnect,
             tls=tls,
+            link=link,
         )
 
     def run(self) -> int:
@@ -110,7 +131,7 @@ class Terminal:
                 print("* refused again; get a fresh token with `gsrt session create` and join with that one")
                 return False
             return True
-        if failures >= MAX_FAILURES:
+        if failures >= self._failures_most:
             print(f"* giving up: {self._session.problem}; is the server running there (`gsrt status`)?")
             return False
         print(f"* {self._session.problem}; trying again")
@@ -121,7 +142,9 @@ class Terminal:
     def _on_ready(self, ready: bool) -> None:
         if ready:
             self._told_failures = 0
-            print(f"* ready: you are peer {self._session.peer_id}; {self._who_is_here()}")
+            print(
+                f"* ready over {LEGS[self._session.leg]}: you are peer {self._session.peer_id}; {self._who_is_here()}"
+            )
             self._ready.set()
         else:
             self._ready.clear()
@@ -158,14 +181,20 @@ class Terminal:
 
     def _obey(self, line: str) -> None:
         """Do what one line of input asks for. Raises ValueError, TypeError or OverflowError in plain words."""
-        if line in ("/quit", "/help", "/peers"):
-            if line == "/quit":
-                self._leaving.set()
-            else:
-                print(HELP if line == "/help" else f"* {self._who_is_here()}; you are peer {self._session.peer_id}")
+        if line == "/quit":
+            self._leaving.set()
+        elif line == "/help":
+            print(HELP)
+        elif line == "/peers":
+            print(f"* {self._who_is_here()}; you are peer {self._session.peer_id}")
+        elif line == "/quality":
+            print(f"* {describe_quality(self._session.quality, self._session.leg)}")
         elif line:
             request = Request(line)
-            if self._session.send(request.op_code, request.intent, request.data, peers=request.peers) == 0:
+            sent = self._session.send(
+                request.op_code, request.intent, request.data, peers=request.peers, channel=request.channel
+            )
+            if sent == 0:
                 print("! not sent: there is no connection now")
 
 
@@ -176,12 +205,20 @@ class Request:
         self.op_code = TEXT_OP_CODE
         self.intent = Intent.RELIABLE
         self.peers: tuple[int, ...] = ()
+        self.channel = 0
         while line.startswith("/"):
             command, _, line = line.partition(" ")
             if command == "/unreliable":
                 self.intent = Intent.UNRELIABLE
             elif command == "/sequenced":
                 self.intent = Intent.UNRELIABLE_SEQUENCED
+            elif command == "/unordered":
+                self.intent = Intent.RELIABLE_UNORDERED
+            elif command == "/channel":
+                channel, _, line = line.partition(" ")
+                self.channel = _whole_number(channel, "a channel")
+                if not 0 <= self.channel < CHANNELS:
+                    raise ValueError(f"channel {self.channel}: there are 0 to {CHANNELS - 1}")
             elif command == "/to":
                 peers, _, line = line.partition(" ")
                 self.peers = tuple(_whole_number(peer, "a peer id") for peer in peers.split(","))
@@ -225,6 +262,17 @@ def _whole_number(text: str, what: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{text!r} is not {what}: a whole number is needed") from None
+
+
+def describe_quality(quality: dict[str, float] | None, leg: str) -> str:
+    """One line about the way to the server: what Session.quality and Session.leg say."""
+    if quality is None:
+        return "nothing is known yet" if leg == "link" else f"only the link measures; this is {LEGS[leg]}"
+    return (
+        f"round trip {quality['rtt'] * 1000:.1f} ms (least {quality['min_rtt'] * 1000:.1f} ms,"
+        f" jitter {quality['jitter'] * 1000:.1f} ms), loss {quality['loss'] * 100:.1f} %, at least"
+        f" {quality['bandwidth'] / 1000:.1f} kB/s get through, datagrams of {quality['datagram_bytes']:.0f} bytes"
+    )
 
 
 def describe_packet(packet: Packet) -> str:

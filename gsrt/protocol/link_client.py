@@ -55,11 +55,7 @@ CLOSE_SLOW = 5
 CLOSE_SILENCE = -1  # is not on the wire: nothing was heard for too long
 
 REBIND_PTOS = 4  # probe timeouts in a row without a word; then another socket may have another way
-REBIND_SECONDS_LEAST = 0.5  # a busy server is no lost path
-PTO_FIRST = 0.2  # seconds, before any sample
-PTO_MAX = 1.0
-GRANULARITY = 0.001
-ACK_DELAY = 0.01
+REBIND_SECONDS = 0.5  # from the first of them on, at least: a busy server is no lost path
 MAX_OUTPUT_BYTES = 1_048_576  # of reliable messages that the server has not acknowledged
 
 _UNRELIABLE, _SEQUENCED, _ORDERED, _UNORDERED = range(4)  # kinds, as gsrt._link has them
@@ -111,9 +107,9 @@ class LinkConnection(PlayerConnection):
         self._hello = b""
         self._waiting: list[bytes] = []
         self._socket_number = 0
-        self._silent_since: float | None = None  # we have sent what is to be answered, and heard nothing
-        self._rebinds = 0  # since the server was last heard
-        self._port_closed = False  # so the system said since then
+        self._ptos_before = 0  # the link's count when the server was last heard, or the socket changed
+        self._asking_since: float | None = None  # the first probe timeout after that
+        self._port_closed = False  # so the system said since the server was last heard
         self._known_peers: set[int] = set()
 
     # What the driver asks.
@@ -136,7 +132,7 @@ class LinkConnection(PlayerConnection):
 
     def next_timer(self) -> float | None:
         """When handle_timer is to be called next, if nothing happens before; None: no need."""
-        times = [self._deadline, self._rebind_at()]
+        times = [self._deadline]
         if self._handshake is not None:
             times.append(self._handshake.next_timer())
         if self._link is not None:
@@ -151,8 +147,6 @@ class LinkConnection(PlayerConnection):
             waiting += self._handshake.datagrams_to_send()
         elif self._link is not None:
             waiting += self._link.datagrams_to_send(now)
-            if self._silent_since is None and self._link.in_flight:
-                self._silent_since = now
         return waiting
 
     # What the driver tells.
@@ -191,7 +185,6 @@ class LinkConnection(PlayerConnection):
         self._handshake = None
         self._link = None
         self._waiting = []
-        self._silent_since = None
         self._known_peers.clear()
 
     def unreachable(self, now: float, reason: str) -> None:
@@ -210,9 +203,8 @@ class LinkConnection(PlayerConnection):
             self._follow_handshake(now)
         elif self._link is not None:
             if self._link.receive_datagram(datagram, now):
-                self._silent_since = now if self._link.in_flight else None
-                self._rebinds = 0
                 self._port_closed = False
+                self._begin_counting()
             self._take_messages(now)
             self._follow_link(now)
 
@@ -223,19 +215,13 @@ class LinkConnection(PlayerConnection):
             self._follow_handshake(now)
         elif self._link is not None:
             self._link.handle_timer(now)
+            self._look_for_silence(now)
             self._follow_link(now)
-        rebind_at = self._rebind_at()
         if self._deadline is not None and now >= self._deadline:
             if self.state == ConnectionState.WAITING:
                 self.start(now)
             else:
                 self._end(now, f"no answer to the login within {LOGIN_SECONDS:g} s")
-        elif rebind_at is not None and now >= rebind_at:
-            if self._port_closed:
-                self._end(now, "the server is gone: nobody has its UDP port now")
-            else:
-                self._rebinds += 1
-                self._socket_number += 1
 
     # What the application does.
 
@@ -294,7 +280,6 @@ class LinkConnection(PlayerConnection):
         from gsrt._link import LinkEndpoint
 
         self._handshake = None
-        self._rebinds = 0
         self._port_closed = False
         self._message_bytes = established.peer_terms.message_bytes
         self._link = LinkEndpoint(
@@ -305,6 +290,7 @@ class LinkConnection(PlayerConnection):
             peer_receive_bytes=established.peer_terms.receive_bytes,
             peer_message_bytes=established.peer_terms.message_bytes,
         )
+        self._begin_counting()
         self._link.send(Packet(OP_PLAYER_READY).encode(), _ORDERED, 0, now)
         self.state = ConnectionState.LOGGING_IN
         self._deadline = now + LOGIN_SECONDS
@@ -369,14 +355,22 @@ class LinkConnection(PlayerConnection):
         self._end(now, words)
         self._waiting = goodbye
 
-    def _rebind_at(self) -> float | None:
-        """When the server will have been silent for so long that another socket is to be tried; None: it is not."""
-        if self._silent_since is None or self._link is None:
-            return None
-        quality = self._link.quality()
-        timeout = PTO_FIRST
-        if quality["rtt"] > 0:
-            timeout = quality["rtt"] + max(4 * quality["rtt_variation"], GRANULARITY) + ACK_DELAY
-        count = REBIND_PTOS * (self._rebinds + 1)
-        silence = sum(min(timeout * 2.0**number, PTO_MAX) for number in range(count))
-        return self._silent_since + max(silence, REBIND_SECONDS_LEAST * (self._rebinds + 1))
+    def _begin_counting(self) -> None:
+        """Probe timeouts from now on say that the server is silent."""
+        assert self._link is not None
+        self._ptos_before = self._link.pto_count
+        self._asking_since = None
+
+    def _look_for_silence(self, now: float) -> None:
+        """Wants another socket when the server has been silent for long: that one may have another way."""
+        assert self._link is not None
+        count = self._link.pto_count - self._ptos_before
+        if count > 0 and self._asking_since is None:
+            self._asking_since = now
+        if count < REBIND_PTOS or self._asking_since is None or now - self._asking_since < REBIND_SECONDS:
+            return
+        if self._port_closed:
+            self._end(now, "the server is gone: nobody has its UDP port now")
+        else:
+            self._socket_number += 1
+            self._begin_counting()

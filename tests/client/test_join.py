@@ -8,7 +8,7 @@ import pytest
 
 from gsrt._core import Data, Float32, Packet
 from gsrt.cli import CommandError
-from gsrt.cli.join import Request, describe_packet, parse_data
+from gsrt.cli.join import Request, describe_packet, describe_quality, parse_data
 from gsrt.client import Intent
 from gsrt.protocol import rt
 from tests.client.scripted_server import ScriptedServer
@@ -23,7 +23,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def terminal(server: ScriptedServer) -> Iterator[Terminal]:
-    terminal = Terminal("127.0.0.1", str(server.port), "the-token")
+    terminal = Terminal("127.0.0.1", str(server.port), "the-token", "--legacy")
     yield terminal
     terminal.end()
 
@@ -31,7 +31,7 @@ def terminal(server: ScriptedServer) -> Iterator[Terminal]:
 def test_events_are_printed_and_lines_are_sent(server: ScriptedServer, terminal: Terminal) -> None:
     terminal.expect("* connecting to 127.0.0.1 port")
     stream, _ = server.admit_with_udp(2, (1,))
-    terminal.expect("* ready: you are peer 2; here: 1, 2")
+    terminal.expect("* ready over TCP and UDP: you are peer 2; here: 1, 2")
     stream.write(rt.player_connect_frame(3, (1, 2, 3)))
     terminal.expect("* peer 3 connected; here: 1, 2, 3")
     stream.write(Packet(9, sender=3, data=Data({1: "hi", 2: 1.5}), payload=b"ok").frame())
@@ -134,6 +134,8 @@ def test_nobody_there_is_told(server: ScriptedServer) -> None:
     [
         (("127.0.0.1", "0", "token"), 1, "port 0 is no place to join"),
         (("127.0.0.1", "65536", "token"), 2, "65536"),
+        (("127.0.0.1", "8784", "token", "--link", "--tls"), 1, "--tls is for TCP"),
+        (("127.0.0.1", "8784", "token", "--link", "--legacy"), 2, "not allowed with"),
         (("127.0.0.1", "8784", ""), 1, "this token cannot be right"),
         (("host.invalid", "8784", "token"), 1, "cannot find the host"),
     ],
@@ -155,8 +157,10 @@ class TestRequests:
         assert request.data.get_bytes(1) == b"caf\xe9 \xff"
 
     def test_commands_in_a_row(self) -> None:
-        request = Request("/sequenced /to 0 /op 7 the text /op 8")
+        request = Request("/sequenced /to 0 /op 7 /channel 15 the text /op 8")
         assert (request.intent, request.peers, request.op_code) == (Intent.UNRELIABLE_SEQUENCED, (0,), 7)
+        assert (request.channel, Request("x").channel) == (15, 0)
+        assert Request("/unordered x").intent == Intent.RELIABLE_UNORDERED
         assert request.data == Data({1: "the text /op 8"})
 
     def test_data_of_every_kind(self) -> None:
@@ -175,6 +179,9 @@ class TestRequests:
             ('/data {"1": true}', "a slot holds"),
             ('/data {"1": null}', "a slot holds"),
             ('/data {"1": 9223372036854775808}', "does not fit a long"),
+            ("/channel 16 hi", "channel 16: there are 0 to 15"),
+            ("/channel -1 hi", "channel -1: there are 0 to 15"),
+            ("/channel one hi", "'one' is not a channel"),
             ("/frobnicate", "no command /frobnicate"),
         ],
     )
@@ -195,6 +202,15 @@ class TestDescriptions:
         packet = Packet(5, data=Data().set_string(1, nasty), payload=b"\x1b[2J")
         assert describe_packet(packet).isprintable()
         assert describe_packet(packet).endswith("payload hex 1b5b324a")
+
+    def test_the_way_to_the_server(self) -> None:
+        quality = {"rtt": 0.0123, "min_rtt": 0.01, "jitter": 0.0005, "loss": 0.015, "bandwidth": 12_340.0}
+        assert describe_quality({**quality, "datagram_bytes": 1472}, "link") == (
+            "round trip 12.3 ms (least 10.0 ms, jitter 0.5 ms), loss 1.5 %, at least 12.3 kB/s get through,"
+            " datagrams of 1472 bytes"
+        )
+        assert describe_quality(None, "link") == "nothing is known yet"
+        assert describe_quality(None, "tcp+udp") == "only the link measures; this is TCP and UDP"
 
 
 def test_errors_of_arguments_are_command_errors() -> None:
