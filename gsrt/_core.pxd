@@ -42,8 +42,11 @@ cdef class AckTracker:
     cdef readonly uint64_t in_flight        # bytes
     cdef uint32_t flying_soon
     cdef uint32_t flying_later
-    cdef double soon_at                     # when the last that elicits soon was sent
+    cdef double soon_at                     # since when an acknowledgement of what elicits soon is waited for
     cdef double later_at
+    cdef uint64_t flight_before             # bytes in flight before the acknowledgement that is being read
+    cdef uint64_t path_first                # lower numbers were sent on another path
+    cdef Sent unrecorded
     cdef double lost_due                    # when the next may be taken for lost
     cdef readonly uint64_t delivered        # bytes acknowledged
     cdef readonly uint64_t arrived_count
@@ -54,7 +57,10 @@ cdef class AckTracker:
     cdef bint has_highest
     cdef uint64_t seen[4]                   # bit K: highest - 1 - K has come
     cdef double highest_at
-    cdef uint64_t told_floor                # the other side knows of all below
+    cdef readonly uint64_t told_floor       # the other side knows of all below
+    cdef uint64_t late_floor                # the least of what came late and is told by numbers from late_until on only
+    cdef uint64_t late_until
+    cdef uint64_t later_floor               # of what came late after late_until was set
     cdef double ack_due
     cdef uint32_t unacked_soon
     cdef uint32_t unacked_later
@@ -62,13 +68,14 @@ cdef class AckTracker:
     cdef readonly bint has_sample
     cdef readonly double srtt, rttvar, min_rtt, latest, jitter, loss, bandwidth
     cdef double bandwidth_at
-    cdef double reorder
+    cdef readonly double reorder
     cdef double reorder_at
 
     cdef int concluded(self, Sent* sent, bint arrived, double now) except -1
     cdef Sent* note_sent(self, uint32_t size, int elicits, double now) except NULL
     cdef bint may_send(self) noexcept
     cdef int acknowledge(self, uint64_t number, double now) except -1
+    cdef void raise_floor(self, const Sent* record) noexcept
     cdef void land(self, Sent* record) noexcept
     cdef double lost_after(self) noexcept
     cdef void sample(self, double seconds, double delay) noexcept
@@ -77,6 +84,8 @@ cdef class AckTracker:
     cdef int take_ack(self, const uint8_t* block, uint32_t size, double now) except? -2
     cdef int detect_lost(self, double now) except -1
     cdef int give_up(self, uint64_t number, double now) except -1
+    cdef void skip_settled(self) noexcept
+    cdef int shrink(self) except -1
     cdef double pto(self) noexcept
     cdef double pto_due(self, int count) noexcept
     cdef uint64_t widen(self, uint32_t low) noexcept

@@ -1213,6 +1213,7 @@ cdef enum:
     LOSS_MEMORY = 64
     REORDER_PACKETS = 3
 
+cdef uint64_t NEVER = 0xffffffffffffffff
 cdef double ACK_DELAY = 0.01
 cdef double LAZY_ACK_DELAY = 0.1
 cdef double ACK_DELAY_MAX = 0.2
@@ -1242,6 +1243,7 @@ cdef class AckTracker:
         memset(self.sent, 0, SENT_FIRST * sizeof(Sent))
         self.sent_mask = SENT_FIRST - 1
         self.ack_due = self.lost_due = INFINITY
+        self.late_floor = self.late_until = self.later_floor = NEVER
 
     def __dealloc__(self):
         PyMem_Free(self.sent)
@@ -1258,10 +1260,14 @@ cdef class AckTracker:
 
     cdef Sent* note_sent(self, uint32_t size, int elicits, double now) except NULL:
         """The next number goes out, in a datagram of `size` bytes: its record, to be filled with what it carries. It tells
-        what write_ack has written last."""
+        what write_ack has written last. Without may_send() only for one that elicits nothing."""
         cdef uint32_t capacity, i
         cdef Sent* grown
         cdef Sent* record
+        if not elicits and not self.may_send():
+            self.unrecorded.number = self.next_number       # what becomes of it changes nothing; its place is another's
+            self.next_number += 1
+            return &self.unrecorded
         if self.next_number - self.oldest > self.sent_mask:
             capacity = (self.sent_mask + 1) * 2
             grown = <Sent*>PyMem_Malloc(capacity * sizeof(Sent))
@@ -1287,11 +1293,13 @@ cdef class AckTracker:
         record.elicits = <uint8_t>elicits
         record.is_probe = False
         if elicits == ELICITS_SOON:
+            if self.flying_soon == 0:
+                self.soon_at = now
             self.flying_soon += 1
-            self.soon_at = now
         elif elicits == ELICITS_LATER:
+            if self.flying_later == 0:
+                self.later_at = now
             self.flying_later += 1
-            self.later_at = now
         self.in_flight += record.size
         self.next_number += 1
         return record
@@ -1316,7 +1324,8 @@ cdef class AckTracker:
             return -1
         delay = load16(block + 5) * ACK_DELAY_UNIT
         record = &self.sent[largest & self.sent_mask]
-        if record.number == largest and record.fate == FATE_FLYING and record.elicits != ELICITS_NO:
+        self.flight_before = self.in_flight
+        if largest >= self.path_first and record.number == largest and record.fate == FATE_FLYING and record.elicits:
             self.sample(now - record.at, delay)
             if now > record.at:
                 self.see_bandwidth((self.delivered + record.size - record.delivered) / (now - record.at), now)
@@ -1344,20 +1353,37 @@ cdef class AckTracker:
         if record.fate == FATE_LOST:
             self.spurious_count += 1
             self.lost_count -= 1
-            self.loss = max(0.0, self.loss - 1.0 / LOSS_MEMORY)
-            self.reorder = min(REORDER_MAX, max(self.reorder, now - record.at - self.lost_after()))
-            self.reorder_at = now
+            if number >= self.path_first:
+                if not record.is_probe:
+                    self.loss = max(0.0, self.loss - 1.0 / LOSS_MEMORY)
+                self.reorder = min(REORDER_MAX, max(self.reorder, now - record.at - self.lost_after()))
+                self.reorder_at = now
         elif record.elicits:
             self.land(record)
             self.loss -= self.loss / LOSS_MEMORY
+            if record.elicits == ELICITS_SOON:
+                self.soon_at = now
+            else:
+                self.later_at = now
         self.delivered += record.size
-        if record.told > self.told_floor:
-            self.told_floor = record.told
+        self.raise_floor(record)
         if record.elicits:
             self.arrived_count += 1
             self.concluded(record, True, now)
         record.fate = FATE_ARRIVED
         return 0
+
+    cdef void raise_floor(self, const Sent* record) noexcept:
+        """The other side has what this datagram acknowledged. What came late, after a higher number, it has only from one
+        that was sent after that."""
+        cdef uint64_t floor
+        if record.number >= self.late_until:
+            self.late_floor = self.later_floor
+            self.late_until = NEVER if self.late_floor == NEVER else self.next_number
+            self.later_floor = NEVER
+        floor = min(record.told, min(self.late_floor, self.later_floor))
+        if floor > self.told_floor:
+            self.told_floor = floor
 
     cdef void land(self, Sent* record) noexcept:
         """It is not under way any more."""
@@ -1387,7 +1413,7 @@ cdef class AckTracker:
                     self.land(record)
                     record.fate = FATE_LOST
                     self.lost_count += 1
-                    if not record.is_probe:
+                    if not record.is_probe and number >= self.path_first:
                         self.loss += (1 - self.loss) / LOSS_MEMORY
                     self.concluded(record, False, now)
                 else:
@@ -1411,6 +1437,29 @@ cdef class AckTracker:
             self.oldest += 1
         return 0
 
+    cdef void skip_settled(self) noexcept:
+        """Makes `oldest` the first that is under way, or the next."""
+        cdef Sent* record
+        while self.oldest < self.next_number:
+            record = &self.sent[self.oldest & self.sent_mask]
+            if record.number == self.oldest and record.fate == FATE_FLYING and record.elicits:
+                return
+            self.oldest += 1
+
+    cdef int shrink(self) except -1:
+        """Nothing is under way: as many records as in the beginning."""
+        cdef Sent* sent
+        if self.sent_mask > SENT_FIRST - 1:
+            sent = <Sent*>PyMem_Malloc(SENT_FIRST * sizeof(Sent))
+            if sent == NULL:
+                raise MemoryError
+            memset(sent, 0, SENT_FIRST * sizeof(Sent))
+            PyMem_Free(self.sent)
+            self.sent = sent
+            self.sent_mask = SENT_FIRST - 1
+        self.oldest = self.next_number
+        return 0
+
     cdef double pto(self) noexcept:
         """Seconds in which an acknowledgement is due, but for the delay the other side may take."""
         if not self.has_sample:
@@ -1418,7 +1467,9 @@ cdef class AckTracker:
         return self.srtt + max(4 * self.rttvar, GRANULARITY)
 
     cdef double pto_due(self, int count) noexcept:
-        """When to ask again, after having asked `count` times in a row; infinity: nothing is under way."""
+        """When to ask again, after having asked `count` times in a row; infinity: nothing is under way. It counts from when
+        the first of what is under way was sent, some of it arrived, or it was asked last (RFC 6298, 5). From the last
+        that was sent (RFC 9002), who sends all the time would never ask."""
         cdef double seconds
         if self.flying_soon:
             seconds = (self.pto() + ACK_DELAY) * (1 << min(count, 16))
@@ -1458,6 +1509,7 @@ cdef class AckTracker:
 
     cdef void reset_path(self) noexcept:
         """Another path: what was measured of the one before says nothing of it."""
+        self.path_first = self.next_number
         self.has_sample = False
         self.srtt = self.rttvar = self.min_rtt = self.latest = self.jitter = self.loss = self.bandwidth = self.reorder = 0
 
@@ -1512,6 +1564,13 @@ cdef class AckTracker:
             below = self.highest - 1 - number
             self.seen[below >> 6] |= <uint64_t>1 << (below & 63)
             self.told_floor = min(self.told_floor, number)
+            if self.late_floor == NEVER:
+                self.late_floor = number
+                self.late_until = self.next_number
+            elif self.next_number == self.late_until:
+                self.late_floor = min(self.late_floor, number)
+            else:
+                self.later_floor = min(self.later_floor, number)
         if elicits == ELICITS_SOON:
             self.unacked_soon += 1
             self.ack_due = min(self.ack_due, now if not in_turn or self.unacked_soon >= ACK_EVERY else now + ACK_DELAY)

@@ -56,11 +56,12 @@ cdef struct Unit:               # a reliable frame that is not acknowledged
     double due                  # of its repetition
     uint32_t offset
     uint32_t key
-    uint32_t total              # of the message, if it begins one of several frames
+    uint32_t total              # bytes of the message, if it begins one of several frames; in the others the place of that
     uint32_t serial             # tells it from others that had the same place
     int32_t next
     uint16_t length
     uint16_t sequence
+    uint16_t pieces             # of the message that it begins, not acknowledged
     uint8_t type
     uint8_t state
     uint8_t copies              # in datagrams under way
@@ -86,6 +87,10 @@ cdef struct Stream:
     uint32_t whole_size
     uint32_t whole_capacity
     uint32_t whole_total        # 0: none is being put together
+    int32_t waiting_first       # units that were never sent
+    int32_t waiting_last
+    uint32_t turn_next          # key of the stream whose turn is next
+    uint8_t in_turn
 
 
 cdef struct Streams:
@@ -124,10 +129,10 @@ cdef class Link(AckTracker):
     cdef readonly uint32_t unit_count
     cdef int32_t unit_free
     cdef uint32_t serial
-    cdef int32_t waiting_first, waiting_last        # never sent
+    cdef uint32_t turn_first, turn_last             # keys of streams with units that may be sent
     cdef int32_t again_first, again_last            # lost
     cdef readonly uint32_t waiting_bytes            # of reliable messages that are not acknowledged
-    cdef uint32_t flown_bytes                       # of those that have been sent
+    cdef readonly uint32_t flown_bytes              # of those that are begun; each as a whole
     cdef uint32_t refs_mark                         # where those of the datagram that is being made begin
     cdef Ring refs                                  # what the datagrams under way carry
     cdef Ring repeats                               # what is to be repeated
@@ -137,7 +142,9 @@ cdef class Link(AckTracker):
     cdef uint32_t threshold                         # of slow start
     cdef uint64_t recovery                          # numbers below it were sent before the last reaction to a loss
     cdef double pace_bytes, pace_at
-    cdef int pto_count, pto_probes
+    cdef readonly int pto_count                     # in a row
+    cdef int pto_probes
+    cdef bint loose_led                             # the last datagram had unreliable frames while reliable ones waited
     cdef bint wants_ping
     cdef double elicited_at                         # when something that elicits was last sent
     cdef bint wants_response
@@ -151,6 +158,7 @@ cdef class Link(AckTracker):
     cdef Streams receiving
     cdef Streams heard                              # of SEQUENCED messages, in
     cdef readonly uint32_t pending_bytes            # kept until what is missing has come
+    cdef uint32_t begun_bytes                       # of ordered messages that are not whole
     cdef bint taking
     cdef int admitted                               # -1: not asked yet
     # another path
@@ -174,8 +182,10 @@ cdef class Link(AckTracker):
     cdef void count(self, int counter, uint64_t number) noexcept
     cdef bint put_loose(self, int kind, uint32_t stream, const uint8_t* head, uint32_t head_size, const uint8_t* body,
                         uint32_t body_size) except -1
-    cdef int add_unit(self, Block* block, uint32_t offset, uint32_t length, uint32_t key, uint16_t sequence, int type,
-                      uint32_t total) except -1
+    cdef int32_t add_unit(self, Stream* line, Block* block, uint32_t offset, uint32_t length, int type,
+                          uint32_t total) except -1
+    cdef void take_turn(self, Stream* line) noexcept
+    cdef void leave_turn(self, Stream* line) noexcept
     cdef void free_unit(self, int32_t place) noexcept
     cdef int settle(self, uint64_t reference) except -1
     cdef int lose(self, uint64_t reference) except -1
@@ -187,11 +197,12 @@ cdef class Link(AckTracker):
     cdef uint32_t fill_flying(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
     cdef uint32_t fill_loose(self, uint8_t* at, uint32_t room) except? 0xffffffff
     cdef int forget_loose(self) except -1
-    cdef bint can_pack(self) noexcept
+    cdef bint can_elicit(self) noexcept
     cdef double pace_rate(self) noexcept
     cdef Unit* unit_of(self, uint64_t reference) noexcept
     cdef void grow(self, const Sent* sent) noexcept
-    cdef int32_t pop_waiting(self, uint32_t room) except? -2
+    cdef uint32_t fill_waiting(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef bint may_fly(self, const Stream* line, const Unit* unit) noexcept
     cdef bint has_pace(self, double now) noexcept
     cdef uint32_t finish(self, uint8_t* out, uint32_t size, int elicits, bint is_probe, double now) except? 0xffffffff
     cdef int broken(self, str why) except -1
@@ -211,6 +222,7 @@ cdef class Link(AckTracker):
     cdef int hand_on_pieces(self, Stream* line, Node** begin, Node* last, uint32_t total, double now) except -1
     cdef int take_kept(self, uint32_t key, double now) except -1
     cdef int join_unordered(self, uint32_t key, double now) except -1
+    cdef int rest(self) except -1
     cdef int release(self) except -1
 
 

@@ -45,9 +45,9 @@ cdef enum:
     UNITS_MAX = 8192            # reliable frames that wait or are under way; more of them than bytes only if they are tiny
     REFS_MAX = 16384            # units that datagrams under way carry
     REPEATS_MAX = 1024          # units that are to be repeated
-    UNITS_KEPT = 32             # places for units that are not given back
     LOOSE_MAX = 65536           # bytes of unreliable frames in one flush
-    LOOK_AHEAD = 64             # waiting units looked at, behind some that their stream's window holds back
+    TURN_BYTES = FRAGMENT_BYTES # of one stream, before it is the next one's turn
+    PING_BYTES = 64             # of a datagram with a PING, at least: the answer may be as long as a CHALLENGE
     NODE_BYTES = 40             # what a kept frame takes besides its bytes
     FRAME_HEAD_MAX = 16         # type, stream, sequence, total, length
 
@@ -71,6 +71,7 @@ cdef enum State:
     WAITING                     # in a queue
     FLYING                      # in a datagram under way, at least one
     DONE                        # acknowledged while in a queue
+    HELD                        # acknowledged, but not all pieces of the message that it begins
 
 cdef uint32_t[PROBES] PROBE_SIZES = [1300, 1400, 1452, 1472]
 cdef double REPEAT_LOSS = 0.01
@@ -83,6 +84,7 @@ cdef double IDLE_SECONDS = 15.0
 cdef double PROBE_AFTER = 1.0
 cdef double PROBE_AGAIN = 0.1   # between attempts, after a loss
 cdef double REPROBE_SECONDS = 600.0
+cdef double REST_SECONDS = 1.0  # without anything under way, after which memory for bursts is given back
 
 KIND_UNRELIABLE, KIND_SEQUENCED, KIND_ORDERED, KIND_UNORDERED = UNRELIABLE, SEQUENCED, ORDERED, UNORDERED
 
@@ -94,7 +96,7 @@ LINK_LIMITS = {
     "UNRELIABLE_EXCESS": UNRELIABLE_EXCESS, "PROBE_ATTEMPTS": PROBE_ATTEMPTS, "BLACK_HOLE": BLACK_HOLE,
     "REPEAT_LOSS": REPEAT_LOSS, "REPEAT_MIN": REPEAT_MIN, "REPEAT_MAX": REPEAT_MAX, "PACE_GAIN": PACE_GAIN,
     "KEEPALIVE_SECONDS": KEEPALIVE_SECONDS, "IDLE_SECONDS": IDLE_SECONDS, "PROBE_AFTER": PROBE_AFTER,
-    "REPROBE_SECONDS": REPROBE_SECONDS,
+    "REPROBE_SECONDS": REPROBE_SECONDS, "PING_BYTES": PING_BYTES,
 }
 FRAMES = {
     "PADDING": FRAME_PADDING, "PING": FRAME_PING, "CHALLENGE": FRAME_CHALLENGE, "RESPONSE": FRAME_RESPONSE,
@@ -184,6 +186,7 @@ cdef Stream* make_stream(Streams* streams, uint32_t key) except NULL:
     while streams.places[at].key:
         at = (at + 1) & streams.mask
     streams.places[at].key = key
+    streams.places[at].waiting_first = streams.places[at].waiting_last = -1
     streams.count += 1
     return &streams.places[at]
 
@@ -198,6 +201,10 @@ cdef inline void set_bit(Stream* stream, uint16_t sequence) noexcept:
 
 cdef inline void clear_bit(Stream* stream, uint16_t sequence) noexcept:
     stream.bits[(sequence & (SEQUENCE_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (sequence & 63))
+
+
+cdef inline bint is_in_window(const Stream* stream, uint16_t sequence) noexcept:
+    return <uint16_t>(sequence - stream.base) < SEQUENCE_WINDOW
 
 
 cdef inline void move_base(Stream* stream) noexcept:
@@ -231,6 +238,11 @@ cdef int ring_put(Ring* ring, uint64_t value, uint32_t most) except -1:
     return 0
 
 
+cdef bytes cut_text(str text):
+    """UTF-8 of a text, as much as fits a CLOSE."""
+    return text.encode("utf-8", "replace")[:CLOSE_TEXT_BYTES].decode("utf-8", "ignore").encode()
+
+
 cdef void free_streams(Streams* streams) noexcept:
     cdef uint32_t i
     cdef Node* node
@@ -261,6 +273,11 @@ cdef inline const uint8_t* read_number(const uint8_t* at, const uint8_t* end, ui
     return NULL
 
 
+cdef inline uint32_t most_stream(int kind, bint to_client) noexcept:
+    """The highest stream of a kind, by direction."""
+    return STREAM_MAX if to_client and kind != UNORDERED else 0 if kind == UNORDERED else CHANNELS - 1
+
+
 cdef class Link(AckTracker):
     """One connection of two that have keys in common. A base: what comes is its subclass's (`deliver`)."""
 
@@ -284,7 +301,7 @@ cdef class Link(AckTracker):
         self.message_bytes = message_bytes
         self.peer_receive_bytes = peer_receive_bytes
         self.peer_message_bytes = peer_message_bytes
-        self.unit_free = self.waiting_first = self.waiting_last = self.again_first = self.again_last = -1
+        self.unit_free = self.again_first = self.again_last = -1
         self.heard_at = self.elicited_at = now
         self.new_path(now)
         self.schedule(now)
@@ -302,8 +319,9 @@ cdef class Link(AckTracker):
             PyMem_Free(self.units)
         self.units = NULL
         self.unit_capacity = self.unit_count = 0
-        self.unit_free = self.waiting_first = self.waiting_last = self.again_first = self.again_last = -1
-        self.waiting_bytes = self.flown_bytes = 0
+        self.unit_free = self.again_first = self.again_last = -1
+        self.turn_first = self.turn_last = 0
+        self.waiting_bytes = self.flown_bytes = self.begun_bytes = 0
         PyMem_Free(self.refs.at)
         PyMem_Free(self.repeats.at)
         memset(&self.refs, 0, sizeof(Ring))
@@ -316,6 +334,23 @@ cdef class Link(AckTracker):
         free_streams(&self.receiving)
         free_streams(&self.heard)
         self.keeps(-<int64_t>self.pending_bytes)
+        return 0
+
+    cdef int rest(self) except -1:
+        """Gives back what a burst has taken. Nothing is under way."""
+        if self.flying_soon + self.flying_later == 0 and self.unit_count == 0 and self.loose_size == 0:
+            self.shrink()
+            PyMem_Free(self.units)
+            self.units = NULL
+            self.unit_capacity = 0
+            self.unit_free = self.again_first = self.again_last = -1
+            PyMem_Free(self.refs.at)
+            PyMem_Free(self.repeats.at)
+            memset(&self.refs, 0, sizeof(Ring))
+            memset(&self.repeats, 0, sizeof(Ring))
+            PyMem_Free(self.loose)
+            self.loose = NULL
+            self.loose_capacity = 0
         return 0
 
     cdef void count(self, int counter, uint64_t number) noexcept:
@@ -362,11 +397,12 @@ cdef class Link(AckTracker):
         """One message, of head and body, leaves with the next datagrams. Where many links get the same one, `shared` keeps
         its bytes between the calls (NULL at first; the caller releases it). False: the link is closed, the message
         longer than the other side takes, or too many wait."""
-        cdef uint32_t size = head_size + body_size, key, at = 0, length
-        cdef uint16_t sequence
+        cdef uint32_t size = head_size + body_size, at = 0, length
+        cdef int32_t begin = -1
         cdef Block* block
         cdef Stream* line
-        if self.closed or size == 0 or size > self.peer_message_bytes or stream > STREAM_MAX:
+        if self.closed or size == 0 or size > self.peer_message_bytes or size > self.peer_receive_bytes or (
+                stream > STREAM_MAX):
             return False
         if kind < ORDERED:
             if size + FRAME_HEAD_MAX + ACK_BYTES_MAX + HEADER_BYTES + self.cipher.tag_bytes <= self.datagram_bytes:
@@ -383,24 +419,24 @@ cdef class Link(AckTracker):
                 shared[0] = block
         if shared == NULL:
             block.users = 0
-        key = 1 + 2 * stream + (kind == UNORDERED)
-        line = make_stream(&self.sending, key)
-        sequence = line.next
-        line.next += <uint16_t>((size + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES)
+        line = make_stream(&self.sending, 1 + 2 * stream + (kind == UNORDERED))
         if size <= FRAGMENT_BYTES:
-            self.add_unit(block, 0, size, key, sequence, FRAME_MESSAGE | kind, 0)
+            self.add_unit(line, block, 0, size, FRAME_MESSAGE | kind, 0)
         else:
             while at < size:
                 length = min(<uint32_t>FRAGMENT_BYTES, size - at)
-                self.add_unit(block, at, length, key, sequence,
-                              FRAME_MESSAGE | kind | (FLAG_MORE if at else FLAG_BEGIN), 0 if at else size)
-                sequence += 1
+                if at == 0:
+                    begin = self.add_unit(line, block, 0, length, FRAME_MESSAGE | kind | FLAG_BEGIN, size)
+                    self.units[begin].pieces = <uint16_t>((size + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES)
+                else:
+                    self.add_unit(line, block, at, length, FRAME_MESSAGE | kind | FLAG_MORE, <uint32_t>begin)
                 at += length
         self.waiting_bytes += size
         return True
 
-    cdef int add_unit(self, Block* block, uint32_t offset, uint32_t length, uint32_t key, uint16_t sequence, int type,
-                      uint32_t total) except -1:
+    cdef int32_t add_unit(self, Stream* line, Block* block, uint32_t offset, uint32_t length, int type,
+                          uint32_t total) except -1:
+        """A frame for the end of its stream: its place."""
         cdef Unit* unit
         cdef Unit* grown
         cdef uint32_t capacity, i
@@ -426,20 +462,40 @@ cdef class Link(AckTracker):
         unit.block = block
         unit.offset = offset
         unit.length = <uint16_t>length
-        unit.key = key
-        unit.sequence = sequence
+        unit.key = line.key
+        unit.sequence = line.next
+        line.next += 1
         unit.type = <uint8_t>type
         unit.total = total
         unit.serial = self.serial
         unit.state = WAITING
         unit.copies = 0
         unit.next = -1
-        if self.waiting_last >= 0:
-            self.units[self.waiting_last].next = place
+        if line.waiting_last >= 0:
+            self.units[line.waiting_last].next = place
         else:
-            self.waiting_first = place
-        self.waiting_last = place
-        return 0
+            line.waiting_first = place
+            if not line.in_turn:
+                self.take_turn(line)
+        line.waiting_last = place
+        return place
+
+    cdef void take_turn(self, Stream* line) noexcept:
+        """A stream that may have something to send is the last of those that are in turn."""
+        line.in_turn = True
+        line.turn_next = 0
+        if self.turn_last:
+            find_stream(&self.sending, self.turn_last).turn_next = line.key
+        else:
+            self.turn_first = line.key
+        self.turn_last = line.key
+
+    cdef void leave_turn(self, Stream* line) noexcept:
+        """The first of those that are in turn is none of them any more."""
+        self.turn_first = line.turn_next
+        if self.turn_first == 0:
+            self.turn_last = 0
+        line.in_turn = False
 
     cdef void free_unit(self, int32_t place) noexcept:
         self.units[place].state = FREE
@@ -499,7 +555,7 @@ cdef class Link(AckTracker):
 
     cdef bint has_output(self, double now) noexcept:
         """Whether pack() may have something."""
-        return (self.loose_size > 0 or self.waiting_first >= 0 or self.again_first >= 0 or self.ack_due <= now
+        return (self.loose_size > 0 or self.turn_first != 0 or self.again_first >= 0 or self.ack_due <= now
                 or self.wants_ping or self.wants_response or self.wants_probe or self.pto_probes > 0
                 or self.closes_left > 0 or self.repeats.head != self.repeats.tail)
 
@@ -525,23 +581,24 @@ cdef class Link(AckTracker):
         cdef uint32_t size, filled
         cdef double ack_due = self.ack_due
         cdef uint32_t unacked_soon = self.unacked_soon, unacked_later = self.unacked_later
+        cdef uint32_t most = self.congestion_window + UNRELIABLE_EXCESS * DATAGRAM_MIN
         cdef int elicits = ELICITS_NO
-        cdef bint due = ack_due <= now
+        cdef bint due = ack_due <= now, can_elicit = self.can_elicit(), has_units, units_lead
         cdef bytes text
         self.refs_mark = self.refs.head
         if self.closed:
             if self.closes_left == 0:
                 return 0
             self.closes_left -= 1
-            text = (self.close_text or "").encode()[:CLOSE_TEXT_BYTES]
+            text = cut_text(self.close_text)
             size = self.write_ack(body, now)
             body[size] = FRAME_CLOSE
             body[size + 1] = <uint8_t>self.close_reason
             body[size + 2] = <uint8_t>len(text)
             memcpy(body + size + 3, PyBytes_AS_STRING(text), len(text))
             return self.finish(out, size + 3 + <uint32_t>len(text), ELICITS_NO, False, now)
-        if not self.can_pack():
-            return 0
+        if self.pto_probes > 0:
+            room = DATAGRAM_MIN - HEADER_BYTES - self.cipher.tag_bytes      # longer ones may be what does not arrive
         size = self.write_ack(body, now)
         if self.wants_response:
             due = True
@@ -549,44 +606,61 @@ cdef class Link(AckTracker):
             memcpy(body + size + 1, self.response, 8)
             size += 9
             self.wants_response = False
-        if self.wants_probe:
+        if can_elicit and self.wants_probe:
             self.wants_probe = False
             self.probe_flies = True
             body[size] = FRAME_PING
             room = PROBE_SIZES[self.probe_index] - HEADER_BYTES - self.cipher.tag_bytes
             memset(body + size + 1, FRAME_PADDING, room - size - 1)
             return self.finish(out, room, ELICITS_SOON, True, now)
-        if self.loose_size and self.in_flight < self.congestion_window + UNRELIABLE_EXCESS * DATAGRAM_MIN:
-            filled = self.fill_loose(body + size, room - size)
-            if filled:
-                size += filled
-                elicits = ELICITS_LATER
-        if self.pto_probes > 0:
-            self.pto_probes -= 1
-            filled = self.fill_units(body + size, room - size, now)
-            if filled == 0:
-                filled = self.fill_flying(body + size, room - size, now)
-            if filled == 0:
-                self.wants_ping = True
-            else:
-                size += filled
-                elicits = ELICITS_SOON
-        elif self.in_flight < self.congestion_window:
-            if (self.again_first >= 0 or self.waiting_first >= 0) and self.has_pace(now):
+        if can_elicit:
+            has_units = self.again_first >= 0 or self.turn_first != 0
+            # Where the window has no room for all, what is reliable gets every other datagram.
+            units_lead = self.loose_led and has_units and self.loose_size > 0 and self.in_flight < most
+            if units_lead:
                 filled = self.fill_units(body + size, room - size, now)
                 if filled:
                     size += filled
                     elicits = ELICITS_SOON
-            if self.repeats.head != self.repeats.tail:
-                filled = self.fill_repeats(body + size, room - size, now)
+            self.loose_led = False
+            if self.loose_size and self.in_flight < most:
+                filled = self.fill_loose(body + size, room - size)
                 if filled:
                     size += filled
+                    if elicits == ELICITS_NO:
+                        elicits = ELICITS_LATER
+                        self.loose_led = has_units
+            if self.pto_probes > 0:
+                self.pto_probes -= 1
+                filled = self.fill_units(body + size, room - size, now)
+                if filled == 0:
+                    filled = self.fill_flying(body + size, room - size, now)
+                if filled == 0:
+                    self.wants_ping = True
+                else:
+                    size += filled
                     elicits = ELICITS_SOON
-        if self.wants_ping and size < room:
-            self.wants_ping = False
-            body[size] = FRAME_PING
-            size += 1
-            elicits = ELICITS_SOON
+            elif self.in_flight < self.congestion_window:
+                if has_units and not units_lead and self.has_pace(now):
+                    filled = self.fill_units(body + size, room - size, now)
+                    if filled:
+                        size += filled
+                        elicits = ELICITS_SOON
+                        self.loose_led = False
+                if self.repeats.head != self.repeats.tail:
+                    filled = self.fill_repeats(body + size, room - size, now)
+                    if filled:
+                        size += filled
+                        elicits = ELICITS_SOON
+            if self.wants_ping and size < room:
+                self.wants_ping = False
+                body[size] = FRAME_PING
+                size += 1
+                elicits = ELICITS_SOON
+                if HEADER_BYTES + size + self.cipher.tag_bytes < PING_BYTES:
+                    filled = PING_BYTES - HEADER_BYTES - self.cipher.tag_bytes - size
+                    memset(body + size, FRAME_PADDING, filled)
+                    size += filled
         if elicits == ELICITS_NO and not due:
             self.ack_due = ack_due
             self.unacked_soon = unacked_soon
@@ -600,7 +674,7 @@ cdef class Link(AckTracker):
         """A datagram with nothing but a CHALLENGE, for another address than the connection's: its size. Whether it arrives
         says nothing of the path in use."""
         cdef uint8_t* body = out + HEADER_BYTES
-        if self.closed or not self.can_pack():
+        if self.closed:
             return 0
         memcpy(self.challenge, secret, 8)
         self.challenged = True
@@ -610,8 +684,13 @@ cdef class Link(AckTracker):
         memcpy(body + 2, secret, 8)
         return self.finish(out, 10, ELICITS_NO, False, now)
 
-    cdef bint can_pack(self) noexcept:
+    cdef bint can_elicit(self) noexcept:
         """Whether there is room to remember one more datagram and what it carries."""
+        self.skip_settled()
+        if self.flying_soon + self.flying_later:
+            self.refs.tail = self.sent[self.oldest & self.sent_mask].refs_at
+        else:
+            self.refs.tail = self.refs.head
         return self.may_send() and self.refs.head - self.refs.tail <= REFS_MAX - DATAGRAM_MAX // 5
 
     cdef uint32_t finish(self, uint8_t* out, uint32_t size, int elicits, bint is_probe, double now) except? 0xffffffff:
@@ -626,12 +705,7 @@ cdef class Link(AckTracker):
         self.cipher.seal(out + HEADER_BYTES, size, out, record.number)
         if elicits:
             self.elicited_at = now
-            self.pace_bytes -= total
-        record = &self.sent[self.oldest & self.sent_mask]
-        if record.number == self.oldest and record.fate == FATE_FLYING and record.elicits:
-            self.refs.tail = record.refs_at
-        elif self.flying_soon + self.flying_later == 0:
-            self.refs.tail = self.refs.head
+            self.pace_bytes = max(self.pace_bytes - total, -<double>PACE_BURST * DATAGRAM_MIN)
         self.count(LINK_DATAGRAMS_OUT, 1)
         self.count(LINK_BYTES_OUT, total)
         return total
@@ -664,13 +738,13 @@ cdef class Link(AckTracker):
         cdef uint32_t stream = (unit.key - 1) >> 1
         cdef uint8_t* begin = at
         cdef uint32_t head = 3 + varint_size(stream) + varint_size(unit.length)
-        if unit.total:
+        if unit.type & FLAG_BEGIN:
             head += varint_size(unit.total)
         if head + unit.length > room:
             return 0
         at[0] = unit.type
         at = store16(write_varint(at + 1, stream), unit.sequence)
-        if unit.total:
+        if unit.type & FLAG_BEGIN:
             at = write_varint(at, unit.total)
         at = write_varint(at, unit.length)
         memcpy(at, unit.block.bytes + unit.offset, unit.length)
@@ -684,7 +758,10 @@ cdef class Link(AckTracker):
             unit.copies += 1
         ring_put(&self.refs, <uint64_t>unit.serial << 32 | <uint32_t>place, REFS_MAX)
         if first:
-            self.flown_bytes += unit.length
+            if unit.type & FLAG_BEGIN:
+                self.flown_bytes += unit.total
+            elif not unit.type & FLAG_MORE:
+                self.flown_bytes += unit.length
             if self.loss >= REPEAT_LOSS and unit.length <= REPEAT_BYTES:
                 unit.due = now + max(REPEAT_MIN, min(self.srtt / 4, REPEAT_MAX))
                 ring_put(&self.repeats, <uint64_t>unit.serial << 32 | <uint32_t>place, REPEATS_MAX)
@@ -708,39 +785,51 @@ cdef class Link(AckTracker):
                 self.carry(place, False, now)
                 self.count(LINK_RESENT, 1)
                 used += wrote
+            elif self.units[place].type & FLAG_BEGIN and self.units[place].pieces:
+                self.units[place].state = HELD
             else:
                 self.free_unit(place)
-        while True:
-            place = self.pop_waiting(room - used)
-            if place < 0:
-                return used
-            used += self.write_unit(at + used, room - used, place)
-            self.carry(place, True, now)
+        return used + self.fill_waiting(at + used, room - used, now)
 
-    cdef int32_t pop_waiting(self, uint32_t room) except? -2:
-        """Takes the first unit that may be sent out of the queue, if it fits into `room` bytes; else -1."""
-        cdef int32_t place = self.waiting_first, before = -1
-        cdef Unit* unit
+    cdef uint32_t fill_waiting(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
+        """Frames that were never sent, TURN_BYTES of each stream in turn: bytes written."""
+        cdef uint32_t used = 0, wrote, part, idle = 0      # idle: the first of a row of streams that may not send
+        cdef int32_t place
         cdef Stream* line
-        cdef int look
-        for look in range(LOOK_AHEAD):
-            if place < 0:
-                return -1
-            unit = &self.units[place]
-            if self.flown_bytes + unit.length > self.peer_receive_bytes or unit.length + <uint32_t>FRAME_HEAD_MAX > room:
-                return -1
-            line = find_stream(&self.sending, unit.key)
-            if <uint16_t>(unit.sequence - line.base) < SEQUENCE_WINDOW:
-                if before < 0:
-                    self.waiting_first = unit.next
-                else:
-                    self.units[before].next = unit.next
-                if self.waiting_last == place:
-                    self.waiting_last = before
-                return place
-            before = place
-            place = unit.next
-        return -1
+        while self.turn_first:
+            line = find_stream(&self.sending, self.turn_first)
+            part = 0
+            while line.waiting_first >= 0 and part < TURN_BYTES:
+                place = line.waiting_first
+                if not self.may_fly(line, &self.units[place]):
+                    break
+                wrote = self.write_unit(at + used, room - used, place)
+                if wrote == 0:
+                    return used
+                line.waiting_first = self.units[place].next
+                if line.waiting_first < 0:
+                    line.waiting_last = -1
+                self.carry(place, True, now)
+                used += wrote
+                part += wrote
+            if part:
+                idle = 0
+            elif idle == line.key:
+                return used
+            elif idle == 0:
+                idle = line.key
+            self.leave_turn(line)
+            if line.waiting_first >= 0 and is_in_window(line, self.units[line.waiting_first].sequence):
+                self.take_turn(line)
+            elif idle == line.key:
+                idle = 0
+        return used
+
+    cdef bint may_fly(self, const Stream* line, const Unit* unit) noexcept:
+        """Whether a frame may be sent, as far as the other side's windows are concerned. A message counts as a whole from its
+        beginning on, so one that was begun can be finished."""
+        cdef uint32_t more = unit.total if unit.type & FLAG_BEGIN else 0 if unit.type & FLAG_MORE else unit.length
+        return is_in_window(line, unit.sequence) and self.flown_bytes + more <= self.peer_receive_bytes
 
     cdef uint32_t fill_repeats(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
         """Frames whose second copy is due: bytes written."""
@@ -800,19 +889,24 @@ cdef class Link(AckTracker):
         if arrived:
             self.pto_count = 0
             self.grow(sent)
-            if sent.is_probe and self.probe_flies:
-                self.probe_flies = False
-                self.datagram_bytes = sent.size
-                self.probe_index += 1
-                self.probe_attempts = 0
-                self.probe_at = now
-            elif sent.size > DATAGRAM_MIN:
-                self.large_lost = 0
+            if sent.number >= self.path_first:
+                if sent.is_probe:
+                    self.probe_flies = False
+                if sent.size > self.datagram_bytes:
+                    self.datagram_bytes = sent.size
+                    while self.probe_index < PROBES and PROBE_SIZES[self.probe_index] <= sent.size:
+                        self.probe_index += 1
+                    self.probe_attempts = 0
+                    self.probe_at = now
+                elif sent.size > DATAGRAM_MIN:
+                    self.large_lost = 0
             if known:
                 for i in range(sent.refs):
                     self.settle(self.refs.at[(refs_at + i) & self.refs.mask])
             return 0
         if sent.is_probe:
+            if sent.number < self.path_first:
+                return 0
             self.probe_flies = False
             self.probe_attempts += 1
             self.probe_at = now + PROBE_AGAIN
@@ -820,7 +914,7 @@ cdef class Link(AckTracker):
                 self.probe_attempts = 0
                 self.probe_at = now + REPROBE_SECONDS
             return 0
-        if sent.size > DATAGRAM_MIN:
+        if sent.size > DATAGRAM_MIN and sent.number >= self.path_first:
             self.large_lost += 1
             if self.large_lost >= BLACK_HOLE:
                 self.large_lost = 0
@@ -835,7 +929,7 @@ cdef class Link(AckTracker):
     cdef void grow(self, const Sent* sent) noexcept:
         """The window's answer to an arrival."""
         if sent.fate != FATE_FLYING or sent.number < self.recovery or (
-                (self.in_flight + sent.size) * 2 < self.congestion_window) or (
+                self.flight_before * 2 < self.congestion_window) or (
                 self.congestion_window >= <uint32_t>SENT_MAX * DATAGRAM_MIN):
             return
         if self.congestion_window < self.threshold:
@@ -854,19 +948,33 @@ cdef class Link(AckTracker):
     cdef int settle(self, uint64_t reference) except -1:
         """A unit has arrived."""
         cdef Unit* unit = self.unit_of(reference)
+        cdef Unit* begin
         cdef Stream* line
-        if unit == NULL or unit.state == DONE:
+        cdef int32_t place = <int32_t><uint32_t>reference
+        if unit == NULL or unit.state == DONE or unit.state == HELD:
             return 0
         line = find_stream(&self.sending, unit.key)
         set_bit(line, unit.sequence)
         move_base(line)
+        if line.waiting_first >= 0 and not line.in_turn:
+            self.take_turn(line)
         release_block(unit.block)
         self.waiting_bytes -= unit.length
-        self.flown_bytes -= unit.length
-        if unit.state == FLYING:
-            self.free_unit(<int32_t><uint32_t>reference)
+        if unit.type & (FLAG_BEGIN | FLAG_MORE):
+            begin = unit if unit.type & FLAG_BEGIN else &self.units[unit.total]
+            begin.pieces -= 1
+            if begin.pieces == 0:
+                self.flown_bytes -= begin.total
+                if begin.state == HELD:
+                    self.free_unit(<int32_t>(begin - self.units))
         else:
+            self.flown_bytes -= unit.length
+        if unit.state == WAITING:
             unit.state = DONE               # it stands in the queue of those that were lost
+        elif unit.type & FLAG_BEGIN and unit.pieces:
+            unit.state = HELD
+        else:
+            self.free_unit(place)
         return 0
 
     cdef int lose(self, uint64_t reference) except -1:
@@ -899,12 +1007,15 @@ cdef class Link(AckTracker):
         due = min(self.ack_due, self.lost_due)
         due = min(due, self.pto_due(self.pto_count))
         due = min(due, self.heard_at + IDLE_SECONDS)
+        if not self.can_elicit():
+            self.deadline = due
+            return 0
         if self.is_client:
             due = min(due, self.elicited_at + KEEPALIVE_SECONDS)
         if self.probe_index < PROBES and not self.probe_flies:
             due = min(due, self.probe_at)
         if self.in_flight < self.congestion_window:
-            if (self.again_first >= 0 or self.waiting_first >= 0) and self.has_sample and self.pace_bytes <= 0:
+            if (self.again_first >= 0 or self.turn_first != 0) and self.has_sample and self.pace_bytes <= 0:
                 due = min(due, self.pace_at + (DATAGRAM_MIN - self.pace_bytes) / self.pace_rate())
             if self.repeats.tail != self.repeats.head:
                 unit = self.unit_of(self.repeats.at[self.repeats.tail & self.repeats.mask])
@@ -921,14 +1032,16 @@ cdef class Link(AckTracker):
         if now >= self.lost_due:
             self.detect_lost(now)
         if now >= self.pto_due(self.pto_count):
-            if not self.can_pack():
+            if not self.can_elicit():
                 self.give_up(self.next_number - (self.next_number - self.oldest) // 2, now)
+            self.soon_at = self.later_at = now
             self.pto_count += 1
             self.pto_probes = 1
             if self.pto_count >= PERSISTENT_PTOS:
                 self.congestion_window = MIN_WINDOW * DATAGRAM_MIN
         if self.is_client and now >= self.elicited_at + KEEPALIVE_SECONDS:
             self.wants_ping = True
+            self.rest()
         if self.probe_index < PROBES and not self.probe_flies and now >= self.probe_at:
             self.wants_probe = True
         return self.schedule(now)
@@ -985,13 +1098,10 @@ cdef class Link(AckTracker):
                 self.release()
         if elicits >= 0:
             self.note_received(number, elicits, now)
-        else:
+        elif not self.closed:
             self.count(LINK_NOT_TAKEN, 1)
-        if self.unit_count == 0 and self.unit_capacity > UNITS_KEPT:
-            PyMem_Free(self.units)
-            self.units = NULL
-            self.unit_capacity = 0
-            self.unit_free = self.again_first = self.again_last = -1
+        if now > self.elicited_at + REST_SECONDS and not self.closed:
+            self.rest()
         self.schedule(now)
         return elicits >= 0
 
@@ -999,6 +1109,7 @@ cdef class Link(AckTracker):
         """The frames of a datagram: what they elicit; -1: it is not to be acknowledged."""
         cdef int type, elicits = ELICITS_NO
         cdef bint taken = True
+        cdef uint64_t malformed = self.counters[<int>LINK_MALFORMED]
         self.admitted = -1
         while at < end and not self.closed:
             type = at[0]
@@ -1019,7 +1130,7 @@ cdef class Link(AckTracker):
             if at == NULL:
                 self.broken("a frame that is cut, or longer than may be")
                 break
-        return elicits if taken and self.close_reason != CLOSE_PROTOCOL else -1
+        return elicits if taken and self.counters[<int>LINK_MALFORMED] == malformed else -1
 
     cdef const uint8_t* take_control(self, const uint8_t* at, const uint8_t* end) except? NULL:
         """CHALLENGE, RESPONSE or CLOSE: the position behind it; NULL: it is cut."""
@@ -1060,7 +1171,7 @@ cdef class Link(AckTracker):
         at = read_number(at, end, &length)
         if at == NULL or length == 0 or length > <uint32_t>(end - at):
             return NULL
-        if stream > <uint32_t>(STREAM_MAX if self.is_client else 0 if kind == UNORDERED else CHANNELS - 1):
+        if stream > most_stream(kind, self.is_client):
             self.broken("a stream that there is not")
             return end
         if self.admitted < 0:
@@ -1191,6 +1302,9 @@ cdef class Link(AckTracker):
         if type & FLAG_BEGIN:
             if total <= FRAGMENT_BYTES:
                 return self.broken("pieces of a message that needs none")
+            if self.begun_bytes + total > self.receive_bytes:
+                return self.broken("more messages of several frames at a time than are taken")
+            self.begun_bytes += total
             line.whole_total = total
         if length != min(<uint32_t>FRAGMENT_BYTES, line.whole_total - line.whole_size):
             return self.broken("a piece of the wrong length")
@@ -1209,6 +1323,7 @@ cdef class Link(AckTracker):
         whole = line.whole
         length = line.whole_total
         self.keeps(-<int64_t>line.whole_capacity)
+        self.begun_bytes -= length
         line.whole = NULL
         line.whole_size = line.whole_capacity = line.whole_total = 0
         try:
@@ -1310,9 +1425,10 @@ cdef class LinkEndpoint(Link):
 
     def send(self, bytes packet not None, int kind, uint32_t stream, double now):
         """A message leaves with the next datagrams. False: the connection is closed, the message empty or longer than the
-        other side takes, or too many wait. Raises ValueError for a kind or stream that there is not."""
-        if not UNRELIABLE <= kind <= UNORDERED or stream > STREAM_MAX:
-            raise ValueError(f"kind {kind}, stream {stream}: 0 to 3, 0 to {STREAM_MAX}")
+        other side takes, or too many wait. Raises ValueError for a kind or stream that there is not (stream 0 alone is
+        for the kinds without one)."""
+        if not UNRELIABLE <= kind <= UNORDERED or stream > most_stream(kind, not self.is_client):
+            raise ValueError(f"there is no stream {stream} of kind {kind} from this side")
         return self.put(kind, stream, <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
                         NULL, 0, NULL)
 
