@@ -707,7 +707,7 @@ cdef class Relay(Carrier):
     # limits, from the profile
     cdef double packets_per_second, packets_burst, bytes_per_second, bytes_burst, texts_per_second, texts_burst
     cdef uint32_t packet_bytes_max, datagram_bytes_max, frame_skip_bytes_max, login_bytes_max, held_bytes_max
-    cdef uint32_t out_soft_bytes, out_hard_bytes, message_bytes_max
+    cdef uint32_t out_soft_bytes, out_hard_bytes, message_bytes_max, link_out_bytes
     cdef uint64_t link_pending_max
     cdef int batches_max
     # datagrams in
@@ -767,6 +767,7 @@ cdef class Relay(Carrier):
         self.out_soft_bytes = profile.stream_out_soft_bytes
         self.out_hard_bytes = profile.stream_out_hard_bytes
         self.message_bytes_max = profile.link_message_bytes_max
+        self.link_out_bytes = profile.link_out_bytes
         self.link_pending_max = profile.link_receive_bytes_all
         self.batches_max = profile.datagram_batches_max
         self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVE_BYTES)
@@ -1130,9 +1131,9 @@ cdef class Relay(Carrier):
         if target.doomed:
             self.count(target.room, DROPPED_SLOW, 1)
             return 0
-        if leg.waiting_bytes + size > self.out_hard_bytes:
+        if leg.waiting_bytes + size > self.link_out_bytes and way.kind >= ORDERED:
             self.count(target.room, DROPPED_SLOW, 1)
-            return self.doom(target, "it does not acknowledge what is sent to it") if way.kind >= ORDERED else 0
+            return self.doom(target, "it does not acknowledge what is sent to it")
         if not leg.put(way.kind, way.stream, head, head_size, body, body_size, &way.block):
             self.count(target.room, DROPPED_UNSENT if leg.closed else DROPPED_SLOW, 1)
             if way.kind >= ORDERED and not leg.closed:
@@ -1294,7 +1295,10 @@ cdef class Relay(Carrier):
         cdef uint8_t* at = self.received + which * RECEIVE_BYTES
         cdef uint32_t size = self.incoming[which].msg_len
         cdef bytes address
-        if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC or size < 2:
+        if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
+            self.count(None, DROPPED_OVERSIZE, 1)
+            return 0
+        if size < 2 or not 0 < at[1] <= TYPE_DATA:
             self.count(None, DROPPED_MALFORMED, 1)
             return 0
         if at[1] == TYPE_DATA:

@@ -66,6 +66,10 @@ class LinkGate:
         self._turn = 0.0
         self._logins_left = 0
 
+    def counts(self) -> dict[str, int]:
+        """What became of handshakes, by name."""
+        return {f"link_{name}": count for name, count in self._door.counters.items()}
+
     def opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
         """A datagram of a handshake from `address`: what is to be sent back, or None."""
         if now != self._turn:  # a turn of the loop has one time

@@ -33,6 +33,7 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "link_receive_bytes": (65_536, 1 << 30),
     "link_receive_bytes_all": (65_536, 1 << 40),
     "link_message_bytes_max": (1_100, 262_144),
+    "link_out_bytes": (1_100, 1 << 30),
     "link_logins_per_turn": (1, 1000),
     "login_seconds": (0.1, 3600.0),
     "grace_seconds": (0.0, 3600.0),
@@ -112,7 +113,7 @@ ORDER = (
     ("stream_out_soft_bytes", "stream_out_hard_bytes"),
     ("link_receive_bytes", "link_receive_bytes_all"),
     ("link_message_bytes_max", "link_receive_bytes"),
-    ("link_message_bytes_max", "stream_out_hard_bytes"),
+    ("link_message_bytes_max", "link_out_bytes"),
     ("script_turn_ms", "script_turn_all_ms"),
     ("packet_bytes_max", "script_send_bytes_max"),
     ("www_downloads_per_address_max", "www_downloads_max"),
@@ -150,6 +151,7 @@ class Profile:
     link_receive_bytes: int
     link_receive_bytes_all: int
     link_message_bytes_max: int
+    link_out_bytes: int
     link_logins_per_turn: int
     login_seconds: float
     grace_seconds: float

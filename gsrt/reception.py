@@ -307,6 +307,10 @@ class Reception:
         self.counters["udp_logins_refused"] += 1
         self.log.limited("warn", "udp_login", "UDP login refused", address=format_address(address), reason=why_not)
 
+    def counts(self) -> dict[str, int]:
+        """All counters by name."""
+        return {**self.counters, **(self._gate.counts() if self._gate is not None else {})}
+
     def link_opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
         if self._gate is None:
             if self.link_gate is None:

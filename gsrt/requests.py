@@ -123,7 +123,7 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         "peersConnected": server.sessions.connected,
         "connections": len(server.relay.streams),
         "links": server.relay.links_count,
-        "counters": {**server.relay.counts(), **server.reception.counters, **server.control.counters},
+        "counters": {**server.relay.counts(), **server.reception.counts(), **server.control.counters},
         "perSession": [_figures(server, session) for session in server.sessions],
         "loop": server.loop_figures(),
         **({} if server.platform is None else {"platform": server.platform.figures()}),

@@ -1,32 +1,34 @@
 /* link_load.c - load generator for the gsrt link, made on the C client (clients/c).
  *   --mode reliable | unreliable | insecure-reliable | insecure-unreliable     --file F   as for rt_load.c
- * Each client has a socket of its own, as it would have on a device of its own. */
+ * All clients share one socket, as those of enet_load.c do, and are told apart by their connections' ids: a relay's cost for a
+ * packet includes the kernel's work for whoever receives it, so both generators have to receive alike. */
 #define _GNU_SOURCE
 #include "../../clients/c/gsrt_link.h"
 #include "traffic.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TOKEN_BYTES = 512, DATAGRAMS = 16 };
+enum { TOKEN_BYTES = 512, DATAGRAMS = 64, DATA = 6, SLOT_AT = 2, SLOTS = 65536, SOCKET_BYTES = 4 << 20 };
 
 struct player {
 	gsrt_link *link;
-	int udp, peer, announced;
+	int peer, announced;
 	bool ready, dirty;
 	char token[TOKEN_BYTES];
 };
 
 static struct player *players;
-static int *dirty, dirty_count, joined, poller, kind, suite;
+static int *dirty, dirty_count, joined, kind, suite, udp;
+static int by_slot[SLOTS]; /* which client has the connection whose id begins so */
 static double timers_at;
 
 static double seconds(void) { return now_ns() / 1e9; }
@@ -38,18 +40,22 @@ static void mark(int client)
 	dirty[dirty_count++] = client;
 }
 
-static void flush_one(struct player *player, double now)
+static int slot_of(const uint8_t *datagram) { return datagram[SLOT_AT] | datagram[SLOT_AT + 1] << 8; }
+
+static void flush_one(int client, double now)
 {
 	uint8_t out[GSRT_LINK_DATAGRAM_MAX];
 	size_t size;
-	player->dirty = false;
-	while ((size = gsrt_link_poll_datagram(player->link, out, sizeof out, now)) > 0)
-		if (send(player->udp, out, size, MSG_DONTWAIT) < 0) note("UDP send: %s", strerror(errno));
+	players[client].dirty = false;
+	while ((size = gsrt_link_poll_datagram(players[client].link, out, sizeof out, now)) > 0) {
+		if (out[1] == DATA) by_slot[slot_of(out)] = client;
+		if (send(udp, out, size, MSG_DONTWAIT) < 0) note("UDP send: %s", strerror(errno));
+	}
 }
 
 static void flush(double now)
 {
-	for (int i = 0; i < dirty_count; i++) flush_one(&players[dirty[i]], now);
+	for (int i = 0; i < dirty_count; i++) flush_one(dirty[i], now);
 	dirty_count = 0;
 }
 
@@ -85,7 +91,8 @@ static void take_events(int client)
 		}
 }
 
-static void read_datagrams(int client, double now)
+/* What is no DATA answers the handshake of the client that joined last. */
+static void read_datagrams(double now)
 {
 	static uint8_t bytes[DATAGRAMS][2048];
 	static struct iovec vectors[DATAGRAMS];
@@ -94,10 +101,13 @@ static void read_datagrams(int client, double now)
 		vectors[i] = (struct iovec){bytes[i], sizeof bytes[i]};
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
 	}
-	int n = recvmmsg(players[client].udp, messages, DATAGRAMS, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < n; i++) gsrt_link_receive(players[client].link, bytes[i], messages[i].msg_len, now);
-	take_events(client);
-	mark(client);
+	int n = recvmmsg(udp, messages, DATAGRAMS, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++) {
+		int client = bytes[i][1] == DATA ? by_slot[slot_of(bytes[i])] : joined - 1;
+		gsrt_link_receive(players[client].link, bytes[i], messages[i].msg_len, now);
+		take_events(client);
+		mark(client);
+	}
 }
 
 static void run_timers(double now)
@@ -121,21 +131,18 @@ void transport_send(int client)
 
 void transport_wait(uint64_t nanoseconds)
 {
-	struct epoll_event events[256];
+	struct pollfd fd = {udp, POLLIN, 0};
 	struct timespec timeout = {0, nanoseconds < 2000000 ? nanoseconds : 2000000};
 	flush(seconds());
-	int n = epoll_pwait2(poller, events, 256, &timeout, NULL);
+	ppoll(&fd, 1, &timeout, NULL);
 	double now = seconds();
-	for (int i = 0; i < n; i++) read_datagrams(events[i].data.u32, now);
+	read_datagrams(now);
 	run_timers(now);
 }
 
 static void join(int client)
 {
 	struct player *player = &players[client];
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int size = 1 << 20;
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = client};
 	gsrt_link_config config;
 	gsrt_link_config_small(&config);
 	config.token = player->token;
@@ -146,10 +153,6 @@ static void join(int client)
 	size_t memory = gsrt_link_memory(&config);
 	player->link = gsrt_link_init(malloc(memory), memory, &config);
 	if (!player->link) fail("the link's configuration is wrong");
-	player->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (player->udp < 0 || connect(player->udp, (void *)&to, sizeof to)) fail("UDP socket: %s", strerror(errno));
-	setsockopt(player->udp, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-	epoll_ctl(poller, EPOLL_CTL_ADD, player->udp, &event);
 	gsrt_link_connect(player->link, seconds());
 	joined++;
 	mark(client);
@@ -166,13 +169,18 @@ static bool all_are_here(void)
 
 int main(int argc, char **argv)
 {
+	int size = SOCKET_BYTES;
 	read_options(argc, argv);
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	suite = strstr(options.mode, "insecure") ? GSRT_LINK_INSECURE : GSRT_LINK_CHACHA20_POLY1305;
 	kind = strstr(options.mode, "unreliable") ? GSRT_LINK_UNRELIABLE : GSRT_LINK_ORDERED;
 	if (sodium_init() < 0) fail("libsodium does not start");
 	players = calloc(options.clients, sizeof *players);
 	dirty = calloc(options.clients, sizeof *dirty);
-	poller = epoll_create1(EPOLL_CLOEXEC);
+	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (udp < 0 || connect(udp, (void *)&to, sizeof to)) fail("UDP socket: %s", strerror(errno));
+	setsockopt(udp, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	setsockopt(udp, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	FILE *file = fopen(options.file, "r");
 	if (!file) fail("cannot read %s", options.file);
 	/* The first of a room is to be there before its others, or it would not be told of them. */

@@ -20,6 +20,7 @@ from gsrt.profile import Profile
 from tests.support import wire
 
 if TYPE_CHECKING:
+    from gsrt._links import Leg
     from gsrt._relay import Handler, Layer
 
 GENERIC = Path(__file__).resolve().parents[2] / "firmware_profiles" / "generic.toml"
@@ -162,6 +163,12 @@ class Recorder:
         self.texts.append((stream, message))
         if self.on_text is not None:
             self.on_text(stream, message, now)
+
+    def link_opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
+        return None  # nobody is let in by a link here
+
+    def link_established(self, leg: Leg, now: float) -> None:
+        raise AssertionError("no link was opened")
 
     def datagram(self, address: bytes, packet: bytes, now: float) -> None:
         self.datagrams.append((address, packet))

@@ -174,7 +174,7 @@ def test_an_empty_frame_is_malformed(rig: Rig) -> None:
     rig.flush()
     assert receiver.op_codes() == [1]
     assert rig.drops() == {"malformed": 2}
-    post.send(b"\x00" + packet(2), packet(3))  # the rest of a datagram is lost with it
+    post.send(b"\x00\x00" + packet(2), packet(3))  # 0 begins a link's datagram, and it has no type 0
     rig.flush()
     assert receiver.op_codes() == [3]
     assert rig.drops() == {"malformed": 3}
