@@ -10,7 +10,6 @@ from benchmarks.gsrt_server import Installation
 from benchmarks.processes import Result
 from benchmarks.relay import RUNS, SATURATED, TICK_MS, Load, Run, compare, generate, peer
 
-
 # With a packet of each client in flight a tick has 64 packets, and the server sleeps most of it: that is not saturated.
 FULL_TICKS = replace(SATURATED, window=16)
 
@@ -36,7 +35,7 @@ def enet(tick_ms: int, mode: str) -> Run:
 
 
 def measure_reliable(installation: Installation, runs: int | None, record: Record) -> None:
-    """64 clients in rooms of 4, reliable packets: one of each in flight without a tick, 16 of each with one of 10 ms."""
+    """64 clients in rooms of 4, reliable packets: one of each in flight, and 16 of each with a tick of 10 ms."""
     tick = ("--tick", str(TICK_MS))
     contestants = {
         "reliable": (link(installation, "insecure-reliable"), SATURATED),

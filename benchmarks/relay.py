@@ -134,7 +134,7 @@ def compare(
     *,
     family: str = "relay",
 ) -> None:
-    """Records `<family>.<contestant>_us`, and for each figure of `ratios` the ratio of two contestants in each round."""
+    """Records `<family>.<contestant>_us`, and for each of `ratios` the ratio of two contestants in each round."""
     rounds, problems = interleave(contestants, runs)
     for name in contestants:
         if name in problems:

@@ -26,6 +26,7 @@ cdef class Leg(Link):
     cdef readonly double opened_at
     cdef readonly bint established          # the client has shown that it has the keys
     cdef bint dirty
+    cdef object bad_up, bad_down            # a bad network in between, to try the game on: BadLinks, or None
     cdef bint told                          # the carrier knows that it is closed
     cdef uint16_t slot
     cdef Address address
@@ -58,6 +59,9 @@ cdef class Links:
 
     cdef bint has_output(self) noexcept
     cdef int take(self, uint8_t* datagram, uint32_t size, const uint8_t* raw_address, socklen_t raw_size, double now) except -1
+    cdef int receive(self, Leg leg, uint8_t* datagram, uint32_t size, const uint8_t* raw_address, socklen_t raw_size,
+                     double now) except -1
+    cdef int release_impaired(self, Leg leg, double now) except -1
     cdef int challenge(self, Leg leg, uint32_t size, const uint8_t* raw_address, socklen_t raw_size, const Address* address,
                        double now) except -1
     cdef int flush(self, int fd, double now) except -1

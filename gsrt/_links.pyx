@@ -214,9 +214,6 @@ cdef class Links:
     cdef int take(self, uint8_t* datagram, uint32_t size, const uint8_t* raw_address, socklen_t raw_size, double now) except -1:
         """A DATA datagram."""
         cdef Leg leg
-        cdef Address address
-        cdef uint64_t highest
-        cdef bint is_first, is_newest
         cdef uint32_t slot
         if size < HEADER_BYTES or size > DATAGRAM_MAX:
             self.unknown += 1
@@ -229,6 +226,29 @@ cdef class Links:
         if memcmp(datagram + 2, leg.header + 2, CONNECTION_BYTES):
             self.unknown += 1
             return 0
+        if leg.bad_up is not None:
+            leg.bad_up.put(PyBytes_FromStringAndSize(<const char*>datagram, size), now)
+            return 0
+        return self.receive(leg, datagram, size, raw_address, raw_size, now)
+
+    cdef int release_impaired(self, Leg leg, double now) except -1:
+        """Hands on what has come through the bad network that somebody has put before this leg."""
+        cdef uint8_t copy[DATAGRAM_MAX]
+        cdef bytes datagram
+        if leg.bad_up is not None:
+            for datagram in leg.bad_up.take(now):
+                memcpy(copy, PyBytes_AS_STRING(datagram), PyBytes_GET_SIZE(datagram))
+                self.receive(leg, copy, <uint32_t>PyBytes_GET_SIZE(datagram), leg.raw_address, leg.raw_size, now)
+        if leg.bad_down is not None:
+            for datagram in leg.bad_down.take(now):
+                self.strays.append((PyBytes_FromStringAndSize(<const char*>leg.raw_address, leg.raw_size), datagram))
+        return 0
+
+    cdef int receive(self, Leg leg, uint8_t* datagram, uint32_t size, const uint8_t* raw_address, socklen_t raw_size,
+                     double now) except -1:
+        cdef Address address
+        cdef uint64_t highest
+        cdef bint is_first, is_newest
         highest = leg.highest
         is_first = not leg.has_highest
         if leg.take(datagram, size, now):
@@ -306,6 +326,10 @@ cdef class Links:
                     size = leg.pack(self.buffers + self.filled * DATAGRAM_MAX, now)
                     if size == 0:
                         break
+                    if leg.bad_down is not None:
+                        leg.bad_down.put(PyBytes_FromStringAndSize(
+                            <const char*>self.buffers + self.filled * DATAGRAM_MAX, size), now)
+                        continue
                     self.parts[self.filled].iov_len = size
                     self.outgoing[self.filled].msg_hdr.msg_name = leg.raw_address
                     self.outgoing[self.filled].msg_hdr.msg_namelen = leg.raw_size

@@ -286,6 +286,7 @@ cdef class Member:
     cdef readonly Room room
     cdef readonly Stream stream
     cdef readonly Leg link              # in a stream's place
+    cdef object bad_up, bad_down        # see impair()
     cdef readonly bint is_open          # ready: packets go out; otherwise they are held
     cdef readonly bint udp_confirmed
     cdef readonly bint udp_bound
@@ -329,6 +330,7 @@ cdef class Member:
         self.begin()
         self.link = leg
         leg.member = self
+        leg.bad_up, leg.bad_down = self.bad_up, self.bad_down
 
     cdef int begin(self) except -1:
         self.doomed = False
@@ -367,11 +369,25 @@ cdef class Member:
             self.link.member = None
             self.link = None
 
+    def impair(self, up, down):
+        """Puts a bad network before this peer's datagrams, those of a link and of the UDP leg, until the peer leaves, or it is
+        taken away with None, None: a gsrt.netsim.model.BadLink for each direction. What is under way in one that is taken away is lost."""
+        cdef Relay relay = self.room.relay
+        self.bad_up, self.bad_down = up, down
+        if self.link is not None:
+            self.link.bad_up, self.link.bad_down = up, down
+        if self in relay.impaired:
+            relay.impaired.remove(self)
+        if up is not None:
+            relay.impaired.append(self)
+
     def leave(self):
         """The peer has left: nothing is sent to it or held for it."""
         self.detach()
         self.forget_held()
         self.doomed = False
+        if self.bad_up is not None:
+            self.impair(None, None)
         self.room.leave(self)
 
     cdef int forget_held(self) except -1:
@@ -733,6 +749,7 @@ cdef class Relay(Carrier):
     cdef list dirty                         # streams with something for flush
     cdef list paused
     cdef list doomed
+    cdef list impaired                      # members with a bad network before them
     cdef list later                         # (member, packet) of datagrams that others go before
     cdef list closed_now                    # keeps streams alive while events may still point to them
 
@@ -747,6 +764,7 @@ cdef class Relay(Carrier):
         self.paused = []
         self.doomed = []
         self.later = []
+        self.impaired = []
         self.closed_now = []
         self.udp_fd = udp_fd
         self.poll_fd = -1
@@ -924,20 +942,29 @@ cdef class Relay(Carrier):
     cdef int one_datagram(self, int which, double now) except -1:
         cdef const uint8_t* at = self.received + which * RECEIVE_BYTES
         cdef const uint8_t* end = at + self.incoming[which].msg_len
-        cdef const uint8_t* body
-        cdef uint64_t length
         cdef Address address
         cdef Member member
-        cdef Room room
-        cdef Header header
         if at < end and at[0] == 0:
             return self.link_datagram(which, now)
         make_address(&self.incoming_addresses[which][0], &address)
         member = self.lookup(&address)
-        room = member.room if member is not None else None
         if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
-            self.count(room, DROPPED_OVERSIZE, 1)
+            self.count(member.room if member is not None else None, DROPPED_OVERSIZE, 1)
             return 0
+        if member is not None and member.bad_up is not None:
+            member.bad_up.put(PyBytes_FromStringAndSize(<const char*>at, end - at), now)
+            return 0
+        return self.take_datagram(at, end, &self.incoming_addresses[which][0], self.incoming[which].msg_hdr.msg_namelen,
+                                  member, now)
+
+    cdef int take_datagram(self, const uint8_t* at, const uint8_t* end, const uint8_t* raw, socklen_t raw_size,
+                           Member member, double now) except -1:
+        """The packets of a datagram that came from the address `raw`, which is `member`'s or nobody's."""
+        cdef const uint8_t* body
+        cdef uint64_t length
+        cdef Address address
+        cdef Header header
+        cdef Room room = member.room if member is not None else None
         while at < end:
             body = read_length(at, end, &length)
             if body == NULL or length > <uint64_t>(end - body) or length == 0:
@@ -972,12 +999,11 @@ cdef class Relay(Carrier):
                 if member is not None:
                     member.spend(<uint32_t>length)
                 try:
-                    self.handler.datagram(
-                        PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
-                                                  self.incoming[which].msg_hdr.msg_namelen),
-                        PyBytes_FromStringAndSize(<const char*>body, length), now)
+                    self.handler.datagram(PyBytes_FromStringAndSize(<const char*>raw, raw_size),
+                                          PyBytes_FromStringAndSize(<const char*>body, length), now)
                 except Exception as error:
                     self.handler.failed(None, error, now)
+                make_address(raw, &address)
                 member = self.lookup(&address)      # whose it is now
                 room = member.room if member is not None else None
                 if member is None:
@@ -1342,13 +1368,43 @@ cdef class Relay(Carrier):
     @property
     def links_due(self):
         """When run_links is to be called; infinity: never."""
-        return self.links.earliest if self.links is not None else INFINITY
+        cdef Member member
+        cdef double due = self.links.earliest if self.links is not None else INFINITY
+        for member in self.impaired:
+            for bad in (member.bad_up, member.bad_down):
+                arrives = bad.next_time()
+                if arrives is not None and <double>arrives < due:
+                    due = arrives
+        return due
 
     def run_links(self, double now):
-        """Does what is due for links."""
+        """Does what is due for links, and hands on what has come through the bad networks before some peers."""
+        cdef Member member
         self.now = now
         if self.links is not None:
             self.links.run_timers(now)
+        for member in list(self.impaired):
+            try:
+                if member.link is not None:
+                    self.links.release_impaired(member.link, now)
+                else:
+                    self.release_impaired(member, now)
+            except Exception as error:
+                self.handler.failed(None, error, now)
+
+    cdef int release_impaired(self, Member member, double now) except -1:
+        """What has come through the bad network before a peer's UDP leg, or through that of a link that is gone."""
+        cdef bytes datagram
+        cdef const uint8_t* at
+        for datagram in member.bad_up.take(now):
+            if member.udp_bound:
+                at = <const uint8_t*>PyBytes_AS_STRING(datagram)
+                self.take_datagram(at, at + PyBytes_GET_SIZE(datagram), member.raw_address, member.raw_size, member, now)
+        for datagram in member.bad_down.take(now):
+            if member.udp_bound:
+                self.get_links().answer(PyBytes_FromStringAndSize(<const char*>member.raw_address, member.raw_size),
+                                        datagram)
+        return 0
 
     cdef bint link_admits(self, Leg leg, double now) except -1:
         cdef Member member = <Member>leg.member
@@ -1969,6 +2025,9 @@ cdef class Relay(Carrier):
                 continue
             member = <Member>datagram.member
             member.datagram = -1
+            if member.bad_down is not None:
+                member.bad_down.put(PyBytes_FromStringAndSize(<const char*>datagram.bytes, datagram.size), self.now)
+                continue
             self.outgoing_parts[count].iov_base = datagram.bytes
             self.outgoing_parts[count].iov_len = datagram.size
             memset(&self.outgoing[count], 0, sizeof(mmsghdr))

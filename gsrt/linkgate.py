@@ -1,6 +1,7 @@
 """Where links come in: whose LOGIN is new, which answer it gets, and the player that it lets in.
 
-Loaded with the first datagram of a link's handshake. Contract: docs/LINK.md, section 3; gsrt.protocol.link judges the bytes.
+Loaded with the first datagram of a link's handshake. Contract: docs/LINK.md, section 3; gsrt.protocol.link judges the
+bytes.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Entrance:
 
 
 class LinkGate:
-    """Answers the handshakes of links. `entropy(n)` gives n random bytes fit for secrets; `insecure`: links without encryption
-    are let in, too."""
+    """Answers the handshakes of links. `entropy(n)` gives n random bytes fit for secrets; `insecure`: links without
+    encryption are let in, too."""
 
     def __init__(
         self,
@@ -99,7 +100,11 @@ class LinkGate:
             if entry.cookie_time <= last.cookie_time:
                 self._counters["link_replays"] += 1
                 self._log.limited(
-                    "warn", "link_replay", "repeated login dropped", address=format_address(address), player=player.player_id
+                    "warn",
+                    "link_replay",
+                    "repeated login dropped",
+                    address=format_address(address),
+                    player=player.player_id,
                 )
                 return None
         if len(self._relay.streams) + self._relay.links_count >= self._profile.connections_max:

@@ -7,6 +7,7 @@ and in all. Over the bound the oldest gives way, so that a crowd at the door nev
 from __future__ import annotations
 
 from gsrt._core import Packet, ProtocolError
+from gsrt._links import Leg
 from gsrt._relay import format_address
 from gsrt.log import error_text
 from gsrt.protocol import rt
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from gsrt._links import Leg
     from gsrt._relay import Member, Stream
     from gsrt.connections import Connection, Connections
     from gsrt.linkgate import LinkGate
@@ -190,7 +190,7 @@ class Reception:
         owner.lost(reason, orderly, now)
         return True
 
-    def _forget(self, stream: Stream | Leg) -> None:
+    def _forget(self, stream: Stream) -> None:
         pending = self._pending.pop(stream, None)
         if pending is None:
             return
@@ -279,6 +279,8 @@ class Reception:
             elif op_code == rt.OP_PLAYER_READY:
                 player.ready(now)
             return
+        if isinstance(stream, Leg):
+            return  # its player has just left
         self._forget(stream)
         if op_code != rt.OP_LOGIN:
             self.counters["closed_protocol"] += 1
@@ -331,7 +333,8 @@ class Reception:
         connection.text(message, now)
 
     def closed(self, stream: Stream | Leg, reason: str, orderly: bool, now: float) -> None:
-        self._forget(stream)
+        if not isinstance(stream, Leg):
+            self._forget(stream)
         if self._disown(stream, reason, orderly, now):
             self.counters["closed_orderly" if orderly else "closed_lost"] += 1
             return

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gsrt.server import Server
 
 
+# Datagrams under way in the bad network before one player, in each direction: half a second of a busy game.
+IMPAIRED_DATAGRAMS_MAX = 1024
+
+
 def handle(server: Server, request: dict[str, Any]) -> dict[str, Any] | Later:
     """The answer to one request: {"ok": true, ...} or {"ok": false, "error": what to do}; or Later, where it takes
     time."""
@@ -111,6 +115,33 @@ def player_kick(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """{sessionId: str, player: str, up: conditions, down: conditions, seed?: int}, or {sessionId, player, off: true}.
+    Conditions: a text as gsrt.netsim reads it."""
+    player = server.sessions.get(_text(request, "sessionId")).player(_text(request, "player"))
+    if request.get("off") is True:
+        player.member.impair(None, None)
+        server.log.info("bad network taken away", session=player.session.session_id, player=player.player_id)
+        return {}
+    from gsrt.netsim.model import BadLink, Conditions, ConditionsError
+
+    seed = request.get("seed", 0)
+    if type(seed) is not int:
+        raise SessionError("seed: a whole number is expected")
+    try:
+        up, down = Conditions.parse(_text(request, "up")), Conditions.parse(_text(request, "down"))
+    except ConditionsError as error:
+        raise SessionError(str(error)) from None
+    player.member.impair(
+        BadLink(up, seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
+        BadLink(down, ~seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
+    )
+    server.log.info(
+        "bad network", session=player.session.session_id, player=player.player_id, up=str(up), down=str(down)
+    )
+    return {"up": str(up), "down": str(down)}
+
+
 def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": __version__,
@@ -132,6 +163,8 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
 
 def _figures(server: Server, session: Session) -> dict[str, Any]:
     found: dict[str, Any] = {"sessionId": session.session_id, "counters": session.room.counts()}
+    links = {each.player_id: each.member.link for each in session.players}
+    found["links"] = {player_id: link.quality() for player_id, link in links.items() if link is not None}
     script = server.scripts.get(session.session_id)
     if script is not None:
         found["script"] = script.figures()
@@ -222,6 +255,7 @@ REQUESTS = {
     "session.list": session_list,
     "session.end": session_end,
     "player.kick": player_kick,
+    "player.netsim": player_netsim,
     "status": status,
     "logs": logs,
     "logs.older": logs_older,

@@ -222,8 +222,8 @@ class Player:
         self.state = GONE
 
     def _disconnect(self, why: int, text: str) -> Stream | Leg | None:
-        """Ends the connection there is, with a goodbye: which it was. A link's client is told why, in a number of docs/LINK.md
-        and in words."""
+        """Ends the connection there is, with a goodbye: which it was. A link's client is told why, in a number of
+        docs/LINK.md and in words."""
         stream = self.stream
         self._stop_timers()
         self.member.detach()

@@ -26,6 +26,7 @@ COMMANDS = {
     "player delete": ("gsrt.cli.player_delete", "remove a player and everything that is known of that player"),
     "player export": ("gsrt.cli.player_export", "print everything that is known of a player, as JSON"),
     "player kick": ("gsrt.cli.player_kick", "put a player out of a session and revoke the token"),
+    "player netsim": ("gsrt.cli.player_netsim", "put a bad network before one player of a running session"),
     "script check": ("gsrt.cli.script_check", "say whether scripts would be taken, and what to write where not"),
     "script run": ("gsrt.cli.script_run", "feed a script a recorded session and print what it does"),
     "backup": ("gsrt.cli.backup", "copy what the running server remembers into a file"),

@@ -86,7 +86,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--insecure-link",
         action="store_true",
-        help="let clients in that ask for a link without encryption: for measuring, and for devices that cannot encrypt",
+        help="let clients in that ask for a link without encryption: to measure, or for devices that cannot encrypt",
     )
     parser.add_argument("--cert", metavar="F", help="TLS certificate, PEM, with an RSA key (default: self-made)")
     parser.add_argument("--key", metavar="F", help="the certificate's private key, PEM")

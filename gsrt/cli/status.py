@@ -30,7 +30,7 @@ def _describe(answer: dict[str, Any]) -> str:
         ("listens at", f"{answer['host']}:{answer['port']}, TCP and UDP"),
         ("profile", answer["profile"]),
         ("plays", f"{count(answer['peersConnected'], 'player')} in {count(answer['sessions'], 'session')}"),
-        ("connections", count(answer["connections"], "connection")),
+        ("connections", f"{count(answer['connections'], 'connection')}, {count(answer['links'], 'link')}"),
     ]
     platform = answer.get("platform")  # where a game is served
     if platform:
@@ -39,6 +39,8 @@ def _describe(answer: dict[str, Any]) -> str:
     blocks = [columns(summary, indent=""), _counters("In total", answer["counters"])]
     for one in answer["perSession"]:
         blocks.append(_counters(f"Session {one['sessionId']}", one["counters"]))
+        for player, quality in one["links"].items():
+            blocks.append(_counters(f"Link of {printable(player)} (seconds, bytes)", quality))
         if "script" in one:
             script = one["script"]
             title = f"Script of {one['sessionId']}: {printable(script['path'])}, {script['state']}"
