@@ -56,6 +56,7 @@ class LinkEndpoint(Link):
         message_bytes: int = ...,
         peer_receive_bytes: int = ...,
         peer_message_bytes: int = ...,
+        first_number: int = ...,
     ) -> None: ...
     @property
     def ended(self) -> tuple[int, str] | None: ...

@@ -215,7 +215,8 @@ cdef inline void move_base(Stream* stream) noexcept:
 
 
 cdef int ring_put(Ring* ring, uint64_t value, uint32_t most) except -1:
-    """Appends; the oldest gives way in a ring of `most` (a power of two)."""
+    """Appends; the oldest gives way in a ring of `most` (a power of two). What is behind the tail stays readable until it is
+    overwritten; where nothing was written there are zeros."""
     cdef uint64_t* grown
     cdef uint32_t capacity, i
     if ring.at == NULL or ring.head - ring.tail > ring.mask:
@@ -226,11 +227,13 @@ cdef int ring_put(Ring* ring, uint64_t value, uint32_t most) except -1:
             grown = <uint64_t*>PyMem_Malloc(capacity * sizeof(uint64_t))
             if grown == NULL:
                 raise MemoryError
-            i = ring.tail
-            while i != ring.head:
-                grown[i & (capacity - 1)] = ring.at[i & ring.mask]
-                i += 1
-            PyMem_Free(ring.at)
+            memset(grown, 0, capacity * sizeof(uint64_t))
+            if ring.at != NULL:
+                i = ring.head - ring.mask - 1
+                while i != ring.head:
+                    grown[i & (capacity - 1)] = ring.at[i & ring.mask]
+                    i += 1
+                PyMem_Free(ring.at)
             ring.at = grown
             ring.mask = capacity - 1
     ring.at[ring.head & ring.mask] = value
@@ -241,6 +244,14 @@ cdef int ring_put(Ring* ring, uint64_t value, uint32_t most) except -1:
 cdef bytes cut_text(str text):
     """UTF-8 of a text, as much as fits a CLOSE."""
     return text.encode("utf-8", "replace")[:CLOSE_TEXT_BYTES].decode("utf-8", "ignore").encode()
+
+
+cdef void free_ring(Ring* ring) noexcept:
+    """Gives memory back. It goes on counting: what was in it is not taken for what will be."""
+    PyMem_Free(ring.at)
+    ring.at = NULL
+    ring.mask = 0
+    ring.tail = ring.head
 
 
 cdef void free_streams(Streams* streams) noexcept:
@@ -283,9 +294,9 @@ cdef class Link(AckTracker):
 
     def __cinit__(self, Cipher cipher not None, bytes connection not None, double now, *, bint is_client,
                   receive_bytes=RECEIVE_BYTES, message_bytes=MESSAGE_BYTES_MAX, peer_receive_bytes=RECEIVE_BYTES,
-                  peer_message_bytes=MESSAGE_BYTES_MAX, **options):
-        """`connection`: its id, 8 bytes; the terms are what each side takes, in bytes (docs/LINK.md, section 1). Raises
-        ValueError for terms below the least."""
+                  peer_message_bytes=MESSAGE_BYTES_MAX, uint64_t first_number=0, **options):
+        """`connection`: its id, 8 bytes; the terms are what each side takes, in bytes (docs/LINK.md, section 1);
+        `first_number`: other than 0 to see what happens after years. Raises ValueError for terms below the least."""
         if len(connection) != CONNECTION_BYTES:
             raise ValueError(f"a connection id has {CONNECTION_BYTES} bytes")
         for terms in ((receive_bytes, message_bytes), (peer_receive_bytes, peer_message_bytes)):
@@ -302,6 +313,7 @@ cdef class Link(AckTracker):
         self.peer_receive_bytes = peer_receive_bytes
         self.peer_message_bytes = peer_message_bytes
         self.unit_free = self.again_first = self.again_last = -1
+        self.next_number = self.oldest = first_number
         self.heard_at = self.elicited_at = now
         self.new_path(now)
         self.schedule(now)
@@ -322,10 +334,8 @@ cdef class Link(AckTracker):
         self.unit_free = self.again_first = self.again_last = -1
         self.turn_first = self.turn_last = 0
         self.waiting_bytes = self.flown_bytes = self.begun_bytes = 0
-        PyMem_Free(self.refs.at)
-        PyMem_Free(self.repeats.at)
-        memset(&self.refs, 0, sizeof(Ring))
-        memset(&self.repeats, 0, sizeof(Ring))
+        free_ring(&self.refs)
+        free_ring(&self.repeats)
         PyMem_Free(self.loose)
         self.loose = NULL
         self.loose_at = self.loose_size = self.loose_capacity = 0
@@ -344,10 +354,8 @@ cdef class Link(AckTracker):
             self.units = NULL
             self.unit_capacity = 0
             self.unit_free = self.again_first = self.again_last = -1
-            PyMem_Free(self.refs.at)
-            PyMem_Free(self.repeats.at)
-            memset(&self.refs, 0, sizeof(Ring))
-            memset(&self.repeats, 0, sizeof(Ring))
+            free_ring(&self.refs)
+            free_ring(&self.repeats)
             PyMem_Free(self.loose)
             self.loose = NULL
             self.loose_capacity = 0
@@ -885,7 +893,7 @@ cdef class Link(AckTracker):
 
     cdef int concluded(self, Sent* sent, bint arrived, double now) except -1:
         cdef uint32_t i, refs_at = sent.refs_at
-        cdef bint known = <int32_t>(refs_at - self.refs.tail) >= 0     # what a lost one carried may be forgotten
+        cdef bint known = self.refs.at != NULL and self.refs.head - refs_at <= self.refs.mask + 1   # it is overwritten else
         if arrived:
             self.pto_count = 0
             self.grow(sent)
