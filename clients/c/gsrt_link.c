@@ -16,6 +16,7 @@
 #define FRAGMENT_BYTES 1100u
 #define MESSAGE_BYTES_MAX 262144u
 #define RECEIVE_BYTES 393216u
+#define PING_BYTES 64u
 #define CHANNELS 16u
 #define STREAM_MAX 4095u
 #define SEQUENCE_WINDOW 512u
@@ -113,7 +114,7 @@ typedef struct block {
     uint16_t sequence;
     uint16_t size; /* of this frame */
     uint8_t type;
-    uint8_t unused;
+    uint8_t early; /* kept before its turn */
     uint32_t total; /* of the message; of a MORE 0 */
     uint8_t bytes[BLOCK_BYTES];
 } block;
@@ -180,7 +181,6 @@ typedef struct out_stream {
 typedef struct in_stream {
     uint16_t next;    /* sequence of the first frame that was not handed on */
     uint16_t reached; /* of the first that has not come */
-    uint16_t held;    /* frames kept */
     uint16_t newest;  /* SEQUENCED: what was handed on last */
 } in_stream;
 
@@ -230,14 +230,13 @@ struct gsrt_link {
     double ack_at;
     double heard;
     pool in;
-    uint32_t reserve_blocks, reserve_frames;
+    uint32_t early_blocks, early_used;
     uint16_t *buckets;
     uint32_t bucket_mask;
     in_stream *in_streams;
     uint8_t *sequenced_seen;
-    uint16_t unordered_base, unordered_held;
+    uint16_t unordered_base;
     uint32_t unordered_bits[SEQUENCE_WINDOW / 32];
-    uint32_t privileged; /* key of the stream that may use the reserve; 0: none */
     uint16_t events_first, events_last;
     uint8_t *assembly;
 
@@ -263,8 +262,10 @@ struct gsrt_link {
     uint32_t outstanding; /* bytes of messages that the other side may have to keep */
     uint32_t waiting;     /* bytes of frames not acknowledged */
     bool ping_pending, pto_pending, response_pending;
+    bool reliable_turn; /* where both kinds wait, the next datagram begins with reliable frames */
     uint8_t response[CHALLENGE_BYTES];
-    double last_eliciting, last_soon;
+    double last_eliciting;
+    double pto_since; /* from when on the pto timer runs */
     uint32_t in_flight_soon, in_flight_lazy; /* datagrams */
 
     /* estimates and congestion */
@@ -582,6 +583,7 @@ void gsrt_link_config_default(gsrt_link_config *config)
     memset(config, 0, sizeof *config);
     config->suite = GSRT_LINK_CHACHA20_POLY1305;
     config->receive_bytes = RECEIVE_BYTES;
+    config->early_bytes = RECEIVE_BYTES;
     config->message_bytes = MESSAGE_BYTES_MAX;
     config->send_bytes = RECEIVE_BYTES;
     config->frames_max = 2048;
@@ -594,6 +596,7 @@ void gsrt_link_config_small(gsrt_link_config *config)
 {
     gsrt_link_config_default(config);
     config->receive_bytes = 65536;
+    config->early_bytes = 13200;
     config->message_bytes = 16384;
     config->send_bytes = 16384;
     config->frames_max = 128;
@@ -619,7 +622,7 @@ static bool config_is_sound(const gsrt_link_config *config)
         return false;
     }
     return (config->suite == GSRT_LINK_INSECURE || config->suite == GSRT_LINK_CHACHA20_POLY1305) &&
-           within(config->receive_bytes, 65536, 4194304) && within(config->message_bytes, 1100, MESSAGE_BYTES_MAX) &&
+           within(config->receive_bytes, 65536, 2097152) && within(config->early_bytes, 1100, 2097152) && within(config->message_bytes, 1100, MESSAGE_BYTES_MAX) &&
            config->receive_bytes >= config->message_bytes && within(config->send_bytes, 2200, 4194304) &&
            within(config->frames_max, 8, LINKS_MAX / CARRIES_EACH) && within(config->datagrams_max, 16, 4096) &&
            (config->datagrams_max & (config->datagrams_max - 1)) == 0 && within(config->peers_max, 1, 255);
@@ -643,7 +646,8 @@ static size_t lay_out(gsrt_link *link, const gsrt_link_config *config)
 {
     uint8_t *memory = (uint8_t *)link;
     size_t used = sizeof *link;
-    const uint32_t in_blocks = fragments_of(config->receive_bytes) * FRAGMENT_BLOCKS + SLACK_BLOCKS;
+    const uint32_t early_blocks = fragments_of(config->early_bytes) * FRAGMENT_BLOCKS;
+    const uint32_t in_blocks = fragments_of(config->receive_bytes) * FRAGMENT_BLOCKS + early_blocks + SLACK_BLOCKS;
     const uint32_t out_blocks = fragments_of(config->send_bytes) * FRAGMENT_BLOCKS;
     const uint32_t streams = CHANNELS * (config->peers_max + 1);
     const uint32_t assembly = config->message_bytes > DATAGRAM_MAX ? config->message_bytes : DATAGRAM_MAX;
@@ -673,6 +677,7 @@ static size_t lay_out(gsrt_link *link, const gsrt_link_config *config)
         link->sequenced_seen = sequenced_seen;
         link->buckets = heads;
         link->assembly = assembled;
+        link->early_blocks = early_blocks;
         link->out_blocks = out_blocks;
         link->streams = streams;
         link->bucket_mask = buckets - 1;
@@ -737,8 +742,6 @@ gsrt_link *gsrt_link_init(void *memory, size_t size, const gsrt_link_config *con
     link->message_bytes = config->message_bytes;
     link->frames_max = config->frames_max;
     link->datagrams_max = config->datagrams_max;
-    link->reserve_frames = fragments_of(config->message_bytes);
-    link->reserve_blocks = link->reserve_frames * FRAGMENT_BLOCKS;
     link->tag_bytes = config->suite == GSRT_LINK_INSECURE ? 0 : TAG_BYTES;
     derive_token(link, config->token, config->token_size);
     for (uint32_t i = 0; i < config->frames_max; i++) {
@@ -764,6 +767,16 @@ gsrt_link *gsrt_link_init(void *memory, size_t size, const gsrt_link_config *con
 
 /* ---- The end ------------------------------------------------------------------------------------------------------ */
 
+static void forget_keys(gsrt_link *link)
+{
+    wipe(link->psk, sizeof link->psk);
+    wipe(link->private_key, sizeof link->private_key);
+    wipe(&link->noise, sizeof link->noise);
+    wipe(link->send_key, sizeof link->send_key);
+    wipe(link->receive_key, sizeof link->receive_key);
+}
+
+/* Where `closes` is not 0, the keys are still needed. */
 static void end(gsrt_link *link, int state, int reason, const char *text, size_t size)
 {
     if (size >= TEXT_BYTES) {
@@ -780,8 +793,9 @@ static void end(gsrt_link *link, int state, int reason, const char *text, size_t
     link->reason = reason;
     link->state = state;
     link->greeting_due = false;
-    wipe(link->private_key, sizeof link->private_key);
-    wipe(&link->noise, sizeof link->noise);
+    if (link->closes == 0) {
+        forget_keys(link);
+    }
 }
 
 void gsrt_link_close(gsrt_link *link, int reason, const char *text, double now)
@@ -1222,9 +1236,8 @@ static void take_acks(gsrt_link *link, uint32_t low, double delay, const uint8_t
         if ((i > 0 && (bits[(i - 1) / 8] >> ((i - 1) % 8) & 1) == 0) || at->number != number || at->state == RECORD_FREE) {
             continue;
         }
-        /* Only what asks for an acknowledgement gets one in time to tell of the round trip. */
-        if (!any && at->state != RECORD_QUIET) {
-            take_sample(link, now - at->time, i == 0 ? delay : 0, now);
+        if (i == 0 && at->state == RECORD_FLIGHT) {
+            take_sample(link, now - at->time, delay, now);
         }
         any = true;
         if (!link->any_acked || number > link->largest_acked) {
@@ -1236,6 +1249,7 @@ static void take_acks(gsrt_link *link, uint32_t low, double delay, const uint8_t
     if (any) {
         link->ptos = 0;
         link->pto_pending = false;
+        link->pto_since = now;
         decay_reorder(link, now);
         detect_losses(link, now);
     }
@@ -1354,16 +1368,6 @@ static uint16_t *kept(gsrt_link *link, int kind, uint32_t stream, uint16_t seque
     return place;
 }
 
-static uint16_t *held_count(gsrt_link *link, int kind, uint32_t stream)
-{
-    return kind == GSRT_LINK_UNORDERED ? &link->unordered_held : &link->in_streams[stream].held;
-}
-
-static uint32_t stream_key(int kind, uint32_t stream)
-{
-    return 1 + (stream << 1 | (kind == GSRT_LINK_UNORDERED));
-}
-
 static uint16_t store(gsrt_link *link, const arrived *got)
 {
     const uint16_t index = pool_store(&link->in, got->bytes, got->size);
@@ -1377,25 +1381,22 @@ static uint16_t store(gsrt_link *link, const arrived *got)
     return index;
 }
 
-static void keep(gsrt_link *link, const arrived *got)
+static void keep(gsrt_link *link, const arrived *got, bool early)
 {
     const uint16_t index = store(link, got);
     uint16_t *bucket = &link->buckets[bucket_of(link, got->kind, got->stream, got->sequence)];
     link->in.blocks[index].chain = *bucket;
     *bucket = index;
-    ++*held_count(link, got->kind, got->stream);
+    link->in.blocks[index].early = early;
+    link->early_used += early ? blocks_for(got->size) : 0;
 }
 
 static void unkeep(gsrt_link *link, uint16_t *place)
 {
     block *at = &link->in.blocks[*place];
-    const int kind = at->type & 3;
-    uint16_t *held = held_count(link, kind, at->stream);
     *place = at->chain;
     at->chain = NONE;
-    if (--*held == 0 && link->privileged == stream_key(kind, at->stream)) {
-        link->privileged = 0;
-    }
+    link->early_used -= at->early ? blocks_for(at->size) : 0;
 }
 
 static void hand_on(gsrt_link *link, uint16_t index)
@@ -1409,40 +1410,36 @@ static void hand_on(gsrt_link *link, uint16_t index)
     link->events_last = index;
 }
 
-/* The sequence of the first piece of the message that is the oldest incomplete one. */
-static uint16_t window_begin(gsrt_link *link, const arrived *got)
+/* Whether a piece is of a message that was begun and has no other to wait for: such ones can always be finished, for the
+ * other side begins no more of them than receive_bytes. */
+static bool is_in_turn(gsrt_link *link, const arrived *got)
 {
+    if (got->type & BEGIN) {
+        return got->kind == GSRT_LINK_UNORDERED || got->sequence == link->in_streams[got->stream].next;
+    }
     if (got->kind == GSRT_LINK_ORDERED) {
-        return link->in_streams[got->stream].next;
+        const uint16_t next = link->in_streams[got->stream].next;
+        const uint16_t index = *kept(link, GSRT_LINK_ORDERED, got->stream, next);
+        return index != NONE && (uint16_t)(got->sequence - next) < fragments_of(link->in.blocks[index].total);
     }
-    uint16_t begin = link->unordered_base;
-    for (uint32_t i = 0; i < link->reserve_frames; i++) {
-        const uint16_t place = *kept(link, GSRT_LINK_UNORDERED, got->stream, (uint16_t)(begin - 1));
-        if (place == NONE) {
-            break;
-        }
-        begin--;
-        if (link->in.blocks[place].type & BEGIN) {
-            break;
+    for (uint32_t back = 1; back < fragments_of(link->message_bytes); back++) {
+        const uint16_t index = *kept(link, GSRT_LINK_UNORDERED, 0, (uint16_t)(got->sequence - back));
+        if (index != NONE && (link->in.blocks[index].type & BEGIN) != 0) {
+            return back < fragments_of(link->in.blocks[index].total);
         }
     }
-    return begin;
+    return false;
 }
 
-/* Whether there is room to keep a frame until others have come. A message's worth of it is for one stream alone, so that
- * there is always one that gets on: of several which have each half of a long message, none could, else. */
-static bool room_to_keep(gsrt_link *link, const arrived *got)
+/* Keep a frame until others have come. False: there is no room. */
+static bool keep_if_room(gsrt_link *link, const arrived *got)
 {
-    const uint32_t needed = blocks_for(got->size) + SLACK_BLOCKS;
-    if (link->in.available >= needed + link->reserve_blocks) {
-        return true;
-    }
-    const uint32_t key = stream_key(got->kind, got->stream);
-    if (link->in.available < needed || (link->privileged != 0 && link->privileged != key) ||
-        (uint16_t)(got->sequence - window_begin(link, got)) >= link->reserve_frames) {
+    const uint32_t needed = blocks_for(got->size);
+    const bool early = link->early_used + needed <= link->early_blocks;
+    if (link->in.available < needed + SLACK_BLOCKS || (!early && !is_in_turn(link, got))) {
         return false;
     }
-    link->privileged = key;
+    keep(link, got, early);
     return true;
 }
 
@@ -1525,11 +1522,8 @@ static bool take_ordered(gsrt_link *link, const arrived *got)
         hand_on(link, store(link, got));
         stream->next++;
         stream->reached++;
-    } else {
-        if (!room_to_keep(link, got)) {
-            return false;
-        }
-        keep(link, got);
+    } else if (!keep_if_room(link, got)) {
+        return false;
     }
     if (ahead == 0) {
         advance_ordered(link, got->stream);
@@ -1542,7 +1536,7 @@ static void complete_unordered(gsrt_link *link, uint16_t sequence)
 {
     uint16_t begin = sequence;
     uint16_t index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
-    for (uint32_t i = 0; i < link->reserve_frames && index != NONE && (link->in.blocks[index].type & MORE); i++) {
+    for (uint32_t i = 0; i < fragments_of(link->message_bytes) && index != NONE && (link->in.blocks[index].type & MORE); i++) {
         begin--;
         index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
     }
@@ -1580,14 +1574,13 @@ static bool take_unordered(gsrt_link *link, const arrived *got)
         return true;
     }
     const bool whole = (got->type & (BEGIN | MORE)) == 0;
-    if (whole ? link->in.available < blocks_for(got->size) : !room_to_keep(link, got)) {
+    if (whole ? link->in.available < blocks_for(got->size) : !keep_if_room(link, got)) {
         return false;
     }
     *unordered_word(link, got->sequence) |= unordered_bit(got->sequence);
     if (whole) {
         hand_on(link, store(link, got));
     } else {
-        keep(link, got);
         complete_unordered(link, got->sequence);
     }
     while (*unordered_word(link, link->unordered_base) & unordered_bit(link->unordered_base)) {
@@ -1779,6 +1772,9 @@ static bool take_data(gsrt_link *link, const uint8_t *datagram, size_t size, dou
     }
     const uint64_t number = ahead > 0x7fffffff ? expected - behind : expected + ahead;
     const size_t body = size - HEADER_BYTES - link->tag_bytes;
+    if (is_replay(link, number)) {
+        return false;
+    }
     if (link->tag_bytes == 0) {
         memcpy(link->plain, datagram + HEADER_BYTES, body);
     } else {
@@ -1788,9 +1784,6 @@ static bool take_data(gsrt_link *link, const uint8_t *datagram, size_t size, dou
                                size - HEADER_BYTES) != 0) {
             return false;
         }
-    }
-    if (is_replay(link, number)) {
-        return false;
     }
     take_body(link, link->plain, body, number, now);
     return true;
@@ -1881,7 +1874,7 @@ static bool take_welcome(gsrt_link *link, const uint8_t *datagram, size_t size, 
     link->greeting_at = link->greeting_deadline = GSRT_LINK_NEVER;
     link->greeting_due = false;
     link->state = GSRT_LINK_OPEN;
-    link->heard = link->last_eliciting = link->last_soon = link->pace_time = now;
+    link->heard = link->last_eliciting = link->pto_since = link->pace_time = now;
     link->rate_second = second_of(now);
     link->probe_at = link->probing ? now + PROBE_AFTER : GSRT_LINK_NEVER;
     send_reliable(link, player_ready, sizeof player_ready, GSRT_LINK_ORDERED, 0);
@@ -1960,7 +1953,7 @@ typedef struct draft {
     uint16_t carries;
     bool has_ack;
     bool soon, later;
-    bool probe;
+    bool ping, probe;
     bool filled; /* has frames */
 } draft;
 
@@ -2012,6 +2005,12 @@ static void put_control(draft *to, int type, const uint8_t *bytes, uint32_t size
         to->size += size;
     }
     to->filled = true;
+}
+
+static void put_ping(draft *to)
+{
+    put_control(to, PING, NULL, 0);
+    to->soon = to->ping = true;
 }
 
 static uint32_t frame_bytes(const frame *of)
@@ -2192,8 +2191,10 @@ static uint16_t next_new(const gsrt_link *link, const out_stream *stream)
 
 static void put_new(gsrt_link *link, draft *to)
 {
+    bool any = false;
+    const uint32_t turn = link->turn;
     for (uint32_t i = 0; i < OUT_STREAMS; i++) {
-        out_stream *stream = &link->out_streams[(link->turn + i) % OUT_STREAMS];
+        out_stream *stream = &link->out_streams[(turn + i) % OUT_STREAMS];
         for (uint16_t index = next_new(link, stream); index != NONE; index = next_new(link, stream)) {
             const frame *next = &link->frames[index];
             if (!put_reliable(link, to, index, false)) {
@@ -2204,15 +2205,22 @@ static void put_new(gsrt_link *link, draft *to)
             }
             stream->unsent = next->next;
             repeat_later(link, index, to->now);
+            if (!any) {
+                any = true;
+                link->turn = (turn + i + 1) % OUT_STREAMS; /* the next datagram begins with another */
+            }
         }
     }
-    link->turn = (link->turn + 1) % OUT_STREAMS;
 }
 
 /* Header, encryption, record. Gives the datagram's size. */
 static size_t draft_finish(gsrt_link *link, draft *from)
 {
     const uint64_t number = link->number++;
+    if (from->ping && from->size + link->tag_bytes < PING_BYTES) { /* so that a CHALLENGE may answer it */
+        memset(from->bytes + from->size, PADDING, PING_BYTES - link->tag_bytes - from->size);
+        from->size = PING_BYTES - link->tag_bytes;
+    }
     const uint32_t body = from->size - HEADER_BYTES;
     record *made = record_of(link, number);
     const bool eliciting = from->soon || from->later;
@@ -2250,12 +2258,14 @@ static size_t draft_finish(gsrt_link *link, draft *from)
     made->carries = from->carries;
     made->state = eliciting ? RECORD_FLIGHT : RECORD_QUIET;
     if (eliciting) {
+        if (link->in_flight_soon == 0 && (from->soon || link->in_flight_lazy == 0)) {
+            link->pto_since = from->now;
+        }
         link->in_flight += size;
         link->last_eliciting = from->now;
         link->pace_bytes = larger(link->pace_bytes - size, -UNRELIABLE_EXCESS * DATAGRAM_MAX);
         if (from->soon) {
             link->in_flight_soon++;
-            link->last_soon = from->now;
         } else {
             link->in_flight_lazy++;
         }
@@ -2265,7 +2275,8 @@ static size_t draft_finish(gsrt_link *link, draft *from)
 
 static double pace_rate(const gsrt_link *link)
 {
-    return PACE_GAIN * link->cwnd / larger(link->srtt, GRANULARITY);
+    const double gain = link->cwnd < link->ssthresh ? 2 * PACE_GAIN : PACE_GAIN;
+    return gain * link->cwnd / larger(link->srtt, GRANULARITY);
 }
 
 static bool pace_allows(gsrt_link *link, double now)
@@ -2304,11 +2315,32 @@ static size_t write_probe(gsrt_link *link, uint8_t *buffer, size_t capacity, dou
         link->probe_at = now + LAZY_ACK_DELAY;
         return 0;
     }
-    put_control(&made, PING, NULL, 0);
-    memset(buffer + made.size, 0, made.limit - made.size);
+    put_ping(&made);
+    memset(buffer + made.size, PADDING, made.limit - made.size);
     made.size = made.limit;
-    made.soon = made.probe = true;
+    made.probe = true;
     return draft_finish(link, &made);
+}
+
+/* Those that wait, though the window has no room but `excess`. */
+static void put_reliables(gsrt_link *link, draft *to, double excess)
+{
+    to->window += excess;
+    put_lost(link, to);
+    put_new(link, to);
+    to->window -= excess;
+}
+
+/* Something that is acknowledged soon, whatever the window says. */
+static void put_for_pto(gsrt_link *link, draft *to)
+{
+    put_reliables(link, to, DATAGRAM_MAX + larger(0, -to->window));
+    if (!to->soon) {
+        put_oldest(link, to);
+    }
+    if (!to->soon) {
+        put_ping(to);
+    }
 }
 
 static size_t write_data(gsrt_link *link, uint8_t *buffer, size_t capacity, double now)
@@ -2331,14 +2363,18 @@ static size_t write_data(gsrt_link *link, uint8_t *buffer, size_t capacity, doub
     if (may_elicit) {
         may_send = pace_allows(link, now);
         if (link->pto_pending) {
-            put_oldest(link, &made);
-            link->ping_pending = link->ping_pending || !made.soon;
+            put_for_pto(link, &made);
             link->pto_pending = false;
         }
         if (link->ping_pending) {
-            put_control(&made, PING, NULL, 0);
-            made.soon = true;
+            put_ping(&made);
             link->ping_pending = false;
+        }
+        if (link->unreliable_first != NONE && has_reliable(link)) {
+            if (link->reliable_turn) {
+                put_reliables(link, &made, UNRELIABLE_EXCESS * SIZES[link->size_index]);
+            }
+            link->reliable_turn = !link->reliable_turn;
         }
         put_unreliable(link, &made);
         if (may_send) {
@@ -2380,8 +2416,11 @@ size_t gsrt_link_poll_datagram(gsrt_link *link, uint8_t *buffer, size_t capacity
         return link->greeting_size;
     }
     if (link->closes > 0) {
-        link->closes--;
-        return write_close(link, buffer, now);
+        const size_t size = write_close(link, buffer, now);
+        if (--link->closes == 0) {
+            forget_keys(link);
+        }
+        return size;
     }
     return link->state == GSRT_LINK_OPEN ? write_data(link, buffer, capacity, now) : 0;
 }
@@ -2394,12 +2433,11 @@ static double pto_at(const gsrt_link *link)
         return GSRT_LINK_NEVER;
     }
     const double acked_after = link->in_flight_soon > 0 ? ACK_DELAY : LAZY_ACK_DELAY;
-    const double since = link->in_flight_soon > 0 ? link->last_soon : link->last_eliciting;
-    double wait = link->sampled ? link->srtt + larger(4 * link->rttvar, GRANULARITY) + acked_after : PTO_FIRST;
+    double wait = (link->sampled ? link->srtt + larger(4 * link->rttvar, GRANULARITY) : PTO_FIRST) + acked_after;
     for (uint32_t i = 0; i < link->ptos && wait < PTO_MAX; i++) {
         wait *= 2;
     }
-    return since + smaller(wait, PTO_MAX);
+    return link->pto_since + smaller(wait, PTO_MAX);
 }
 
 static double keepalive_at(const gsrt_link *link)
@@ -2440,12 +2478,13 @@ static void handle_greeting(gsrt_link *link, double now)
     }
 }
 
-static void handle_pto(gsrt_link *link)
+static void handle_pto(gsrt_link *link, double now)
 {
     if (link->ptos++ == 0) {
         link->heard_since_pto = false;
     }
     link->pto_pending = true;
+    link->pto_since = now;
     if (link->ptos == PERSISTENT_PTOS) {
         link->cwnd = MIN_WINDOW * DATAGRAM_MIN;
     }
@@ -2472,7 +2511,7 @@ void gsrt_link_handle_timer(gsrt_link *link, double now)
         detect_losses(link, now);
     }
     if (now >= pto_at(link)) {
-        handle_pto(link);
+        handle_pto(link, now);
     }
     if (now >= keepalive_at(link)) {
         link->ping_pending = true;

@@ -89,7 +89,8 @@ typedef struct gsrt_link_config {
     const char *token;    /* access or reconnect token; needed only during gsrt_link_init() */
     size_t token_size;    /* its bytes: 1 to 1024 */
     int suite;            /* enum gsrt_link_suite */
-    uint32_t receive_bytes; /* of reliable messages kept until what is missing has come: 65,536 to 4,194,304, and not less than message_bytes */
+    uint32_t receive_bytes; /* of reliable messages that are begun and not whole: 65,536 to 2,097,152, at least message_bytes */
+    uint32_t early_bytes; /* of what comes before its turn: 1,100 to 2,097,152. With less than receive_bytes a loss costs more */
     uint32_t message_bytes; /* the longest message taken: 1,100 to 262,144 */
     uint32_t send_bytes;  /* of messages that wait to be sent or acknowledged: 2,200 to 4,194,304 */
     uint32_t frames_max;  /* messages and pieces of 1,100 bytes that wait to be sent or acknowledged: 8 to 16,000 */
@@ -157,7 +158,7 @@ typedef struct gsrt_link_quality {
 
 typedef struct gsrt_link gsrt_link;
 
-/* A desktop's or phone's measures, everything that LINK.md allows (about 1.5 MB), and a microcontroller's (about 150 KB:
+/* A desktop's or phone's measures, everything that LINK.md allows (about 2 MB), and a microcontroller's (about 150 KB:
  * messages to 16 KB, 16 peers). Token, crypto and random are left to be set. */
 void gsrt_link_config_default(gsrt_link_config *config);
 void gsrt_link_config_small(gsrt_link_config *config);
@@ -172,7 +173,7 @@ gsrt_link *gsrt_link_init(void *memory, size_t size, const gsrt_link_config *con
 /* Begin, once. False if it has begun already. */
 bool gsrt_link_connect(gsrt_link *link, double now);
 
-/* A datagram came from the server's address. False: it was dropped. Take all events after it: they occupy receive_bytes. */
+/* A datagram came from the server's address. False: it was dropped. Take all events after it: they occupy its memory. */
 bool gsrt_link_receive(gsrt_link *link, const uint8_t *datagram, size_t size, double now);
 
 /* The next datagram to send now, into a buffer of GSRT_LINK_DATAGRAM_MAX bytes; its size, 0: no more for now. To be called

@@ -3,6 +3,7 @@ as `LinkEndpoint` has, so that a test can drive either."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import subprocess
@@ -14,6 +15,11 @@ import cffi
 SOURCES = Path(__file__).resolve().parents[2] / "clients" / "c"
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
 MODULE = "gsrt_link_c"
+
+# enum gsrt_link_state, gsrt_link_event_type, gsrt_link_result
+IDLE, GREETING, ENTERING, OPEN, FAILED, CLOSED = range(6)
+READY, MESSAGE, PEER_CONNECTED, PEER_DISCONNECTED, SILENT, REFUSED_EVENT, CLOSED_EVENT = range(1, 8)
+SENT, NOT_OPEN, FULL, TOO_LONG, BAD_ARGUMENT = range(5)
 # Test runs are repeatable: what is random in them comes from a seed (SplitMix64, one for each link).
 RANDOM = """
 #define GSRT_LINK_SODIUM
@@ -48,8 +54,10 @@ def compile_object(directory: Path, compiler: str = "cc") -> Path:
     return made
 
 
+@functools.cache
 def build(directory: Path) -> Any:
-    """The module of cffi, out of line: `ffi` and `lib`."""
+    """The module of cffi, out of line: `ffi` and `lib`. Made once for each directory in a test run."""
+    directory.mkdir(exist_ok=True)
     ffi = cffi.FFI()
     ffi.cdef(declarations())
     made = str(compile_object(directory))

@@ -176,6 +176,7 @@ static void begin(int index)
         config.datagrams_max = 16u << below(6);
         config.frames_max = 8 + below(600);
         config.receive_bytes = 65536 + below(300000);
+        config.early_bytes = 1100 + below(100000);
         config.message_bytes = 1100 + below(60000);
         config.send_bytes = 2200 + below(200000);
         config.peers_max = 1 + below(255);
