@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, footprint, link, match, platform, relay, relay_ws, script, store
+from benchmarks import codec, footprint, hol, link, match, platform, relay, relay_ws, script, store
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "relay_ws": relay_ws.measure,
     "link_reliable": link.measure_reliable,
     "link_unreliable": link.measure_unreliable,
+    "link_hol": hol.measure,
     "script_handler": script.measure_handler,
     "script_upcall": script.measure_upcall,
     "script_relay": script.measure_relay,

@@ -30,6 +30,13 @@ PROGRAMS = {
     "enet_load": (("enet_load.c", "traffic.c"), ("-lenet",)),
     "enet_relay": (("enet_relay.c",), ("-lenet",)),
     "link_load": (("link_load.c", "traffic.c", "../../clients/c/gsrt_link.c"), ("-DGSRT_LINK_SODIUM", "-lsodium")),
+    "latency_link": (
+        ("latency_link.c", "latency.c", "traffic.c", "../../clients/c/gsrt_link.c"),
+        ("-DGSRT_LINK_SODIUM", "-lsodium"),
+    ),
+    "latency_tcp": (("latency_tcp.c", "latency.c", "traffic.c", "websocket.c"), ()),
+    "latency_enet": (("latency_enet.c", "latency.c", "traffic.c"), ("-lenet",)),
+    "latency_enet_relay": (("latency_enet_relay.c",), ("-lenet",)),
     "colyseus_load": (("colyseus_load.c", "traffic.c", "websocket.c"), ()),
 }
 
@@ -72,7 +79,7 @@ def program(name: str) -> str:
     if not shutil.which(compiler):
         _system_package("gcc")
     sources = [os.path.join(HERE, "c", source) for source in PROGRAMS[name][0]]
-    headers = [os.path.join(HERE, "c", header) for header in ("traffic.h", "websocket.h")]
+    headers = [os.path.join(HERE, "c", header) for header in ("traffic.h", "websocket.h", "latency.h")]
     path = os.path.join(folder("bin"), name)
     newest = max(os.path.getmtime(file) for file in sources + headers)
     if not os.path.exists(path) or os.path.getmtime(path) < newest:
