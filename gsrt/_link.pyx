@@ -1435,7 +1435,7 @@ cdef class LinkEndpoint(Link):
         """A message leaves with the next datagrams. False: the connection is closed, the message empty or longer than the
         other side takes, or too many wait. Raises ValueError for a kind or stream that there is not (stream 0 alone is
         for the kinds without one)."""
-        if not UNRELIABLE <= kind <= UNORDERED or stream > most_stream(kind, not self.is_client):
+        if kind < 0 or kind > <int>UNORDERED or stream > most_stream(kind, not self.is_client):
             raise ValueError(f"there is no stream {stream} of kind {kind} from this side")
         return self.put(kind, stream, <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
                         NULL, 0, NULL)

@@ -24,13 +24,14 @@ LATER = Frame(UNRELIABLE, bytes=b"x")
 @given(
     first=st.sampled_from((0, 1, 1000, 2**16 - 3, 2**31 - 5, 2**32 - 7, 2**32 - 300)),
     moves=st.lists(
-        st.tuples(st.integers(-300, 40), st.booleans(), st.integers(0, 7)) | st.tuples(st.just(1), st.just(True), st.just(0)),
+        st.tuples(st.integers(-300, 40), st.booleans(), st.integers(0, 7))
+        | st.tuples(st.just(1), st.just(True), st.just(0)),
         max_size=80,
     ),
 )
 def test_every_number_is_taken_once_and_told_until_it_is_known(first: int, moves: list[tuple[int, bool, int]]) -> None:
-    """Against a set of numbers: a number that came before, or is behind the window, is dropped; an acknowledgement tells of
-    nothing that has not come, and of all within the window that the other side does not know of."""
+    """Against a set of numbers: a number that came before, or is behind the window, is dropped; an acknowledgement tells
+    of nothing that has not come, and of all within the window that the other side does not know of."""
     hand = Hand()
     came: set[int] = set()
     known: set[int] = set()
@@ -135,12 +136,10 @@ def test_acknowledgements_that_cannot_be_end_the_connection(body: bytes) -> None
 def test_numbers_beyond_32_bits() -> None:
     """Two directions that have gone on for years."""
     hand = Hand(first_number=2**32 - 50, number=2**32 - 30)
-    heard = 0
-    for _ in range(100):
+    for sequence in range(100):
         (made,) = hand.send(b"data")
         hand.now += 0.01
-        hand.give(Frame(ORDERED, 0, heard, 0, b"data"), ack=Ack(made.number, 0, 0, 0))
-        heard += 1
+        hand.give(Frame(ORDERED, 0, sequence, 0, b"data"), ack=Ack(made.number, 0, 0, 0))
         hand.now += 0.01
     assert len(hand.heard()) == 100
     assert hand.end.next_number == 2**32 + 50

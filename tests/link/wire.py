@@ -1,5 +1,5 @@
-"""DATA datagrams of suite 0 as docs/LINK.md has them, in plain Python: to make them by hand, to read what the link makes, and
-to stand for the other side of an endpoint."""
+"""DATA datagrams of suite 0 as docs/LINK.md has them, in plain Python: to make them by hand, to read what the link makes,
+and to stand for the other side of an endpoint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Ack(NamedTuple):
 
     def numbers(self) -> set[int]:
         """What it acknowledges, of numbers below 2^32."""
-        return {self.largest} | {self.largest - 1 - bit for bit in range(self.below.bit_length()) if self.below >> bit & 1}
+        return {self.largest} | {
+            self.largest - 1 - bit for bit in range(self.below.bit_length()) if self.below >> bit & 1
+        }
 
     def block(self) -> bytes:
         head = bytes((self.bit_bytes + 1,)) + self.largest.to_bytes(4, "little") + self.delay.to_bytes(2, "little")
