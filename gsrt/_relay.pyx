@@ -351,7 +351,7 @@ cdef class Member:
             way = Way(at[0] if at[0] >= ORDERED else UNORDERED, load16(at + 1) if at[0] >= ORDERED else 0, NULL)
             at += WAY_BYTES
             body = read_length(at, end, &length)
-            self.room.relay.put(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, &way)
+            self.room.relay.give(self, at, <uint32_t>(body - at) + <uint32_t>length, NULL, 0, &way)
             if way.block != NULL:
                 release_block(way.block)
             at = body + length
@@ -1329,7 +1329,7 @@ cdef class Relay(Carrier):
             return 0
         if at[1] == TYPE_DATA:
             if self.links is None:
-                self.count(None, DROPPED_UNKNOWN_ADDRESS, 1)
+                self.count(None, DROPPED_MALFORMED, 1)
                 return 0
             try:
                 return self.links.take(at, size, &self.incoming_addresses[which][0],

@@ -56,6 +56,7 @@ def test_without_arguments_everything_has_a_default(
         "control": f"{tmp_path}/gsrt/control.sock",
         "profile": "generic",
         "tick_ms": None,
+        "insecure_link": False,
         "cert": None,
         "key": None,
         "state_dir": f"{tmp_path}/state/gsrt",
@@ -68,7 +69,7 @@ def test_without_arguments_everything_has_a_default(
 
 def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
     arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
-    words = [*arguments.split(), "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag"]
+    words = [*arguments.split(), "--insecure-link", "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag"]
     assert gsrt("serve", *words).status == 0
     assert values(started.options[0]) == {
         "host": "::1",
@@ -76,6 +77,7 @@ def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
         "control": "/run/c",
         "profile": "pi4",
         "tick_ms": 2.5,
+        "insecure_link": True,
         "cert": "c.pem",
         "key": "k.pem",
         "state_dir": "/s",

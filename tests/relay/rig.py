@@ -83,11 +83,11 @@ class Recorder:
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self.controls: list[tuple[Stream, int, bytes]] = []
+        self.controls: list[tuple[Stream | Leg, int, bytes]] = []
         self.texts: list[tuple[Stream, str]] = []
         self.datagrams: list[tuple[bytes, bytes]] = []
         self.drains: list[Stream] = []
-        self.closings: list[tuple[Stream, str, bool]] = []
+        self.closings: list[tuple[Stream | Leg, str, bool]] = []
         self.failures: list[tuple[Stream | None, Exception]] = []
         self.openings: list[bytes] = []
         self.layer: Callable[[], Layer] | None = None
@@ -131,7 +131,7 @@ class Recorder:
         if self.on_drained is not None:
             self.on_drained(stream, now)
 
-    def control(self, stream: Stream, op_code: int, packet: bytes, now: float) -> None:
+    def control(self, stream: Stream | Leg, op_code: int, packet: bytes, now: float) -> None:
         self.controls.append((stream, op_code, packet))
         if self.on_control is not None:
             self.on_control(stream, op_code, packet, now)
@@ -179,7 +179,7 @@ class Recorder:
         if body and body.isdigit():
             self.rig.members[int(body)].bind(address)
 
-    def closed(self, stream: Stream, reason: str, orderly: bool, now: float) -> None:
+    def closed(self, stream: Stream | Leg, reason: str, orderly: bool, now: float) -> None:
         self.closings.append((stream, reason, orderly))
         if self.on_closed is not None:
             self.on_closed(stream, reason, orderly, now)
