@@ -54,7 +54,7 @@ class Guest:
 class LinkServer:
     """Takes links with the tokens it knows; who comes in anew moves the older connection out.
 
-    `quiet`: it does as if it were not there. `mute`: it takes LOGINs and answers nothing more.
+    `quiet`: it does as if it were not there.
     """
 
     def __init__(self, *tokens: str, seed: int = 1, insecure: bool = False, terms: Terms | None = None) -> None:
@@ -118,8 +118,6 @@ class LinkServer:
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, bytes]]:
         """(address, datagram) each."""
         waiting, self._waiting = self._waiting, []
-        if self.quiet:
-            return []
         for guest in self.guests:
             waiting += [(guest.address, datagram) for datagram in guest.end.datagrams_to_send(now)]
-        return waiting
+        return [] if self.quiet else waiting
