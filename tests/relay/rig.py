@@ -83,11 +83,11 @@ class Recorder:
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self.controls: list[tuple[Stream | Leg, int, bytes]] = []
+        self.controls: list[tuple[Stream, int, bytes]] = []
         self.texts: list[tuple[Stream, str]] = []
         self.datagrams: list[tuple[bytes, bytes]] = []
         self.drains: list[Stream] = []
-        self.closings: list[tuple[Stream | Leg, str, bool]] = []
+        self.closings: list[tuple[Stream, str, bool]] = []
         self.failures: list[tuple[Stream | None, Exception]] = []
         self.openings: list[bytes] = []
         self.layer: Callable[[], Layer] | None = None
@@ -132,6 +132,7 @@ class Recorder:
             self.on_drained(stream, now)
 
     def control(self, stream: Stream | Leg, op_code: int, packet: bytes, now: float) -> None:
+        assert isinstance(stream, Stream)  # no link is opened here
         self.controls.append((stream, op_code, packet))
         if self.on_control is not None:
             self.on_control(stream, op_code, packet, now)
@@ -180,6 +181,7 @@ class Recorder:
             self.rig.members[int(body)].bind(address)
 
     def closed(self, stream: Stream | Leg, reason: str, orderly: bool, now: float) -> None:
+        assert isinstance(stream, Stream)  # no link is opened here
         self.closings.append((stream, reason, orderly))
         if self.on_closed is not None:
             self.on_closed(stream, reason, orderly, now)
