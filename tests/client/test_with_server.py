@@ -1,4 +1,4 @@
-"""The Python client against the real server: sessions of its own kind, over TCP with UDP and over TLS."""
+"""The Python client against the real server: over the link, over TCP with UDP, and over TLS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server() -> Iterator[ServerProcess]:
 class Player:
     """A session in the background whose callbacks land in a queue."""
 
-    def __init__(self, seat: Seat, port: int, *, tls: bool = False) -> None:
+    def __init__(self, seat: Seat, port: int, *, tls: bool = False, link: bool | None = None) -> None:
         self.told: queue.Queue[tuple[str, object]] = queue.Queue()
         self.packets: queue.Queue[Packet] = queue.Queue()
         self.session = Session(
@@ -39,6 +39,7 @@ class Player:
             on_player_connect=lambda peer_id: self.told.put(("connect", peer_id)),
             on_player_disconnect=lambda peer_id: self.told.put(("disconnect", peer_id)),
             tls=tls,
+            link=link,
         )
         self.session.start_background()
 
@@ -73,6 +74,11 @@ def table(server: ServerProcess) -> Iterator[Table]:
         server.end(table)
 
 
+LEGS = {"link": {"link": True}, "tcp": {"link": False}, "tls": {"tls": True}}
+every_leg = pytest.mark.parametrize("leg", LEGS)
+link_and_legacy = pytest.mark.parametrize("leg", ["link", "tcp"])
+
+
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE
     while not condition():
@@ -92,9 +98,10 @@ def joined(join: Join, table: Table, count: int, port: int = 0, **options: bool)
     return players
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-def test_every_intent_between_two(join: Join, table: Table, tls: bool) -> None:
-    red, blue = joined(join, table, 2, tls=tls)
+@every_leg
+def test_every_intent_between_two(join: Join, table: Table, leg: str) -> None:
+    red, blue = joined(join, table, 2, **LEGS[leg])
+    assert red.session.leg.startswith(leg)
     assert (red.session.peer_id, blue.session.peer_id) == (1, 2)
     assert sorted(red.session.active_peers) == sorted(blue.session.active_peers) == [1, 2]
     data = Data({1: "text", 2: 2.5, 3: (1.0, 2.0), 4: Data({5: -1})})
@@ -106,8 +113,9 @@ def test_every_intent_between_two(join: Join, table: Table, tls: bool) -> None:
     assert (red.packet().op_code, blue.packets.empty()) == (20, True)
 
 
-def test_targets_and_the_server_alone(join: Join, table: Table) -> None:
-    first, second, third = joined(join, table, 3)
+@link_and_legacy
+def test_targets_and_the_server_alone(join: Join, table: Table, leg: str) -> None:
+    first, second, third = joined(join, table, 3, **LEGS[leg])
     first.session.send(5, peers=[3])
     first.session.send(6, peers=[0])
     first.session.send(7)
@@ -116,8 +124,9 @@ def test_targets_and_the_server_alone(join: Join, table: Table) -> None:
     assert (first.packets.empty(), second.packets.empty()) == (True, True)
 
 
-def test_many_in_order_and_large_ones(join: Join, table: Table) -> None:
-    red, blue = joined(join, table, 2)
+@link_and_legacy
+def test_many_in_order_and_large_ones(join: Join, table: Table, leg: str) -> None:
+    red, blue = joined(join, table, 2, **LEGS[leg])
     for number in range(50):
         red.session.send(1 + number, payload=bytes([number]) * 8_000)
         time.sleep(0.005)  # below the rate that the server allows
@@ -128,8 +137,9 @@ def test_many_in_order_and_large_ones(join: Join, table: Table) -> None:
     assert blue.packet().op_code == 60
 
 
-def test_leaving_is_told_at_once_and_coming_back_too(join: Join, table: Table) -> None:
-    red, blue = joined(join, table, 2)
+@link_and_legacy
+def test_leaving_is_told_at_once_and_coming_back_too(join: Join, table: Table, leg: str) -> None:
+    red, blue = joined(join, table, 2, **LEGS[leg])
     blue.session.send(5)
     blue.session.stop()
     assert red.packet().op_code == 5
@@ -144,7 +154,7 @@ def test_leaving_is_told_at_once_and_coming_back_too(join: Join, table: Table) -
 def test_a_loss_within_the_grace_period_goes_unnoticed(server: ServerProcess, join: Join, table: Table) -> None:
     [red] = joined(join, table, 1)
     with Tunnel(table.port) as tunnel:
-        blue = join(table.seats[1], tunnel.port)
+        blue = join(table.seats[1], tunnel.port, link=False)
         blue.expect("ready", True)  # without UDP, for which the tunnel has no room
         red.expect("connect", 2)
         tunnel.hold = True
@@ -162,11 +172,12 @@ def test_a_loss_within_the_grace_period_goes_unnoticed(server: ServerProcess, jo
         blue.session.stop()
 
 
-def test_a_wrong_token_and_a_kicked_player(server: ServerProcess, join: Join, table: Table) -> None:
-    stranger = join(Seat("nobody", 0, "x" * 40), table.port)
+@link_and_legacy
+def test_a_wrong_token_and_a_kicked_player(server: ServerProcess, join: Join, table: Table, leg: str) -> None:
+    stranger = join(Seat("nobody", 0, "x" * 40), table.port, **LEGS[leg])
     until(lambda: stranger.session.refusals > 0)
     assert stranger.told.empty()
-    red, blue = joined(join, table, 2)
+    red, blue = joined(join, table, 2, **LEGS[leg])
     server.kick(table, table.seats[1])
     blue.expect("ready", False)
     red.expect("disconnect", 2)
@@ -174,10 +185,17 @@ def test_a_wrong_token_and_a_kicked_player(server: ServerProcess, join: Join, ta
     assert red.session.active_peers == (1,)
 
 
-def test_update_every_frame(table: Table) -> None:
+@link_and_legacy
+def test_update_every_frame(table: Table, leg: str) -> None:
     heard: list[int] = []
     sessions = [
-        Session("127.0.0.1", table.port, seat.token, on_data=lambda packet: heard.append(packet.op_code))
+        Session(
+            "127.0.0.1",
+            table.port,
+            seat.token,
+            on_data=lambda packet: heard.append(packet.op_code),
+            link=leg == "link",
+        )
         for seat in table.seats[:2]
     ]
     for session in sessions:
@@ -201,20 +219,25 @@ def test_update_every_frame(table: Table) -> None:
         session.stop()
 
 
-@pytest.mark.parametrize("options", [(), ("--tls",)], ids=["tcp", "tls"])
-def test_two_terminals(table: Table, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--link", "the link"), ("--legacy", "TCP and UDP"), ("--tls", "TLS and UDP"), (None, "the link")],
+)
+def test_two_terminals(table: Table, option: str | None, words: str) -> None:
     terminals = []
     try:
         for seat in table.seats[:2]:
-            terminals.append(Terminal("127.0.0.1", str(table.port), seat.token, *options))
+            terminals.append(Terminal("127.0.0.1", str(table.port), seat.token, *([option] if option else [])))
             terminals[-1].expect("* connecting")
-            terminals[-1].expect("* ready: you are peer")
+            terminals[-1].expect(f"* ready over {words}: you are peer")
         red, blue = terminals
         red.expect("* peer 2 connected; here: 1, 2")
         red.type("hello")
         blue.expect('< opCode 1 from peer 1, data {"1": "hello"}')
-        blue.type("/unreliable /op 5 quick")
+        blue.type("/channel 3 /op 5 quick")
         red.expect('< opCode 5 from peer 2, data {"1": "quick"}')
+        blue.type("/quality")
+        blue.expect("* round trip" if words == "the link" else "* only the link measures")
         blue.type("/quit")
         assert blue.status() == 0
         red.expect("* peer 2 disconnected; here: 1")

@@ -1,4 +1,4 @@
-"""The client's connections as machines of their own, against a Door and LinkEndpoints; network and clock are made up."""
+"""The client's connections as machines of their own, against a Door and LinkEndpoints, over a made-up network."""
 
 from __future__ import annotations
 
