@@ -126,7 +126,7 @@ static volatile uint32_t seen;
 
 static void read_data(const uint8_t *bytes, size_t size, int depth)
 {
-    for (int slot = 1; slot <= 5; slot++) {
+    for (int slot = 1; slot <= 6; slot++) {
         int64_t number;
         float real, vector[4];
         double wide;
@@ -246,6 +246,9 @@ static void send_some(gsrt_link *link)
     gsrt_data_writer writer = {data, 0, 0, false};
     gsrt_packet made = {0};
     const float vector[4] = {1, 2, 3, 4};
+    static const int32_t system[] = {-1, -101, -103};
+    static const uint8_t targets[] = {0, 1, 200}, keys[] = {0x08, 0x12, 0x18, 0x20, 0x20, 0x28};
+    uint8_t body[64];
     writer.capacity = below(8) == 0 ? below(PACKET_MAX) : below(300);
     fill(NULL, packet, 64);
     gsrt_data_put_long(&writer, 1, (int64_t)draw());
@@ -253,12 +256,26 @@ static void send_some(gsrt_link *link)
     gsrt_data_put_double(&writer, 3, -2.5);
     gsrt_data_put_vector(&writer, 4, vector, 1 + below(4));
     gsrt_data_put_string(&writer, 5, (const char *)packet, below(64));
+    gsrt_data_put_data(&writer, 6, data, writer.size < 40 ? writer.size : 40);
     made.op_code = below(6) == 0 ? -(int32_t)below(110) : (int32_t)below(1000);
+    made.targets = targets;
+    made.target_count = below(sizeof targets + 1);
+    made.has_sequence = below(4) == 0;
+    made.sequence = (int32_t)below(100);
     made.data = data;
     made.data_size = writer.size;
     if (draw() & 1) {
         made.payload = data;
         made.payload_size = below(below(4) == 0 ? PACKET_MAX : 200);
+    }
+    if (below(6) == 0) {
+        made.op_code = system[below(3)];
+        for (uint32_t i = 0; i + 1 < sizeof body; i += 2) {
+            body[i] = keys[below(sizeof keys)];
+            body[i + 1] = (uint8_t)below(body[i] == 0x12 ? 6 : 128);
+        }
+        made.payload = body;
+        made.payload_size = below(sizeof body);
     }
     const size_t size = gsrt_packet_write(packet, sizeof packet, &made);
     if (size > 0) {
@@ -433,6 +450,10 @@ int main(int argc, char **argv)
         }
         flush(index, limit);
         take_events(link);
+        gsrt_link_quality quality;
+        gsrt_link_quality_of(link, &quality);
+        check(quality.loss >= 0 && quality.loss <= 1 && quality.congestion_window >= 4800, "an estimate out of bounds");
+        check(quality.waiting_bytes <= 4194304, "more waits than was sent");
     }
     printf("%llu datagrams, %llu taken, %llu messages, %llu links closed, %llu refused\n", (unsigned long long)received,
            (unsigned long long)taken, (unsigned long long)messages, (unsigned long long)closed, (unsigned long long)refused);

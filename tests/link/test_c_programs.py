@@ -15,6 +15,8 @@ from gsrt._core import Data, Packet
 from gsrt._link import KIND_ORDERED, KIND_SEQUENCED
 from tests.link import c_client
 from tests.link.c_world import TOKEN, Server
+from tests.support.program import Program
+from tests.support.server import ServerProcess
 
 
 class Serving:
@@ -149,3 +151,31 @@ def test_mutated_datagrams(tmp_path: Path) -> None:
     result = subprocess.run([str(tmp_path / "fuzz"), "1", count], capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stderr[-4000:]
     assert int(result.stdout.split()[0]) >= int(count)
+
+
+def test_examples_play_on_a_server(tmp_path: Path) -> None:
+    """Two of them, `gsrt serve` in between; one is put out in the end."""
+    subprocess.run(["make", "-s", "-C", str(c_client.SOURCES), f"BUILD={tmp_path}"], check=True)
+    programs: list[Program] = []
+    with ServerProcess() as server:
+        table = server.create(2)
+        try:
+            for seat in table.seats:
+                words = [str(tmp_path / "gsrt_example"), table.host, str(table.port), seat.token]
+                programs.append(Program(words, tmp_path, dict(os.environ)))
+                programs[-1].expect(f"in, as peer {seat.peer_id}")
+            one, other = programs
+            one.until(lambda line: line == "peer 2 has come")
+            one.type("hello")
+            other.until(lambda line: line == "1> hello")
+            other.type("grüß dich")
+            one.until(lambda line: line == "2> grüß dich")
+            server.kick(table, table.seats[1])
+            other.until(lambda line: line.startswith("closed: "))
+            one.until(lambda line: line == "peer 2 has gone")
+            one.end_input()
+            one.until(lambda line: line == "closed: left")
+            assert [program.status() for program in programs] == [0, 0]
+        finally:
+            for program in programs:
+                program.end()
