@@ -622,10 +622,11 @@ static bool config_is_sound(const gsrt_link_config *config)
         return false;
     }
     return (config->suite == GSRT_LINK_INSECURE || config->suite == GSRT_LINK_CHACHA20_POLY1305) &&
-           within(config->receive_bytes, 65536, 2097152) && within(config->early_bytes, 1100, 2097152) && within(config->message_bytes, 1100, MESSAGE_BYTES_MAX) &&
-           config->receive_bytes >= config->message_bytes && within(config->send_bytes, 2200, 4194304) &&
-           within(config->frames_max, 8, LINKS_MAX / CARRIES_EACH) && within(config->datagrams_max, 16, 4096) &&
-           (config->datagrams_max & (config->datagrams_max - 1)) == 0 && within(config->peers_max, 1, 255);
+           within(config->receive_bytes, 65536, 2097152) && within(config->early_bytes, 1100, 2097152) &&
+           within(config->message_bytes, 1100, MESSAGE_BYTES_MAX) && config->receive_bytes >= config->message_bytes &&
+           within(config->send_bytes, 2200, 4194304) && within(config->frames_max, 8, LINKS_MAX / CARRIES_EACH) &&
+           within(config->datagrams_max, 16, 4096) && (config->datagrams_max & (config->datagrams_max - 1)) == 0 &&
+           within(config->peers_max, 1, 255);
 }
 
 static uint32_t fragments_of(uint32_t total)
@@ -987,7 +988,8 @@ int gsrt_link_send(gsrt_link *link, const uint8_t *packet, size_t size, int kind
         return GSRT_LINK_BAD_ARGUMENT;
     }
     if (size > link->peer_message_bytes || size > link->peer_receive_bytes ||
-        fragments_of((uint32_t)size) > link->frames_max || fragments_of((uint32_t)size) * FRAGMENT_BLOCKS > link->out_blocks) {
+        fragments_of((uint32_t)size) > link->frames_max ||
+        fragments_of((uint32_t)size) * FRAGMENT_BLOCKS > link->out_blocks) {
         return GSRT_LINK_TOO_LONG;
     }
     if (kind <= GSRT_LINK_SEQUENCED && size <= FRAGMENT_BYTES) {
@@ -1536,7 +1538,8 @@ static void complete_unordered(gsrt_link *link, uint16_t sequence)
 {
     uint16_t begin = sequence;
     uint16_t index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
-    for (uint32_t i = 0; i < fragments_of(link->message_bytes) && index != NONE && (link->in.blocks[index].type & MORE); i++) {
+    const uint32_t most = fragments_of(link->message_bytes);
+    for (uint32_t i = 0; i < most && index != NONE && (link->in.blocks[index].type & MORE); i++) {
         begin--;
         index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
     }
@@ -1727,7 +1730,8 @@ static void take_frames(gsrt_link *link, const uint8_t *frames, size_t size, uin
         }
     }
     if (!room) {
-        link->counts.datagrams_without_room++; /* it is as if it had not come: what was taken of it is known by its sequence */
+        /* It is as if it had not come; what was taken of it is known by its sequence when it comes again. */
+        link->counts.datagrams_without_room++;
         return;
     }
     take_unreliables(link, frames, size);
