@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { CLIENTS = 1024, CHANNELS = 1, ROOM_PLACES = 16, SOCKET_BYTES = 4 << 20, IDLE_MS = 1000 };
+enum { CLIENTS = 1024, CHANNELS = 1, ROOM_PLACES = 16, SOCKET_BYTES = 4 << 20, IDLE_MS = 1000, TICK_READS = 4 };
 static struct {
 	int count;
 	ENetPeer *members[ROOM_PLACES];
@@ -35,14 +35,29 @@ static void relay(ENetPeer *author, ENetPacket *packet)
 	if (!packet->referenceCount) enet_packet_destroy(packet);
 }
 
+static void take(const ENetEvent *event)
+{
+	if (event->type == ENET_EVENT_TYPE_CONNECT) enter(event->peer, event->data);
+	if (event->type == ENET_EVENT_TYPE_RECEIVE) relay(event->peer, event->packet);
+}
+
 /* Takes and sends everything there is, waiting for the first of it at most so long. */
 static void serve(ENetHost *host, int wait_ms)
 {
 	ENetEvent event;
-	while (enet_host_service(host, &event, wait_ms) > 0) {
-		if (event.type == ENET_EVENT_TYPE_CONNECT) enter(event.peer, event.data);
-		if (event.type == ENET_EVENT_TYPE_RECEIVE) relay(event.peer, event.packet);
+	while (enet_host_service(host, &event, wait_ms) > 0) take(&event);
+}
+
+/* Takes what has come since the last tick (ENet reads 256 datagrams in one go), and nothing that its own answers bring. */
+static void serve_tick(ENetHost *host)
+{
+	ENetEvent event;
+	for (int go = 0; go < TICK_READS; go++) {
+		if (enet_host_service(host, &event, 0) <= 0) break;
+		do take(&event);
+		while (enet_host_check_events(host, &event) > 0);
 	}
+	enet_host_flush(host);
 }
 
 int main(int argc, char **argv)
@@ -74,7 +89,6 @@ int main(int argc, char **argv)
 		next.tv_sec += next.tv_nsec / 1000000000;
 		next.tv_nsec %= 1000000000;
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
-		serve(host, 0);
-		enet_host_flush(host);
+		serve_tick(host);
 	}
 }
