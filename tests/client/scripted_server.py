@@ -101,6 +101,10 @@ class ScriptedServer:
         datagram, address = self._datagrams.recvfrom(65_536)
         return [Packet.decode(body) for body in split_datagram(datagram)], address
 
+    def read_raw_datagram(self) -> bytes:
+        """The next datagram, whatever it is."""
+        return self._datagrams.recv(65_536)
+
     def write_datagram(self, address: tuple[str, int], *frames: bytes) -> None:
         self._datagrams.sendto(b"".join(frames), address)
 
