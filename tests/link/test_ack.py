@@ -30,8 +30,8 @@ LATER = Frame(UNRELIABLE, bytes=b"x")
     ),
 )
 def test_every_number_is_taken_once_and_told_until_it_is_known(first: int, moves: list[tuple[int, bool, int]]) -> None:
-    """Against a set of numbers: a number that came before, or is behind the window, is dropped; an acknowledgement tells
-    of nothing that has not come, and of all within the window that the other side does not know of."""
+    """Against a set of numbers: one that came before, or is behind the window, is dropped; an acknowledgement tells of
+    nothing that has not come, and of all within the window that the other side does not know of."""
     hand = Hand()
     came: set[int] = set()
     known: set[int] = set()

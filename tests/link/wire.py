@@ -1,5 +1,5 @@
-"""DATA datagrams of suite 0 as docs/LINK.md has them, in plain Python: to make them by hand, to read what the link makes,
-and to stand for the other side of an endpoint."""
+"""DATA datagrams of suite 0 as docs/LINK.md has them, in plain Python: to make them by hand, to read what the link
+makes, and to stand for the other side of an endpoint."""
 
 from __future__ import annotations
 
