@@ -7,7 +7,19 @@ bytes.
 from __future__ import annotations
 
 from gsrt._relay import format_address
-from gsrt.protocol.link import REFUSED_FULL, Door, Entry, Terms, make_cipher
+from gsrt.protocol.link import (
+    REFUSED,
+    REFUSED_COOKIE,
+    REFUSED_FULL,
+    REFUSED_SUITE,
+    REFUSED_VERSION,
+    SUITE_INSECURE,
+    VERSION,
+    Door,
+    Entry,
+    Terms,
+    make_cipher,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +35,13 @@ if TYPE_CHECKING:
 
 class TooMany(Exception):
     """More logins have come in this turn than are looked at in one; the client repeats."""
+
+
+class Repeated(Exception):
+    """The LOGIN by which `player` has last come in comes again."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
 
 
 class Entrance:
@@ -56,6 +75,7 @@ class LinkGate:
         *,
         entropy: Callable[[int], bytes],
         insecure: bool,
+        make_room: Callable[[], bool],
     ) -> None:
         self._relay = relay
         self._tokens = tokens
@@ -64,8 +84,11 @@ class LinkGate:
         self._counters = counters
         self._terms = Terms(profile.link_receive_bytes, profile.link_message_bytes_max)
         self._door = Door(entropy, insecure, self._terms)
+        self._make_room = make_room
         self._turn = 0.0
         self._logins_left = 0
+        self._seen: set[Player] = set()  # whose logins were looked at in this turn
+        self._datagram = b""  # that is being looked at
 
     def counts(self) -> dict[str, int]:
         """What became of handshakes, by name."""
@@ -76,47 +99,89 @@ class LinkGate:
         if now != self._turn:  # a turn of the loop has one time
             self._turn = now
             self._logins_left = self._profile.link_logins_per_turn
+            self._seen.clear()
+        self._datagram = datagram
         try:
             found = self._door.receive(address, datagram, now, self._find)
         except TooMany:
             self._counters["link_logins_put_off"] += 1
             return None
+        except Repeated as repeated:
+            entrance = repeated.player.entrance
+            if entrance is not None and entrance.is_pending:
+                return entrance.answer
+            self._note_replay(address, repeated.player)
+            return None
         if isinstance(found, Entry):
             return self._enter(found, address, now)
+        if found is not None and found[1] == REFUSED:
+            self._note_refusal(found[2], address)
         return found
 
     def _find(self, token_id: bytes) -> tuple[str, Player] | None:
-        if self._logins_left == 0:
+        """Whose token that is. Only a known one costs work, so only that is limited; and only one of a player's logins
+        is looked at in a turn, or one who floods would keep the others out."""
+        found = self._tokens.find_link(token_id)
+        if found is None:
+            return None
+        player = found[1]
+        if player.entrance is not None and player.entrance.datagram == self._datagram:
+            raise Repeated(player)
+        if self._logins_left == 0 or player in self._seen:
             raise TooMany
         self._logins_left -= 1
-        return self._tokens.find_link(token_id)
+        self._seen.add(player)
+        return found
+
+    def _note_replay(self, address: bytes, player: Player) -> None:
+        self._counters["link_replays"] += 1
+        self._log.limited(
+            "warn", "link_replay", "repeated login dropped", address=format_address(address), player=player.player_id
+        )
+
+    def _note_refusal(self, refusal: int, address: bytes) -> None:
+        """The door has counted it."""
+        if refusal == REFUSED_VERSION:
+            reason = f"it speaks version {self._datagram[2]} of the link, and we version {VERSION}"
+        elif refusal == REFUSED_SUITE:
+            suite = self._datagram[3]
+            reason = f"it wants suite {suite} of the link, which is not taken"
+            if suite == SUITE_INSECURE:
+                reason += ": without encryption only where --insecure-link is given"
+        elif refusal == REFUSED_COOKIE:
+            reason = "its cookie is too old, or not for this address; it can begin anew"
+        else:
+            reason = "its token is wrong, revoked, or of a session that has ended"
+        self._log.limited(
+            "warn", f"link_refused {refusal}", "link refused", address=format_address(address), reason=reason
+        )
+
+    def _refuse_full(self, entry: Entry, address: bytes) -> bytes:
+        self._counters["connections_refused_full"] += 1
+        self._log.limited(
+            "warn",
+            "full",
+            "link refused: as many connections are open as the profile allows",
+            address=format_address(address),
+            connections_max=self._profile.connections_max,
+        )
+        return entry.refusal(REFUSED_FULL)
+
+    def _has_place(self, player: Player) -> bool:
+        """Whether one more may be open. Who comes in anew takes the place of its older connection."""
+        if player.stream is not None or (player.entrance is not None and player.entrance.is_pending):
+            return True
+        is_full = len(self._relay.streams) + self._relay.links_count >= self._profile.connections_max
+        return not is_full or self._make_room()
 
     def _enter(self, entry: Entry, address: bytes, now: float) -> bytes | None:
         player: Player = entry.holder
         last = player.entrance
-        if last is not None:
-            if entry.datagram == last.datagram and last.is_pending:
-                return last.answer
-            if entry.cookie_time <= last.cookie_time:
-                self._counters["link_replays"] += 1
-                self._log.limited(
-                    "warn",
-                    "link_replay",
-                    "repeated login dropped",
-                    address=format_address(address),
-                    player=player.player_id,
-                )
-                return None
-        if len(self._relay.streams) + self._relay.links_count >= self._profile.connections_max:
-            self._counters["connections_refused_full"] += 1
-            self._log.limited(
-                "warn",
-                "full",
-                "link refused: as many connections are open as the profile allows",
-                address=format_address(address),
-                connections_max=self._profile.connections_max,
-            )
-            return entry.refusal(REFUSED_FULL)
+        if last is not None and entry.cookie_time <= last.cookie_time:
+            self._note_replay(address, player)
+            return None
+        if not self._has_place(player):
+            return self._refuse_full(entry, address)
         if last is not None and last.is_pending:
             last.leg.drop()
         leg = self._relay.open_link(
@@ -129,7 +194,7 @@ class LinkGate:
             peer_message_bytes=entry.peer_terms.message_bytes,
         )
         if leg is None:
-            return entry.refusal(REFUSED_FULL)
+            return self._refuse_full(entry, address)
         leg.owner = player
         answer = entry.welcome(leg.connection)
         player.entrance = Entrance(entry.cookie_time, entry.datagram, leg, answer)

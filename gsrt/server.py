@@ -228,6 +228,7 @@ class Server:
             self.reception.counters,
             entropy=os.urandom,
             insecure=self._options.insecure_link,
+            make_room=self.reception.make_room,
         )
 
     def _open_platform(self, game: Game) -> None:

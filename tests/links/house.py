@@ -69,7 +69,7 @@ class Client:
     ) -> None:
         self.house = house
         self.suite = suite
-        self.socket = house.socket()
+        self.socket = house.new_socket()
         self.handshake = ClientHandshake(token, suite, (chance or house.chance).randbytes, terms)
         self.terms = terms or Terms()
         self.end: LinkEndpoint | None = None
@@ -171,7 +171,7 @@ class Client:
 
     def move(self) -> socket.socket:
         """Goes on over another socket: the old one."""
-        old, self.socket = self.socket, self.house.socket()
+        old, self.socket = self.socket, self.house.new_socket()
         return old
 
     @property
@@ -239,9 +239,10 @@ class House(Floor):
             self.reception.counters,
             entropy=self.chance.randbytes,
             insecure=insecure,
+            make_room=self.reception.make_room,
         )
 
-    def socket(self) -> socket.socket:
+    def new_socket(self) -> socket.socket:
         """A client's UDP socket."""
         end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)

@@ -219,7 +219,14 @@ def test_the_goodbye_survives_two_losses(house: House) -> None:
     house.enter(one)
     kicked = house.enter(two)
     lost: list[bytes] = []
-    kicked.on_receive = lambda datagram: lost.append(datagram) or () if len(lost) < 2 else (datagram,)
+
+    def lose_two(datagram: bytes) -> tuple[bytes, ...]:
+        if len(lost) == 2:
+            return (datagram,)
+        lost.append(datagram)
+        return ()
+
+    kicked.on_receive = lose_two
     two.kick(house.now)
     house.turn()
     assert len(lost) == 2

@@ -24,7 +24,7 @@ def changes(client: Client) -> list[tuple[int, int, list[int]]]:
     for _, _, each in heard:
         if each.op_code in (-101, -103):
             change = wire.decode_peer_change(each.payload or b"")
-            found.append((each.op_code, change.peer_id, list(change.active_peers)))
+            found.append((each.op_code, change.peer_id or 0, list(change.active_peers)))
     return found
 
 
