@@ -117,6 +117,7 @@ cdef class Link(AckTracker):
     cdef uint8_t header[HEADER_BYTES]
     cdef uint32_t receive_bytes, message_bytes, peer_receive_bytes, peer_message_bytes
     cdef readonly uint32_t datagram_bytes   # of the path
+    cdef bint fills_up                      # datagrams that others follow are as long as may be; see Links.segments
     cdef uint64_t counters[LINK_COUNTERS]
     cdef uint64_t* totals                   # counters of all links of a server, or NULL
     cdef uint64_t* pending_all              # bytes that all links of a server keep, or NULL

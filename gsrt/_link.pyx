@@ -45,6 +45,7 @@ cdef enum:
     UNITS_MAX = 8192            # reliable frames that wait or are under way; more of them than bytes only if they are tiny
     REFS_MAX = 16384            # units that datagrams under way carry
     REPEATS_MAX = 1024          # units that are to be repeated
+    FILL_UP_BYTES = 80          # that may be padded so that datagrams in a row are equally long: a small packet did not fit
     LOOSE_MAX = 65536           # bytes of unreliable frames in one flush
     TURN_BYTES = FRAGMENT_BYTES # of one stream, before it is the next one's turn
     PING_BYTES = 64             # of a datagram with a PING, at least: the answer may be as long as a CHALLENGE
@@ -676,6 +677,10 @@ cdef class Link(AckTracker):
             return 0
         if elicits == ELICITS_NO:
             self.count(LINK_ACKS_OUT, 1)
+        elif self.fills_up and room - size <= FILL_UP_BYTES and (
+                self.again_first >= 0 or self.turn_first or self.loose_size):
+            memset(body + size, FRAME_PADDING, room - size)
+            size = room
         return self.finish(out, size, elicits, False, now)
 
     cdef uint32_t pack_challenge(self, uint8_t* out, const uint8_t* secret, double now) except? 0xffffffff:

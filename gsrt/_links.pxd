@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gsrt._link cimport DATAGRAM_MAX, LINK_COUNTERS, Link
-from gsrt._sockets cimport Address, iovec, mmsghdr, socklen_t
+from gsrt._sockets cimport Address, GSRT_SEGMENT_CONTROL, iovec, mmsghdr, socklen_t
 
 cdef enum:
     ADDRESS_BYTES = 28          # sockaddr_in6
@@ -53,9 +53,14 @@ cdef class Links:
     cdef uint64_t pending_max
     cdef readonly uint64_t unsent, unknown, moved
     cdef uint8_t* buffers
+    cdef iovec parts[OUT_BATCH]             # a datagram each
+    cdef const void* to[OUT_BATCH]          # where it goes: one pointer for one address
+    cdef socklen_t to_size[OUT_BATCH]
+    cdef int filled
     cdef mmsghdr outgoing[OUT_BATCH]
-    cdef iovec parts[OUT_BATCH]
-    cdef int32_t filled
+    cdef int first_part[OUT_BATCH]          # of each message
+    cdef uint8_t controls[OUT_BATCH][GSRT_SEGMENT_CONTROL]
+    cdef readonly bint segments             # the kernel takes several datagrams to one address as one message
 
     cdef bint has_output(self) noexcept
     cdef int take(self, uint8_t* datagram, uint32_t size, const uint8_t* raw_address, socklen_t raw_size, double now) except -1
@@ -66,6 +71,8 @@ cdef class Links:
                        double now) except -1
     cdef int flush(self, int fd, double now) except -1
     cdef int send_batch(self, int fd) except -1
+    cdef int gather(self, int first) noexcept
+    cdef void add_part(self, uint32_t size, const void* to, socklen_t to_size) noexcept
     cdef int forget(self, Leg leg) except -1
     cdef int settle(self, Leg leg, double now) except -1
     cdef int run_timers(self, double now) except -1

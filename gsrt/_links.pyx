@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from gsrt._link cimport CONNECTION_BYTES, DATAGRAM_MAX, HEADER_BYTES, LINK_COUNTERS, Cipher, Link
 from gsrt._sockets cimport (
-    AF_INET, AF_INET6, Address, MSG_DONTWAIT, inet_ntop, iovec, make_address, mmsghdr, ntohs, same, sendmmsg, sockaddr_in,
+    AF_INET, AF_INET6, Address, MSG_DONTWAIT, gsrt_cut_into_segments, inet_ntop, iovec, make_address, mmsghdr, ntohs, same, sendmmsg, sockaddr_in,
     sockaddr_in6, socklen_t,
 )
 from gsrt._wire cimport load16
@@ -23,6 +23,7 @@ from gsrt._wire cimport load16
 from gsrt._link import COUNTER_NAMES
 
 cdef enum:
+    SEGMENTED_BYTES_MAX = 60000 # of one message; an IP packet has at most 65,535
     SLOTS_MAX = 65536           # they have two bytes of a connection id
     CHALLENGE_SIZE = HEADER_BYTES + 10      # without the tag
     CLOSE_LEFT = 0
@@ -130,11 +131,9 @@ cdef class Links:
         self.buffers = <uint8_t*>PyMem_Malloc(OUT_BATCH * DATAGRAM_MAX)
         if self.buffers == NULL:
             raise MemoryError
+        self.segments = True
         for i in range(OUT_BATCH):
-            memset(&self.outgoing[i], 0, sizeof(mmsghdr))
             self.parts[i].iov_base = self.buffers + i * DATAGRAM_MAX
-            self.outgoing[i].msg_hdr.msg_iov = &self.parts[i]
-            self.outgoing[i].msg_hdr.msg_iovlen = 1
 
     def __dealloc__(self):
         PyMem_Free(self.buffers)
@@ -320,6 +319,7 @@ cdef class Links:
             for each in dirty:
                 leg = <Leg>each
                 leg.dirty = False
+                leg.fills_up = self.segments
                 while True:
                     if self.filled == OUT_BATCH:
                         self.send_batch(fd)
@@ -330,10 +330,7 @@ cdef class Links:
                         leg.bad_down.put(PyBytes_FromStringAndSize(
                             <const char*>self.buffers + self.filled * DATAGRAM_MAX, size), now)
                         continue
-                    self.parts[self.filled].iov_len = size
-                    self.outgoing[self.filled].msg_hdr.msg_name = leg.raw_address
-                    self.outgoing[self.filled].msg_hdr.msg_namelen = leg.raw_size
-                    self.filled += 1
+                    self.add_part(size, leg.raw_address, leg.raw_size)
                 if leg.closed:
                     self.send_batch(fd)     # while its address is there
                     self.forget(leg)
@@ -350,26 +347,66 @@ cdef class Links:
                 if self.filled == OUT_BATCH:
                     self.send_batch(fd)
                 memcpy(self.buffers + self.filled * DATAGRAM_MAX, PyBytes_AS_STRING(datagram), PyBytes_GET_SIZE(datagram))
-                self.parts[self.filled].iov_len = PyBytes_GET_SIZE(datagram)
-                self.outgoing[self.filled].msg_hdr.msg_name = PyBytes_AS_STRING(address)
-                self.outgoing[self.filled].msg_hdr.msg_namelen = <socklen_t>PyBytes_GET_SIZE(address)
-                self.filled += 1
+                self.add_part(<uint32_t>PyBytes_GET_SIZE(datagram), PyBytes_AS_STRING(address),
+                              <socklen_t>PyBytes_GET_SIZE(address))
             self.send_batch(fd)
         return 0
+
+    cdef void add_part(self, uint32_t size, const void* to, socklen_t to_size) noexcept:
+        """The datagram in the next buffer is to go out."""
+        self.parts[self.filled].iov_len = size
+        self.to[self.filled] = to
+        self.to_size[self.filled] = to_size
+        self.filled += 1
+
+    cdef int gather(self, int first) noexcept:
+        """Messages of the datagrams from `first` on: how many. Those to one address that are equally long, and a shorter
+        one behind them, are one message."""
+        cdef int count = 0, last
+        cdef size_t total
+        while first < self.filled:
+            last = first
+            total = self.parts[first].iov_len
+            while (self.segments and last + 1 < self.filled and self.to[last + 1] == self.to[first]
+                    and self.parts[last].iov_len == self.parts[first].iov_len
+                    and self.parts[last + 1].iov_len <= self.parts[first].iov_len
+                    and total + self.parts[last + 1].iov_len <= SEGMENTED_BYTES_MAX):
+                last += 1
+                total += self.parts[last].iov_len
+            self.first_part[count] = first
+            memset(&self.outgoing[count], 0, sizeof(mmsghdr))
+            self.outgoing[count].msg_hdr.msg_name = <void*>self.to[first]
+            self.outgoing[count].msg_hdr.msg_namelen = self.to_size[first]
+            self.outgoing[count].msg_hdr.msg_iov = &self.parts[first]
+            self.outgoing[count].msg_hdr.msg_iovlen = last - first + 1
+            if last > first:
+                gsrt_cut_into_segments(&self.outgoing[count].msg_hdr, self.controls[count],
+                                       <uint16_t>self.parts[first].iov_len)
+            count += 1
+            first = last + 1
+        return count
 
     cdef int send_batch(self, int fd) except -1:
         """Hands the kernel what was gathered. What it does not take is lost, as any datagram may be: what matters of it is sent
         again."""
-        cdef int at = 0, sent
-        while at < self.filled:
-            sent = sendmmsg(fd, self.outgoing + at, self.filled - at, MSG_DONTWAIT)
-            if sent > 0:
-                at += sent
-            elif errno == EAGAIN or errno == ENOBUFS:
-                self.unsent += self.filled - at
-                break
-            elif errno != EINTR:
-                self.unsent += 1
-                at += 1
+        cdef int first = 0, count, at, sent
+        while first < self.filled:
+            count = self.gather(first)
+            at = 0
+            while at < count:
+                sent = sendmmsg(fd, self.outgoing + at, count - at, MSG_DONTWAIT)
+                if sent > 0:
+                    at += sent
+                elif errno == EAGAIN or errno == ENOBUFS:
+                    self.unsent += self.filled - self.first_part[at]
+                    self.filled = 0
+                    return 0
+                elif errno != EINTR:
+                    if self.outgoing[at].msg_hdr.msg_controllen:
+                        self.segments = False       # not with this kernel or device: from here on one by one
+                        break
+                    self.unsent += 1
+                    at += 1
+            first = self.first_part[at] if at < count else self.filled
         self.filled = 0
         return 0

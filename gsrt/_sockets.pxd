@@ -8,13 +8,36 @@ cdef extern from *:
     #ifndef _GNU_SOURCE
     #define _GNU_SOURCE
     #endif
+    #include <stdint.h>
+    #include <string.h>
     #include <sys/socket.h>
     #include <sys/epoll.h>
     #include <sys/uio.h>
     #include <netinet/in.h>
     #include <arpa/inet.h>
     #include <unistd.h>
+
+    #ifndef UDP_SEGMENT
+    #define UDP_SEGMENT 103     /* <netinet/udp.h> of older C libraries lacks it */
+    #endif
+
+    enum { GSRT_SEGMENT_CONTROL = CMSG_SPACE(sizeof(uint16_t)) };
+
+    /* Has the kernel cut what a message holds into datagrams of `size` bytes, the last one shorter; udp(7). `control` has
+     * GSRT_SEGMENT_CONTROL bytes. */
+    static inline void gsrt_cut_into_segments(struct msghdr *message, void *control, uint16_t size)
+    {
+        struct cmsghdr *header;
+        message->msg_control = control;
+        message->msg_controllen = GSRT_SEGMENT_CONTROL;
+        header = CMSG_FIRSTHDR(message);
+        header->cmsg_level = IPPROTO_UDP;
+        header->cmsg_type = UDP_SEGMENT;
+        header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+        memcpy(CMSG_DATA(header), &size, sizeof size);
+    }
     """
+    pass
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -41,6 +64,10 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void* buffer, size_t size, int flags)
     int shutdown(int fd, int how)
     int AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR
+
+cdef extern from * nogil:
+    enum: GSRT_SEGMENT_CONTROL
+    void gsrt_cut_into_segments(msghdr* message, void* control, uint16_t size)
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
