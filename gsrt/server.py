@@ -334,7 +334,10 @@ class Server:
 
     def _turn(self) -> None:
         due = min(self._due, self.timers.earliest)
-        wake = min(due, self.relay.links_due)
+        links_due = self.relay.links_due
+        if self.tick:  # what they send leaves with a tick, as all does
+            links_due = max(links_due, self._flushed_at + self.tick)
+        wake = min(due, links_due)
         events = self._selector.select(None if wake == INFINITY else max(wake - self.clock(), 0.0))
         now = self.clock()
         scripts_late = self.scripts.begin_turn()
@@ -355,7 +358,7 @@ class Server:
                 self.relay.receive_streams(now)
         if scripts_late:
             self._let_scripts_on(now)
-        if now >= self.relay.links_due:
+        if now >= links_due:
             self.relay.run_links(now)
         if further:
             self._turn_further(ready, events, now, due)
