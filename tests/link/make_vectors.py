@@ -1,5 +1,6 @@
-"""Makes vectors.json: `python -m tests.link.make_vectors`. docs/LINK.md is the contract; here its bytes are put together
-by tests/link/wire.py and libsodium, without the code of the link, but for the handshake, whose randomness is fixed."""
+"""Makes vectors.json: `python -m tests.link.make_vectors`. docs/LINK.md is the contract; here its bytes are put
+together by tests/link/wire.py and libsodium, without the code of the link. Only the handshake is ours, with fixed
+randomness."""
 
 from __future__ import annotations
 
@@ -244,7 +245,7 @@ def malformed() -> list[Vector]:
         ("an unordered message within another", [unordered], b"\0" + write(Frame(UNORDERED, 0, 1, 0, b"x"))),
         ("a piece that is too short", [ordered], b"\0" + write(Frame(ORDERED | MORE, 0, 1, 0, bytes(1099)))),
     ]
-    made = [
+    return [
         {
             "name": name,
             "before": [(b"\0" + write(one)).hex() for one in before],
@@ -253,7 +254,6 @@ def malformed() -> list[Vector]:
         }
         for name, before, body in bodies
     ]
-    return made
 
 
 def vectors() -> Vector:
