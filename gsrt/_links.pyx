@@ -172,7 +172,7 @@ cdef class Links:
         make_address(leg.raw_address, &leg.address)
         self.legs[slot] = leg
         self.count += 1
-        self.earliest = min(self.earliest, min(leg.deadline, now + PENDING_SECONDS))
+        self.earliest = min(self.earliest, now + PENDING_SECONDS)
         return leg
 
     def answer(self, bytes address not None, bytes datagram not None):
@@ -295,16 +295,17 @@ cdef class Links:
             if each is None:
                 continue
             leg = <Leg>each
-            if not leg.established and now >= leg.opened_at + PENDING_SECONDS:
-                self.forget(leg)
+            if not leg.established:         # nothing is sent to who has not shown that it has the keys
+                if now >= leg.opened_at + PENDING_SECONDS:
+                    self.forget(leg)
+                else:
+                    earliest = min(earliest, leg.opened_at + PENDING_SECONDS)
                 continue
             if now >= leg.deadline:
                 leg.on_timer(now)
                 self.settle(leg, now)
             if not leg.closed:
                 earliest = min(earliest, leg.deadline)
-                if not leg.established:
-                    earliest = min(earliest, leg.opened_at + PENDING_SECONDS)
         self.earliest = min(self.earliest, earliest)
         return 0
 

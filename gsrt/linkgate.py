@@ -92,7 +92,9 @@ class LinkGate:
 
     def counts(self) -> dict[str, int]:
         """What became of handshakes, by name."""
-        return {f"link_{name}": count for name, count in self._door.counters.items()}
+        counts = {f"link_{name}": count for name, count in self._door.counters.items()}
+        counts["link_handshakes_malformed"] = counts.pop("link_malformed")  # that is the name of another one
+        return counts
 
     def opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
         """A datagram of a handshake from `address`: what is to be sent back, or None."""

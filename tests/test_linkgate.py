@@ -187,7 +187,12 @@ def test_terms_that_break_the_contract_are_dropped(house: House) -> None:
     client = house.client(one, terms=terms)
     house.turn()
     assert (client.end, client.refusal, house.relay.links_count) == (None, None, 0)
-    assert house.all_counts()["link_malformed"] >= 1
+    assert house.all_counts()["link_handshakes_malformed"] >= 1
+
+
+def test_no_two_counters_have_one_name(house: House) -> None:
+    house.enter(house.create().players[0])
+    assert house.relay.counts().keys() & house.reception.counts().keys() == set()
 
 
 # How much work
