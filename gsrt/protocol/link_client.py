@@ -19,6 +19,8 @@ from __future__ import annotations
 from gsrt._core import Packet, ProtocolError
 from gsrt.protocol.client_connection import LOGIN_SECONDS, ConnectionState, Place, PlayerConnection, check_numbers
 from gsrt.protocol.link import (
+    COOKIE,
+    COOKIE_BYTES,
     HANDSHAKE_SECONDS,
     MESSAGE_BYTES_MAX,
     REFUSED_SUITE,
@@ -56,8 +58,10 @@ CLOSE_SILENCE = -1  # is not on the wire: nothing was heard for too long
 
 REBIND_PTOS = 4  # probe timeouts in a row without a word; then another socket may have another way
 REBIND_SECONDS = 0.5  # from the first of them on, at least: a busy server is no lost path
+FORGOTTEN_PTOS = 2  # in a row, while the server answers a HELLO: it has no such connection any more
 MAX_OUTPUT_BYTES = 1_048_576  # of reliable messages that the server has not acknowledged
 
+_NAMED = slice(2, 20)  # version, suite and nonce of a HELLO, and of its COOKIE
 _UNRELIABLE, _SEQUENCED, _ORDERED, _UNORDERED = range(4)  # kinds, as gsrt._link has them
 _KINDS = {
     Intent.RELIABLE: _ORDERED,
@@ -104,12 +108,14 @@ class LinkConnection(PlayerConnection):
         self._handshake: ClientHandshake | None = None
         self._link: LinkEndpoint | None = None
         self._message_bytes = MESSAGE_BYTES_MAX
-        self._hello = b""
+        self._hello = b""  # the one to be repeated, if any
         self._waiting: list[bytes] = []
         self._socket_number = 0
         self._ptos_before = 0  # the link's count when the server was last heard, or the socket changed
         self._asking_since: float | None = None  # the first probe timeout after that
         self._port_closed = False  # so the system said since the server was last heard
+        self._hello_ptos = 0  # the link's count when the last HELLO went out beside it
+        self._cookie_ptos: int | None = None  # and when one was answered
         self._known_peers: set[int] = set()
 
     # What the driver asks.
@@ -161,7 +167,8 @@ class LinkConnection(PlayerConnection):
         self.answered = self.not_offered = False
         self._handshake = ClientHandshake(self._place.token, self._suite, self._entropy)
         self._handshake.start(now)
-        [self._hello] = self._waiting = self._handshake.datagrams_to_send()
+        self._waiting = self._handshake.datagrams_to_send()
+        self._hello = self._waiting[0]
 
     def greet_again(self) -> None:
         """Repeat the HELLO, sooner than its timer does, if it was not answered."""
@@ -202,9 +209,11 @@ class LinkConnection(PlayerConnection):
             self.answered = self.answered or self._handshake.state is not HandshakeState.GREETING
             self._follow_handshake(now)
         elif self._link is not None:
-            if self._link.receive_datagram(datagram, now):
-                self._port_closed = False
-                self._begin_counting()
+            if self._hello and len(datagram) == COOKIE_BYTES and datagram[1] == COOKIE:
+                if datagram[_NAMED] == self._hello[_NAMED] and self._cookie_ptos is None:
+                    self._cookie_ptos = self._link.pto_count
+            elif self._link.receive_datagram(datagram, now):
+                self._server_heard()
             self._take_messages(now)
             self._follow_link(now)
 
@@ -280,7 +289,6 @@ class LinkConnection(PlayerConnection):
         from gsrt._link import LinkEndpoint
 
         self._handshake = None
-        self._port_closed = False
         self._message_bytes = established.peer_terms.message_bytes
         self._link = LinkEndpoint(
             make_cipher(established.suite, established.send_key, established.receive_key),
@@ -290,7 +298,7 @@ class LinkConnection(PlayerConnection):
             peer_receive_bytes=established.peer_terms.receive_bytes,
             peer_message_bytes=established.peer_terms.message_bytes,
         )
-        self._begin_counting()
+        self._server_heard()
         self._link.send(Packet(OP_PLAYER_READY).encode(), _ORDERED, 0, now)
         self.state = ConnectionState.LOGGING_IN
         self._deadline = now + LOGIN_SECONDS
@@ -355,22 +363,42 @@ class LinkConnection(PlayerConnection):
         self._end(now, words)
         self._waiting = goodbye
 
-    def _begin_counting(self) -> None:
-        """Probe timeouts from now on say that the server is silent."""
+    def _server_heard(self) -> None:
         assert self._link is not None
+        self._port_closed = False
+        self._hello = b""
+        self._cookie_ptos = None
         self._ptos_before = self._link.pto_count
         self._asking_since = None
 
     def _look_for_silence(self, now: float) -> None:
-        """Wants another socket when the server has been silent for long: that one may have another way."""
+        """Wants another socket when the server has been silent for long: that one may have another way. And asks with a
+        HELLO, which costs it nothing, whether it is there at all: one that has restarted is silent to what it does not
+        know, and the next attempt need not wait until all hope is gone."""
         assert self._link is not None
-        count = self._link.pto_count - self._ptos_before
-        if count > 0 and self._asking_since is None:
+        ptos = self._link.pto_count
+        if ptos > self._ptos_before and self._asking_since is None:
             self._asking_since = now
-        if count < REBIND_PTOS or self._asking_since is None or now - self._asking_since < REBIND_SECONDS:
-            return
-        if self._port_closed:
-            self._end(now, "the server is gone: nobody has its UDP port now")
-        else:
+        if self._cookie_ptos is not None and ptos - self._cookie_ptos >= FORGOTTEN_PTOS:
+            self._end(now, "the server does not know this connection any more; it may have been restarted")
+        elif (
+            self._asking_since is not None
+            and ptos - self._ptos_before >= REBIND_PTOS
+            and now - self._asking_since >= REBIND_SECONDS
+        ):
+            if self._port_closed:
+                self._end(now, "the server is gone: nobody has its UDP port now")
+                return
             self._socket_number += 1
-            self._begin_counting()
+            self._ptos_before = ptos
+            self._asking_since = None
+            handshake = ClientHandshake(self._place.token, self._suite, self._entropy)
+            handshake.start(now)
+            [self._hello] = handshake.datagrams_to_send()
+            self._send_hello(ptos)
+        elif self._hello and ptos != self._hello_ptos:
+            self._send_hello(ptos)
+
+    def _send_hello(self, ptos: int) -> None:
+        self._hello_ptos = ptos
+        self._waiting.append(self._hello)

@@ -506,6 +506,48 @@ class TestLossAndReturn:
         assert kinds(world.told) == [Lost]
         assert 3 <= len(numbers) - 1 <= 7  # 0 is after the end
 
+    def test_a_server_that_has_forgotten_us_is_asked_and_we_begin_anew(self) -> None:
+        world = World()
+        world.become_ready()
+        world.run(2)
+        world.server.guests.clear()
+        world.client.send(5, now=world.now)
+        forgotten_at = world.now
+        world.until_told(Lost)
+        assert "may have been restarted" in world.reasons()[0]
+        assert REBIND_SECONDS < world.now - forgotten_at < 6
+        world.until_told(Ready)
+        assert world.server.tokens_seen == ["access", "reconnect"]
+
+    def test_one_that_is_slow_is_not_taken_for_that(self) -> None:
+        world = World()
+        world.become_ready()
+        world.run(2)
+        held: list[tuple[bytes, bytes]] = []
+        receive = world.server.receive
+        world.server.receive = lambda datagram, address, now: held.append((datagram, address))  # type: ignore[method-assign]
+        world.client.send(5, now=world.now)
+        world.run(4)
+        world.server.receive = receive  # type: ignore[method-assign]
+        assert {datagram[1] for datagram, _ in held} == {1, 6}  # it was asked by a HELLO as well
+        for datagram, address in held:
+            world.server.receive(datagram, address, world.now)
+        world.run(20)
+        assert (world.told, len(world.server.guests)) == ([], 1)
+        assert [packet.op_code for _, _, packet in world.server.guest.received] == [5]
+
+    def test_a_forged_cookie_says_nothing(self) -> None:
+        world = World()
+        world.become_ready()
+        world.run(2)
+        world.server.quiet = True
+        world.client.send(5, now=world.now)
+        world.run_until(lambda: world.client.wanted_socket == 2)
+        for _ in range(10):
+            world.client.receive_datagram(b"\0\2\1\1" + bytes(40), world.now)
+            world.run(0.5)
+        assert world.told == []
+
     def test_an_idle_link_stays_as_it_is(self) -> None:
         world = World(loss=0.05, seed=4)
         world.become_ready()
