@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gsrt.profile import Profile
     from gsrt.scripts.compiler import Compiled
     from gsrt.scripts.journal import Journal
+    from gsrt.scripts.quality import Figures
     from gsrt.timers import Timer
 
 # Seconds that any moment of the recording lies behind what its milliseconds say, so that no rounding makes it earlier.
@@ -233,6 +234,9 @@ class Replay:
 
     def cancel(self, timer: Timer) -> None:
         self._timers.cancel(timer)
+
+    def quality(self, peer_id: int, at: int) -> Figures | None:
+        return self._recording.quality(peer_id, at)
 
     def kick(self, peer_id: int, reason: str) -> None:
         self._step("kick", f"{peer_id}: {reason}" if reason else str(peer_id), {"peer": peer_id, "reason": reason})

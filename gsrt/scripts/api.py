@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gsrt._guest import Data
     from gsrt.scripts.capabilities import Common
+    from gsrt.scripts.quality import Quality
 
     Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         def clear_timer(self, timer_id: int) -> None: ...
         def player(self, peer_id: int) -> Player | None: ...
         def players(self) -> list[Player]: ...
+        def quality(self, peer_id: int) -> Quality | None: ...
         def kick(self, peer_id: int, reason: str) -> None: ...
 
 
@@ -154,6 +156,11 @@ class Session(Asker):
         """The players connected now, in the order in which they came."""
         return self._capabilities.players()
 
+    def quality(self, peer_id: int) -> Quality | None:
+        """What is known of the way to the player with this PEER_ID (1 to 255): see player.quality. None where nothing
+        is. Raises TypeError, ValueError."""
+        return self._capabilities.quality(whole("peer_id", peer_id, 1, PEERS_MAX))
+
     def get_session_id(self) -> str:
         """The id of the session."""
         return self._capabilities.session_id
@@ -254,6 +261,16 @@ class Player:
     def get_player_id(self) -> str:
         """The id under which the player is known to the server."""
         return self._player_id
+
+    @property
+    def quality(self) -> Quality | None:
+        """What is known of the way to the player: the same during one callback, the same again when the session is
+        replayed. None where nothing is: not connected, not by the gsrt link, or only just now."""
+        return self.get_quality()
+
+    def get_quality(self) -> Quality | None:
+        """What is known of the way to the player, or None."""
+        return None if self._is_out else self._capabilities.quality(self._peer_id)
 
     def kick(self, reason: str = "") -> None:
         """Throws the player out, for good: the token is worthless from now on. REASON (at most 200 characters) is for

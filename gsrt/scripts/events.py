@@ -305,6 +305,9 @@ class EventScript:
     def cancel(self, timer: Timer | None) -> None:
         self._scripts.timers.cancel(timer)
 
+    def quality(self, peer_id: int, at: int) -> None:
+        """Nobody is there."""
+
     def kick(self, peer_id: int, reason: str) -> None:
         """Nobody is there."""
 

@@ -14,6 +14,7 @@ from gsrt._meter import Account, Exceeded
 from gsrt.scripts.api import Player, Session
 from gsrt.scripts.errands import BYTES_PER_TICK, Errand, Errands
 from gsrt.scripts.log_api import make_print
+from gsrt.scripts.quality import Quality
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gsrt.profile import Profile
     from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.quality import Figures
     from gsrt.scripts.sandbox import Sandbox
 
     class Surroundings(Protocol):
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
             """Has `callback(now)` called at `when`; what it gives is for cancel()."""
 
         def cancel(self, timer: Any) -> None: ...
+        def quality(self, peer_id: int, at: int) -> Figures | None:
+            """What is known of the way to a peer who is here. `at`: milliseconds since the session began."""
+
         def kick(self, peer_id: int, reason: str) -> None: ...
         def log(self, level: str, text: str, now: float) -> None:
             """A line of the script's log; debug, info, warn or error."""
@@ -52,6 +57,8 @@ TRACEBACK_MAX = 1000  # entries looked at: one that is raised again and again ha
 LOAD_GAS = 5  # times the gas of a callback are for a script's top level, which builds its tables
 GIVEN_PART = 8  # of a script's memory: so much may be handed to it until what it holds is counted
 KICK_GAS = 100  # what putting a player out costs a script
+QUALITY_GAS = 16  # what asking for the way to a player does
+QUALITY_BYTES = 256  # what the answer takes, roughly
 FUNCTIONS_MAX = 64  # that one script can have called when players come, and when they go
 TOP_LEVEL = ("on_packet", "on_player_connect", "on_player_disconnect")
 
@@ -115,6 +122,8 @@ class Guest:
         for peer_id, player_id in players.items():
             self.handlers.players[peer_id] = Player(self, peer_id, player_id)
         self._here: dict[int, Player] = {}
+        # Peer id -> when the way to it was last asked for, in milliseconds, and the answer.
+        self._told_of: dict[int, tuple[int, Quality | None]] = {}
         self._connect: list[Callable[..., object]] = []
         self._disconnect: list[Callable[..., object]] = []
         self._timers: dict[int, Timer] = {}
@@ -221,6 +230,7 @@ class Guest:
     def disconnected(self, peer_id: int, now: float) -> None:
         """A player has left, and the others have been told."""
         player = self._here.pop(peer_id, None)
+        self._told_of.pop(peer_id, None)
         self.handlers.present = len(self._here)
         if player is None:
             return
@@ -386,6 +396,24 @@ class Guest:
 
     def players(self) -> list[Player]:
         return list(self._here.values())
+
+    def quality(self, peer_id: int) -> Quality | None:
+        """The same for all that is asked within a millisecond, so that a recording can say what it was."""
+        self.charge(QUALITY_GAS)
+        if peer_id not in self._here:
+            return None
+        at = self.now_ms()
+        before = self._told_of.get(peer_id)
+        if before is not None and before[0] == at:
+            return before[1]
+        # What the host does for it, writing a recording too, is not to fail for the script's want of memory.
+        figures = self._sandbox.meter.uncounted(self._surroundings.quality, peer_id, at)
+        quality = None
+        if figures is not None:
+            quality = Quality(figures)
+            self.give(QUALITY_BYTES)
+        self._told_of[peer_id] = (at, quality)
+        return quality
 
     def kick(self, peer_id: int, reason: str) -> None:
         self._sandbox.meter.charge(KICK_GAS)

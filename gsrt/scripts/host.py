@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gsrt.scripts.compiler import Compiled
     from gsrt.scripts.compiling import Stamp
     from gsrt.scripts.guest import Guest
+    from gsrt.scripts.quality import Figures
     from gsrt.scripts.recording import Recorder
     from gsrt.scripts.reload import Nowhere
     from gsrt.scripts.sandbox import Sandbox
@@ -476,6 +477,21 @@ class Attached:
     def cancel(self, timer: Timer | None) -> None:
         self._scripts.timers.cancel(timer)
 
+    def quality(self, peer_id: int, at: int) -> Figures | None:
+        figures = self._known_of(peer_id)
+        if self._tape is not None:
+            self._tape.recorder.quality(at, peer_id, figures)
+        return figures
+
+    def _known_of(self, peer_id: int) -> Figures | None:
+        from gsrt.scripts.quality import figures_of
+
+        for player in self.session.players:
+            if player.peer_id == peer_id:
+                link = player.member.link
+                return None if link is None else figures_of(link.quality())
+        return None
+
     def kick(self, peer_id: int, reason: str) -> None:
         """Not at once: the callback that asks for it is looking at who is here."""
         if peer_id not in self._leaving:
@@ -538,7 +554,7 @@ class Attached:
         if self.guest is None:
             self._exchange(compiled, self._scripts.clock())
             return
-        trial = Trial(self._make, compiled, self.guest)
+        trial = Trial(self._make, compiled, self.guest, self._known_of)
 
         def step(now: float) -> None:
             self._trial = None

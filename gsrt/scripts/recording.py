@@ -5,10 +5,13 @@ The first line may tell of the session, each further one is an event; times are 
     {"session": "7f3a", "seed": 42, "players": {"1": "anna", "2": "ben"}}
     {"at": 0, "connect": 1}
     {"at": 20, "packet": {"opCode": 5, "sender": 1, "reliable": false, "targets": [2], "data": {"1": 5}}}
+    {"at": 40, "quality": {"peer": 1, "rttMs": 41.5, "jitterMs": 2.5, "minRttMs": 38, "loss": 0.01, "bandwidth": 52000}}
     {"at": 60, "disconnect": 1}
     {"at": 900}
 
-The last kind says only that this much time has passed. Events of the same time are one turn of the server. What a
+"quality" is what a script was told of the way to a player; with "peer" alone: that nothing was known. Of the rest,
+"rttMs" is needed; the others are 0 where they are missing, "minRttMs" is as "rttMs". The last kind says only that this
+much time has passed. Events of the same time are one turn of the server. What a
 packet does not name is absent: no targets (everyone but the sender), no data, no payload, unreliable. A payload is
 base64. Data is an object of slots: 5 a long, 2.5 or {"double": 2} a double, {"float": 1.5} a 32-bit float, "text" a
 string, [1, 2.5] a vector, {"data": {...}} data; "inf", "-inf" and "nan" are texts in {"float": ...}, {"double": ...}
@@ -20,12 +23,16 @@ is not connected by an event is there from the beginning. An event without "at" 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from gsrt._core import MAX_DEPTH, MAX_TARGETS, Data, Float32, Packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import IO, Any, Protocol
+
+    from gsrt.scripts.quality import Figures
 
     class Writable(Protocol):
         """What a recording is written to, besides a file of its own."""
@@ -47,12 +54,17 @@ TEXT_CHARACTERS_MAX = 128  # of a session's id
 CONNECT = "connect"
 DISCONNECT = "disconnect"
 PACKET = "packet"
+QUALITY = "quality"
 PASS = "pass"  # nothing comes, time passes
 
 SPECIAL = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 HEAD_KEYS = ("session", "seed", "players")
-EVENT_KEYS = (CONNECT, DISCONNECT, PACKET)
+EVENT_KEYS = (CONNECT, DISCONNECT, PACKET, QUALITY)
 PACKET_KEYS = ("opCode", "sender", "reliable", "targets", "data", "payload")
+QUALITY_KEYS = ("peer", "rttMs", "jitterMs", "minRttMs", "loss", "bandwidth")
+MILLISECONDS_MAX = 10**6  # of a round trip
+BANDWIDTH_MAX = (1 << 63) - 1  # bytes a second; within one machine, next to no time can have passed
+LATE_MS = 100  # so much later than it was meant to a timer may have run, in a server that has much to do
 
 
 class RecordingError(Exception):
@@ -78,15 +90,37 @@ class Event:
 
 
 class Recording:
-    """A session as it came in: `players` by peer id, `events` in the order of their times."""
+    """A session as it came in: `players` by peer id, `events` in the order of their times; `qualities` are what the
+    script was told of the ways to players: by peer id, (milliseconds, what) in the order of times."""
 
-    __slots__ = ("events", "players", "seed", "session_id")
+    __slots__ = ("events", "players", "qualities", "seed", "session_id")
 
-    def __init__(self, session_id: str, seed: int, players: dict[int, str], events: list[Event]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        seed: int,
+        players: dict[int, str],
+        events: list[Event],
+        qualities: dict[int, list[tuple[float, Figures | None]]],
+    ) -> None:
         self.session_id = session_id
         self.seed = seed
         self.players = players
         self.events = events
+        self.qualities = qualities
+
+    def quality(self, peer: int, at: float) -> Figures | None:
+        """What a script is told that asks at AT ms for the way to PEER: what it was told then, or else before. When a
+        timer is replayed it runs in time, so an answer that came a little later (LATE_MS) may be the one to it."""
+        answers = self.qualities.get(peer, [])
+        place = bisect_left(answers, at, key=_time_of)
+        if place < len(answers) and answers[place][0] <= at + LATE_MS:
+            return answers[place][1]
+        return answers[place - 1][1] if place else None
+
+
+def _time_of(answer: tuple[float, Figures | None]) -> float:
+    return answer[0]
 
 
 # Reading
@@ -138,6 +172,7 @@ class _Reader:
         self._seed = 1
         self._players: dict[int, str] | None = None
         self._events: list[Event] = []
+        self._qualities: dict[int, list[tuple[float, Figures | None]]] = {}
         self._at: float = 0
         self._present: set[int] = set()
         self._connected_once: set[int] = set()
@@ -161,7 +196,7 @@ class _Reader:
             players = {peer: f"player{peer}" for peer in sorted(self._named)}
         start: float = self._events[0].at if self._events else 0
         here = [Event(min(0, start), CONNECT, peer) for peer in sorted(self._from_the_beginning)]
-        return Recording(self._session_id, self._seed, players, here + self._events)
+        return Recording(self._session_id, self._seed, players, here + self._events, self._qualities)
 
     def _head(self, values: dict[str, Any]) -> None:
         _known(values, HEAD_KEYS, "the first line")
@@ -195,6 +230,12 @@ class _Reader:
         kind = kinds[0] if kinds else PASS
         packet = None
         peer = 0
+        if kind == QUALITY:
+            peer, figures = _quality(values[QUALITY])
+            self._name(peer, QUALITY)
+            self._at = at
+            self._qualities.setdefault(peer, []).append((at, figures))
+            return
         if kind == PACKET:
             packet = _packet(values[PACKET])
             peer = packet.sender
@@ -255,6 +296,24 @@ def _packet(value: object) -> Packet:
         targets=[_whole(target, "targets", -(1 << 31), (1 << 31) - 1) for target in targets],
         data=_data(value["data"]) if "data" in value else None,
         payload=_payload(value["payload"]) if "payload" in value else None,
+    )
+
+
+def _quality(value: object) -> tuple[int, Figures | None]:
+    """Whose way it is, and what is known of it."""
+    if type(value) is not dict:
+        raise _Wrong('quality: expected an object such as {"peer": 1, "rttMs": 41.5}')
+    _known(value, QUALITY_KEYS, "a quality")
+    peer = _whole(value.get("peer"), "peer", 1, PEER_ID_MAX)
+    if len(value) == 1:
+        return peer, None
+    rtt = _between(value.get("rttMs"), "rttMs", MILLISECONDS_MAX)
+    return peer, (
+        rtt,
+        _between(value.get("jitterMs", 0), "jitterMs", MILLISECONDS_MAX),
+        _between(value.get("minRttMs", rtt), "minRttMs", MILLISECONDS_MAX),
+        _between(value.get("loss", 0), "loss", 1),
+        _whole(value.get("bandwidth", 0), "bandwidth", 0, BANDWIDTH_MAX),
     )
 
 
@@ -346,6 +405,12 @@ def _at(value: object) -> float:
     return value  # type: ignore[return-value]
 
 
+def _between(value: object, where: str, largest: int) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= largest:  # type: ignore[operator]
+        raise _Wrong(f"{where}: expected a number from 0 to {largest}, not {_shown(value)}")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _number(value: object, where: str) -> float:
     if type(value) is str and value in SPECIAL:
         return SPECIAL[value]
@@ -422,6 +487,11 @@ class Recorder:
         """BODY, a packet without its length prefix, has come from the player SENDER. Raises ProtocolError."""
         if self.stopped is None:
             self._write({"at": self._time(at), PACKET: packet_to_json(Packet.decode(body), sender, reliable)})
+
+    def quality(self, at: float, peer: int, figures: Figures | None) -> None:
+        """The script was told that of the way to PEER; None: that nothing is known."""
+        values = zip(QUALITY_KEYS, (peer, *(figures or ())), strict=False)  # where nothing is known: the peer alone
+        self._write({"at": self._time(at), QUALITY: dict(values)})
 
     def close(self, at: float) -> None:
         """The session is over; nothing more has come until AT."""

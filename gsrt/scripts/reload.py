@@ -9,6 +9,7 @@ from __future__ import annotations
 from gsrt._guest import Data, copy_of
 from gsrt.scripts.api import Player
 from gsrt.scripts.guest import Guest, ScriptError
+from gsrt.scripts.quality import Quality
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.quality import Figures
 
 NODES_MAX = 20_000  # values handed over, each in a container counted: some 10 ms of a small box
 DEPTH_MAX = 50
-SCALARS = (type(None), bool, int, float, str, bytes)
+SCALARS = (type(None), bool, int, float, str, bytes, Quality)
 
 
 class _NotPlain(Exception):
@@ -29,8 +31,8 @@ class _NotPlain(Exception):
 def state_of(guest: Guest, players: dict[int, Player]) -> tuple[dict[str, Any], list[str]]:
     """Copies of the script's top-level variables that are plain values, by name; and the names of those left out.
 
-    Plain are None, numbers, strings, bytes, lists, tuples, dicts and sets of these, Data, and players, which become
-    those of `players`. Functions and classes are no state; objects of its own classes belong to the old code."""
+    Plain are None, numbers, strings, bytes, lists, tuples, dicts and sets of these, Data, Quality, and players, which
+    become those of `players`. Functions and classes are no state; objects of its own classes belong to the old code."""
     state: dict[str, Any] = {}
     left_out: list[str] = []
     copier = _Copier(players)
@@ -86,10 +88,12 @@ class _Copier:
 
 
 class Nowhere:
-    """The surroundings of a script on trial: nothing that it does reaches anyone."""
+    """The surroundings of a script on trial: nothing that it does reaches anyone. `quality(peer_id)`: what is known of
+    the way to a player."""
 
-    def __init__(self) -> None:
+    def __init__(self, quality: Callable[[int], Figures | None] = lambda peer_id: None) -> None:
         self.trouble = ""
+        self._quality = quality
 
     def deliver(self, frame: bytes, peers: tuple[int, ...] | None, reliable: bool) -> None:
         """Nobody gets it."""
@@ -99,6 +103,10 @@ class Nowhere:
 
     def cancel(self, timer: Any) -> None:
         """There are none."""
+
+    def quality(self, peer_id: int, at: int) -> Figures | None:
+        """As the session has it; no recording hears of it."""
+        return self._quality(peer_id)
 
     def kick(self, peer_id: int, reason: str) -> None:
         """Nobody goes."""
@@ -121,8 +129,14 @@ class Trial:
     """A new version of one session's script, tried step by step: `step(now)` until it gives True (it has passed);
     ScriptError: it has not."""
 
-    def __init__(self, make: Callable[[Compiled, Nowhere], Guest], compiled: Compiled, old: Guest) -> None:
-        self._surroundings = Nowhere()
+    def __init__(
+        self,
+        make: Callable[[Compiled, Nowhere], Guest],
+        compiled: Compiled,
+        old: Guest,
+        quality: Callable[[int], Figures | None],
+    ) -> None:
+        self._surroundings = Nowhere(quality)
         self._guest = make(compiled, self._surroundings)
         self._old = old
         self._packets: list[tuple[int, bytes, bool]] | None = None

@@ -8,6 +8,7 @@ from gsrt._guest import Data, Packet, QuotaError, Turn
 from gsrt._meter import Meter
 from gsrt.scripts.api import PacketBuilder
 from gsrt.scripts.event_api import Event
+from gsrt.scripts.quality import Quality
 from gsrt.scripts.request_api import Request, Response
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ class Sandbox:
         self.journal = journal
         self.meter = Meter(profile.script_gas, profile.script_cpu_ms, profile.script_memory_bytes)
         self.meter.script_type = ScriptType
-        self.meter.host_types = frozenset((Data, CoreData, Packet, PacketBuilder, Request, Response, Event))
+        self.meter.host_types = frozenset((Data, CoreData, Packet, PacketBuilder, Quality, Request, Response, Event))
         self.turn = Turn(profile.script_turn_ms, profile.script_turn_all_ms, clock)
         # One dictionary for all scripts: they can neither name it nor change what is in it.
         self.builtins: dict[str, object] = {

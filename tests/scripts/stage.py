@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from textwrap import dedent
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gsrt import _core
 from gsrt._guest import Data, Handlers, Packet, Turn
@@ -14,6 +14,9 @@ from gsrt.scripts.errands import absent
 from gsrt.timers import Timer, Timers
 from tests.relay.rig import Rig, profile
 from tests.support import wire
+
+if TYPE_CHECKING:
+    from gsrt.scripts.quality import Figures
 
 CPU_MS = 10_000  # of a callback in a Play
 
@@ -106,6 +109,8 @@ class Surroundings:
         self.now = now
         self.timers = Timers()
         self.sent: list[tuple[_core.Packet, tuple[int, ...] | None, bool]] = []
+        self.known: dict[int, Figures] = {}
+        self.asked: list[tuple[int, int]] = []
         self.kicked: list[tuple[int, str]] = []
         self.lines: list[tuple[str, str]] = []
         self.off: list[str] = []
@@ -120,6 +125,10 @@ class Surroundings:
 
     def cancel(self, timer: Timer | None) -> None:
         self.timers.cancel(timer)
+
+    def quality(self, peer_id: int, at: int) -> Figures | None:
+        self.asked.append((peer_id, at))
+        return self.known.get(peer_id)
 
     def kick(self, peer_id: int, reason: str) -> None:
         self.kicked.append((peer_id, reason))

@@ -12,6 +12,7 @@ import pytest
 
 from gsrt.scripts.api import PacketBuilder, Player, Session
 from gsrt.scripts.log_api import PRINT_CHARACTERS_MAX, make_print
+from gsrt.scripts.quality import Quality
 from gsrt.scripts.random_api import Random
 from gsrt.scripts.request_api import Request, Response
 
@@ -47,6 +48,8 @@ class Host:
         self.present: dict[int, Player] = {}
         self.now = 0
         self.charged = 0
+        self.known: Quality | None = Quality((41.25, 2.5, 38.0, 0.0125, 52_000))
+        self.asked: list[int] = []
         self.own_globals: dict[str, Any] = {}
 
     def now_ms(self) -> int:
@@ -88,6 +91,10 @@ class Host:
 
     def players(self) -> list[Player]:
         return list(self.present.values())
+
+    def quality(self, peer_id: int) -> Any:
+        self.asked.append(peer_id)
+        return self.known
 
     def kick(self, peer_id: int, reason: str) -> None:
         self.calls.append(("kick", peer_id, reason))
@@ -342,14 +349,33 @@ class TestPlayers:
 
     @pytest.mark.parametrize(("kind", "value", "shown"), [*WRONG_WHOLE_NUMBERS, (ValueError, 0, "0")], ids=kind_of)
     def test_no_peer_id(self, session: Session, kind: type[Exception], value: Any, shown: str) -> None:
-        message = refusal(kind, session.get_player, value)
-        assert message == f"peer_id: a whole number from 1 to 255, not {shown}"
+        for call in (session.get_player, session.quality):
+            assert refusal(kind, call, value) == f"peer_id: a whole number from 1 to 255, not {shown}"
 
     def test_a_player_has_a_number_and_a_name(self, host: Host) -> None:
         player = host.present[4]
         assert (player.peer_id, player.get_peer_id()) == (4, 4)
         assert (player.player_id, player.get_player_id()) == ("ben", "ben")
         assert repr(player) == "<player 4 'ben'>"
+
+    def test_the_way_to_a_player(self, session: Session, host: Host) -> None:
+        player = host.present[4]
+        quality = player.quality
+        assert quality is not None
+        assert quality is player.get_quality() is session.quality(4) is host.known
+        assert host.asked == [4, 4, 4]
+        assert (quality.rtt_ms, quality.jitter_ms, quality.min_rtt_ms) == (41.25, 2.5, 38.0)
+        assert (quality.loss, quality.bandwidth) == (0.0125, 52_000)
+        assert repr(quality) == "<quality 41.25 ms, 1.2% lost>"
+
+    def test_nothing_is_known_of_the_way(self, session: Session, host: Host) -> None:
+        host.known = None
+        assert host.present[1].quality is host.present[1].get_quality() is session.quality(1) is None
+
+    def test_the_way_to_one_who_is_out_is_not_that_of_whoever_has_the_number_now(self, host: Host) -> None:
+        out = Player(host, 4, "carl", is_out=True)
+        assert out.quality is out.get_quality() is None
+        assert host.asked == []
 
     def test_a_player_is_thrown_out_with_or_without_a_reason(self, host: Host) -> None:
         host.present[4].kick()
@@ -928,6 +954,7 @@ class TestWhatAScriptCanReach:
             session.get_logger(),
             session.random,
             host.present[1],
+            host.present[1].quality,
             requests,
             requests.create_log_event_request(),
             Response({}),
@@ -940,7 +967,7 @@ class TestWhatAScriptCanReach:
                 if name.startswith("_"):
                     continue
                 value = getattr(each, name)
-                assert type(value) in (types.MethodType, int, str, Random), (each, name)
+                assert type(value) in (types.MethodType, int, float, str, Random, Quality), (each, name)
 
     def test_nothing_shows_an_address(self, session: Session, host: Host) -> None:
         for each in self.objects(session, host):

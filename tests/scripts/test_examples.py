@@ -191,6 +191,9 @@ class Wall:
     def cancel(self, timer: object) -> None:
         """It is never run anyway."""
 
+    def quality(self, peer_id: int, at: int) -> None:
+        raise AssertionError("no example asks")
+
     def kick(self, peer_id: int, reason: str) -> None:
         raise AssertionError("no example kicks")
 

@@ -237,7 +237,7 @@ def packet(**changes: object) -> dict[str, object]:
         ("[" * 100_000, "nested too deep"),
         ("1" * 10_000, "expected a JSON object: "),
         (b'{"session": "\xff"}'.decode(errors="surrogateescape"), "expected UTF-8"),
-        ({}, 'expected one of connect, disconnect, packet, or {"at": ...} alone'),
+        ({}, 'expected one of connect, disconnect, packet, quality, or {"at": ...} alone'),
         ({"at": -1}, "at: expected milliseconds from 0 to 10000000000, not -1"),
         ({"at": True}, "at: expected milliseconds"),
         ({"at": "1"}, "at: expected milliseconds from 0 to 10000000000, not '1'"),

@@ -155,6 +155,9 @@ class Stage:
     def cancel(self, timer: Any) -> None:
         self._cancelled.add(timer)
 
+    def quality(self, peer_id: int, at: int) -> None:
+        self._note("quality", peer_id)
+
     def kick(self, peer_id: int, reason: str) -> None:
         self._kicked.append(peer_id)
         self._note("kick", peer_id, reason)
