@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, footprint, hol, link, match, platform, relay, relay_ws, script, store
+from benchmarks import codec, fairness, footprint, hol, link, match, platform, relay, relay_ws, script, store
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "link_reliable": link.measure_reliable,
     "link_unreliable": link.measure_unreliable,
     "link_hol": hol.measure,
+    "link_fairness": fairness.measure,
     "script_handler": script.measure_handler,
     "script_upcall": script.measure_upcall,
     "script_relay": script.measure_relay,
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "footprint_idle": footprint.measure_idle,
     "footprint_listen": footprint.measure_listen,
     "footprint_udp64": footprint.measure_udp64,
+    "footprint_link": footprint.measure_link,
     "footprint_import": footprint.measure_import,
 }
 

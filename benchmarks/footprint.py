@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 
 from benchmarks import gsrt_server
 from benchmarks.figures import Problem, Record
-from benchmarks.gsrt_server import Installation
-from benchmarks.processes import SERVER_CPU, cpu_ms, on_cpu, rss_mib, wait_for_connect
-from benchmarks.relay import Load, gsrt, valid_run
+from benchmarks.gsrt_server import Installation, RunningServer
+from benchmarks.processes import SERVER_CPU, ask, cpu_ms, on_cpu, rss_mib, wait_for_connect
+from benchmarks.relay import Load, generate, gsrt, valid_run
 from benchmarks.workshop import folder
 
 RUNS = 5
 IDLE_SECONDS = 1.0
 LISTEN_RUNS = 9
 PLAYING = Load(rate=20.0)
+IDLE_LINKS = Load(clients=500, seconds=3.0)  # nobody sends
 
 # What a part of gsrt is, as statements: the import, and the first use where that imports more.
 FEATURES = {
@@ -53,6 +55,32 @@ def measure_udp64(installation: Installation, runs: int | None, record: Record) 
     run = gsrt(installation, "udp")
     for _ in range(runs or RUNS):
         record.add("footprint.udp64_mb", float(valid_run("udp64", run, PLAYING)["rss_kb"]) / 1024)
+
+
+def _rss_with_links(started: RunningServer, load: Load, tokens: str) -> float:
+    """MiB of the server when so many more links have been open and left alone for a while. Nobody says goodbye, so that
+    for the server they are open for some seconds more."""
+    options = ("--warm-up", "0", "--file", tokens, "127.0.0.1", "1")
+    generate("latency_link", load, started.port, started.process.pid, *options)
+    return rss_mib(started.process.pid)
+
+
+def measure_link(installation: Installation, runs: int | None, record: Record) -> None:
+    """What a link adds when its session is there, and as many others have used up what was free before. And all that a
+    player costs: a link, a quarter of a session, tokens, a share of libsodium and of what else the first ones load."""
+    load = IDLE_LINKS
+    for _ in range(runs or RUNS):
+        with gsrt_server.running(installation) as started:
+            idle = rss_mib(started.process.pid)
+            tokens = started.tokens(load.clients, load.room_size)
+            first_tokens = shutil.move(tokens, tokens + "-first")
+            started.tokens(load.clients, load.room_size)
+            half = _rss_with_links(started, load, first_tokens)
+            whole = _rss_with_links(started, load, tokens)
+            if ask(started.control, [{"do": "status"}])[0]["links"] != 2 * load.clients:
+                raise Problem("not all links were open")
+        record.add("footprint.link_idle_kb", (whole - half) * 1024 / load.clients)
+        record.add("footprint.link_player_kb", (whole - idle) * 1024 / (2 * load.clients))
 
 
 def _rss_after(installation: Installation, statements: str) -> float:
