@@ -687,6 +687,8 @@ cdef class Link(AckTracker):
         """A datagram with nothing but a CHALLENGE, for another address than the connection's: its size. Whether it arrives
         says nothing of the path in use."""
         cdef uint8_t* body = out + HEADER_BYTES
+        cdef uint32_t size
+        cdef Sent* record
         if self.closed:
             return 0
         memcpy(self.challenge, secret, 8)
@@ -695,7 +697,11 @@ cdef class Link(AckTracker):
         body[0] = 0                 # acknowledges nothing
         body[1] = FRAME_CHALLENGE
         memcpy(body + 2, secret, 8)
-        return self.finish(out, 10, ELICITS_NO, False, now)
+        size = self.finish(out, 10, ELICITS_NO, False, now)
+        record = &self.sent[(self.next_number - 1) & self.sent_mask]
+        if record.number == self.next_number - 1:
+            record.told = 0
+        return size
 
     cdef bint can_elicit(self) noexcept:
         """Whether there is room to remember one more datagram and what it carries."""
