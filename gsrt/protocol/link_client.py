@@ -89,7 +89,7 @@ class LinkConnection(PlayerConnection):
     MAX_TOKEN_BYTES.
 
     Attributes for reading: those of PlayerConnection; `answered` (the server has, since the last start);
-    `not_offered` (it does not take our version or suite).
+    `not_offered` (it does not take our version or suite, or we lack libsodium).
     """
 
     def __init__(
@@ -205,7 +205,12 @@ class LinkConnection(PlayerConnection):
     def receive_datagram(self, datagram: bytes, now: float) -> None:
         """One datagram from the server."""
         if self._handshake is not None:
-            self._handshake.receive(datagram, now)
+            try:
+                self._handshake.receive(datagram, now)
+            except ImportError as error:
+                self.not_offered = True
+                self._end(now, f"the link needs libsodium, which cannot be loaded here: {error}")
+                return
             self.answered = self.answered or self._handshake.state is not HandshakeState.GREETING
             self._follow_handshake(now)
         elif self._link is not None:

@@ -147,9 +147,9 @@ def test_the_first_session_goes_as_shown(workshop: Workshop, demo: tuple[Program
     tokens = dict(re.findall(r"([\w-]{40}) +# (\w+)", "\n".join(demo[1])))
     tokens = {name: token for token, name in tokens.items()}
     red = Terminal(workshop, block("terminal", "red").text, tokens["red"])
-    red.go_on("ready:")
+    red.go_on("ready over")
     blue = Terminal(workshop, block("terminal", "blue").text, tokens["blue"])
-    blue.go_on("ready:")
+    blue.go_on("ready over")
     red.go_on("hello")
     blue.go_on("/unreliable")
     red.go_on("< opCode")

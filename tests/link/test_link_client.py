@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -692,6 +693,15 @@ class TestEither:
         world.run_until(lambda: world.client.ready)
         assert world.now == 1000
         assert "speaks versions 2 to 3" in world.reasons()[0]
+
+    def test_a_client_without_libsodium(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "gsrt.protocol.noise", None)
+        world = self.world()
+        world.stream_answers = True
+        world.client.start(world.now)
+        world.run_until(lambda: world.client.ready)
+        assert "needs libsodium" in world.reasons()[0]
+        assert kinds(world.told) == [Failed, Ready]
 
     def test_a_refused_token_is_no_reason_to_change(self) -> None:
         world = self.world()
