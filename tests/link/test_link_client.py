@@ -806,3 +806,68 @@ class TestEither:
         world.client.start(world.now)
         world.run_until(lambda: world.client.ready, 10)
         assert world.client.ready
+
+
+class Garbling(World):
+    """Some of what the client gets has been changed on the way."""
+
+    def __init__(self, client: LinkConnection | EitherConnection, server: LinkServer, seed: int) -> None:
+        super().__init__(client, server, loss=0.05, seed=seed)
+        self.chance = random.Random(seed)
+        self.garbles = True
+
+    def _to_client(self, socket: int) -> Callable[[bytes, float], None]:
+        deliver = super()._to_client(socket)
+
+        def garbled(datagram: bytes, now: float) -> None:
+            if self.garbles and self.chance.random() < 0.3:
+                deliver(self._garble(datagram), now)
+            deliver(datagram, now)
+
+        return garbled
+
+    def _garble(self, datagram: bytes) -> bytes:
+        changed = bytearray(datagram)
+        for _ in range(self.chance.randrange(1, 4)):
+            kind = self.chance.randrange(3)
+            at = self.chance.randrange(len(changed))
+            if kind == 0:
+                changed[at] ^= 1 << self.chance.randrange(8)
+            elif kind == 1:
+                changed[14:] = changed[14:] + self.chance.randbytes(self.chance.randrange(20))
+            else:
+                changed[at:] = b""
+            changed = changed or bytearray(b"\0")
+        return bytes(changed)
+
+    def play(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.client.send(1 + self.chance.randrange(9), self.chance.choice(list(Intent)), payload=b"p", now=self.now)
+            if self.server.guests and self.server.guest.opened:
+                guest = self.server.guest
+                guest.end.send(
+                    Packet(5, sender=self.chance.randrange(3)).encode(), self.chance.randrange(3), 0, self.now
+                )
+            self.run(0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_arrives_is_borne(seed: int) -> None:
+    """Without encryption, so that what was changed reaches every layer."""
+    connection = EitherConnection("access", entropy=random.Random(seed).randbytes, suite=SUITE_INSECURE)
+    world = Garbling(connection, LinkServer("access", insecure=True), seed)
+    world.stream_answers = seed % 2 == 0
+    world.client.start(world.now)
+    world.play(20)
+    assert world.told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_changed_on_the_way_does_no_harm_to_an_encrypted_link(seed: int) -> None:
+    world = Garbling(LinkConnection("access", entropy=random.Random(seed).randbytes), LinkServer("access"), seed)
+    world.client.start(world.now)
+    world.play(10)
+    assert kinds(world.told)[0] == Ready
+    assert set(kinds(world.told)[1:]) == {PacketReceived}
+    assert len(world.server.guests) == 1
