@@ -119,9 +119,10 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     """{sessionId: str, player: str, up: conditions, down: conditions, seed?: int}, or {sessionId, player, off: true}.
     Conditions: a text as gsrt.netsim reads it."""
     player = server.sessions.get(_text(request, "sessionId")).player(_text(request, "player"))
+    log = player.session.house.log
     if request.get("off") is True:
         player.member.impair(None, None)
-        server.log.info("bad network taken away", session=player.session.session_id, player=player.player_id)
+        log.info("bad network taken away", session=player.session.session_id, player=player.player_id)
         return {}
     from gsrt.netsim.model import BadLink, Conditions, ConditionsError
 
@@ -136,7 +137,7 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         BadLink(up, seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
         BadLink(down, ~seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
     )
-    server.log.info(
+    log.info(
         "bad network", session=player.session.session_id, player=player.player_id, up=str(up), down=str(down)
     )
     return {"up": str(up), "down": str(down)}

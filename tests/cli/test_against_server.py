@@ -35,6 +35,13 @@ def test_a_session_from_its_opening_to_its_end(gsrt: Run, running: ServerProcess
     assert session in gsrt("session", "list", *control).out
 
     assert f"Session {session}" in gsrt("status", *control).out
+    bad = gsrt("player", "netsim", session, "red", "loss=5% delay=30ms", "--down", "rate=1mbit", *control)
+    assert bad.status == 0
+    assert "up: loss=5% delay=30ms\n" in bad.out
+    assert "down: loss=5% delay=30ms rate=1mbit" in bad.out
+    assert gsrt("player", "netsim", session, "red", "--off", *control).status == 0
+    assert gsrt("player", "netsim", session, "red", "loss=lots", *control).status == 1
+    assert gsrt("player", "netsim", session, "red", *control).status == 2
     assert gsrt("player", "kick", session, "red", *control).status == 0
     again = gsrt("session", "end", session, *control)
     assert again.status == 0
