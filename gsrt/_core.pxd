@@ -67,6 +67,7 @@ cdef class AckTracker:
     # estimates
     cdef readonly bint has_sample
     cdef readonly double srtt, rttvar, min_rtt, latest, jitter, loss, bandwidth
+    cdef readonly double held               # how long acknowledgements take beyond a round trip, at their longest
     cdef double bandwidth_at
     cdef readonly double reorder
     cdef double reorder_at

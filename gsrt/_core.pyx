@@ -1327,6 +1327,7 @@ cdef class AckTracker:
         self.flight_before = self.in_flight
         if largest >= self.path_first and record.number == largest and record.fate == FATE_FLYING and record.elicits:
             self.sample(now - record.at, delay)
+            self.held -= self.held / LOSS_MEMORY
             if now > record.at:
                 self.see_bandwidth((self.delivered + record.size - record.delivered) / (now - record.at), now)
         if not self.has_acked or largest > self.largest_acked:
@@ -1363,6 +1364,8 @@ cdef class AckTracker:
             self.loss -= self.loss / LOSS_MEMORY
             if record.elicits == ELICITS_SOON:
                 self.soon_at = now
+                if self.loss < 1.0 / LOSS_MEMORY and number >= self.path_first and self.has_sample:
+                    self.held = min(ACK_DELAY_MAX, max(self.held, now - record.at - self.latest))
             else:
                 self.later_at = now
         self.delivered += record.size
@@ -1472,10 +1475,10 @@ cdef class AckTracker:
         that was sent (RFC 9002), who sends all the time would never ask."""
         cdef double seconds
         if self.flying_soon:
-            seconds = (self.pto() + ACK_DELAY) * (1 << min(count, 16))
+            seconds = (self.pto() + max(ACK_DELAY, self.held)) * (1 << min(count, 16))
             return self.soon_at + min(seconds, PTO_MAX)
         if self.flying_later:
-            seconds = (self.pto() + LAZY_ACK_DELAY) * (1 << min(count, 16))
+            seconds = (self.pto() + LAZY_ACK_DELAY + self.held) * (1 << min(count, 16))
             return self.later_at + min(seconds, PTO_MAX)
         return INFINITY
 

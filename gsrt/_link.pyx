@@ -1055,7 +1055,7 @@ cdef class Link(AckTracker):
                 self.give_up(self.next_number - (self.next_number - self.oldest) // 2, now)
             self.soon_at = self.later_at = now
             self.pto_count += 1
-            self.pto_probes = 1
+            self.pto_probes = 1 if self.pto_count == 1 else 2
             if self.pto_count >= PERSISTENT_PTOS:
                 self.congestion_window = MIN_WINDOW * DATAGRAM_MIN
         if self.is_client and now >= self.elicited_at + KEEPALIVE_SECONDS:
@@ -1279,16 +1279,23 @@ cdef class Link(AckTracker):
 
     cdef bint has_room(self, uint32_t size, bint in_turn) noexcept:
         """Whether so much more can be kept. What is in turn is only bound by what all links of a server may keep, for it is
-        what the others wait for."""
-        if self.pending_all != NULL and self.pending_all[0] + size > self.pending_all_max:
-            return False
+        what the others wait for. Where that is used up, one of them goes beyond until it keeps nothing any more, or all
+        would wait for each other."""
+        if size and self.kept_all != NULL and self.kept_all.bytes + size > self.kept_all.bytes_max:
+            if not in_turn:
+                return False
+            if self.kept_all.first == NULL:
+                self.kept_all.first = <void*>self
+            return self.kept_all.first == <void*>self
         return in_turn or self.pending_bytes + size <= self.receive_bytes
 
     cdef void keeps(self, int64_t size) noexcept:
         """So many bytes more, or less, are kept."""
         self.pending_bytes = <uint32_t>(self.pending_bytes + size)
-        if self.pending_all != NULL:
-            self.pending_all[0] = <uint64_t>(<int64_t>self.pending_all[0] + size)
+        if self.kept_all != NULL:
+            self.kept_all.bytes = <uint64_t>(<int64_t>self.kept_all.bytes + size)
+            if self.pending_bytes == 0 and self.kept_all.first == <void*>self:
+                self.kept_all.first = NULL
 
     cdef int take_kept(self, uint32_t key, double now) except -1:
         """What is in turn now, of an ordered stream."""

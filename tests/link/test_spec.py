@@ -442,6 +442,7 @@ def estimates(table: Table) -> None:
             "rttvar": "round_trips",
             "min_rtt": "round_trips",
             "jitter": "round_trips",
+            "held": "pto_allows_for_how_long_the_other_side_waits",
             "loss": "loss_is_an_average",
             "bandwidth": "bandwidth_is_what_was_acknowledged_meanwhile_and_forgotten",
         },
@@ -454,7 +455,12 @@ def timers(table: Table) -> None:
         [[row[0], row[1]] for row in table.rows],
         {
             "lost": ("lost_by_packets", "lost_by_time", "reordering_is_learnt_and_forgotten", "reorder_has_a_limit"),
-            "pto": ("pto_doubles_to_its_most", "pto_before_a_sample", "who_sends_all_the_time_asks_too"),
+            "pto": (
+                "pto_doubles_to_its_most",
+                "pto_allows_for_how_long_the_other_side_waits",
+                "pto_before_a_sample",
+                "who_sends_all_the_time_asks_too",
+            ),
             "repeat": ("a_second_copy_makes_a_lost_one_good", "no_second_copy_of_what_is_acknowledged"),
             "pace": "reliable_frames_are_spaced",
             "keep-alive": "keep_alive_is_the_clients_and_padded",
