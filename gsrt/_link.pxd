@@ -99,6 +99,12 @@ cdef struct Streams:
     uint32_t count
 
 
+cdef struct Kept:               # before its turn, by all links of a server together
+    uint64_t bytes
+    uint64_t bytes_max
+    void* first                 # the link that may go beyond; NULL: none does
+
+
 cdef struct Ring:               # of unit references: place and serial
     uint64_t* at
     uint32_t mask
@@ -120,8 +126,7 @@ cdef class Link(AckTracker):
     cdef bint fills_up                      # datagrams that others follow are as long as may be; see Links.segments
     cdef uint64_t counters[LINK_COUNTERS]
     cdef uint64_t* totals                   # counters of all links of a server, or NULL
-    cdef uint64_t* pending_all              # bytes that all links of a server keep, or NULL
-    cdef uint64_t pending_all_max
+    cdef Kept* kept_all                     # of all links of a server, or NULL
     # out
     cdef uint8_t* loose                     # unreliable frames of this flush, each with its length (2 bytes) in front
     cdef uint32_t loose_at, loose_size, loose_capacity

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from gsrt._link cimport DATAGRAM_MAX, LINK_COUNTERS, Link
+from gsrt._link cimport DATAGRAM_MAX, LINK_COUNTERS, Kept, Link
 from gsrt._sockets cimport Address, GSRT_SEGMENT_CONTROL, iovec, mmsghdr, socklen_t
 
 cdef enum:
@@ -49,8 +49,7 @@ cdef class Links:
     cdef list dirty                         # with something for flush
     cdef list strays                        # (address, datagram) that belong to no leg, or go elsewhere
     cdef uint64_t totals[LINK_COUNTERS]
-    cdef uint64_t pending
-    cdef uint64_t pending_max
+    cdef Kept kept
     cdef readonly uint64_t unsent, unknown, moved
     cdef uint8_t* buffers
     cdef iovec parts[OUT_BATCH]             # a datagram each

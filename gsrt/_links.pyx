@@ -13,7 +13,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from gsrt._link cimport CONNECTION_BYTES, DATAGRAM_MAX, HEADER_BYTES, LINK_COUNTERS, Cipher, Link
+from gsrt._link cimport CONNECTION_BYTES, DATAGRAM_MAX, HEADER_BYTES, Kept, LINK_COUNTERS, Cipher, Link
 from gsrt._sockets cimport (
     AF_INET, AF_INET6, Address, MSG_DONTWAIT, gsrt_cut_into_segments, inet_ntop, iovec, make_address, mmsghdr, ntohs, same, sendmmsg, sockaddr_in,
     sockaddr_in6, socklen_t,
@@ -61,6 +61,11 @@ cdef class Leg(Link):
 
     kind = "link"               # the leg's name for logs and status
     is_websocket = False
+
+    def __dealloc__(self):
+        if self.links is None:          # all of them are garbage, and its table may have gone before
+            self.kept_all = NULL
+            self.totals = NULL
 
     @property
     def peer_name(self):
@@ -121,7 +126,7 @@ cdef class Links:
         cdef int i
         self.carrier = carrier
         self.entropy = entropy
-        self.pending_max = pending_max
+        self.kept = Kept(0, pending_max, NULL)
         self.legs = []
         self.free_slots = []
         self.dirty = []
@@ -165,8 +170,7 @@ cdef class Links:
         leg.opened_at = now
         leg.challenged_at = -INFINITY
         leg.totals = self.totals
-        leg.pending_all = &self.pending
-        leg.pending_all_max = self.pending_max
+        leg.kept_all = &self.kept
         leg.raw_size = <socklen_t>PyBytes_GET_SIZE(address)
         memcpy(leg.raw_address, PyBytes_AS_STRING(address), leg.raw_size)
         make_address(leg.raw_address, &leg.address)
@@ -327,7 +331,7 @@ cdef class Links:
                     size = leg.pack(self.buffers + self.filled * DATAGRAM_MAX, now)
                     if size == 0:
                         break
-                    if leg.bad_down is not None:
+                    if leg.bad_down is not None and not leg.closed:
                         leg.bad_down.put(PyBytes_FromStringAndSize(
                             <const char*>self.buffers + self.filled * DATAGRAM_MAX, size), now)
                         continue

@@ -55,6 +55,7 @@ class Client:
 
     `heard`: (kind, stream, packet) of what has come; `sent`, `received`: datagrams; `on_send`: what goes out in place
     of a datagram, `on_receive`: what comes in. Its first DATA has PlayerReady; without `ready` a packet for the server.
+    `believed`: what it takes for the server's terms.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Client:
         *,
         suite: int = SUITE_CHACHA20_POLY1305,
         terms: Terms | None = None,
+        believed: Terms | None = None,
         ready: bool = True,
         chance: random.Random | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class Client:
         self.socket = house.new_socket()
         self.handshake = ClientHandshake(token, suite, (chance or house.chance).randbytes, terms)
         self.terms = terms or Terms()
+        self.believed = believed
         self.end: LinkEndpoint | None = None
         self.heard: list[Heard] = []
         self.sent: list[bytes] = []
@@ -119,6 +122,7 @@ class Client:
             self.heard.append((message[0], message[1], Packet.decode(message[2])))
 
     def _open(self, outcome: Established) -> None:
+        theirs = self.believed or outcome.peer_terms
         self.end = LinkEndpoint(
             make_cipher(outcome.suite, outcome.send_key, outcome.receive_key),
             outcome.connection,
@@ -126,8 +130,8 @@ class Client:
             is_client=True,
             receive_bytes=self.terms.receive_bytes,
             message_bytes=self.terms.message_bytes,
-            peer_receive_bytes=outcome.peer_terms.receive_bytes,
-            peer_message_bytes=outcome.peer_terms.message_bytes,
+            peer_receive_bytes=theirs.receive_bytes,
+            peer_message_bytes=theirs.message_bytes,
         )
         if self._says_ready:
             self.ready()
