@@ -55,7 +55,7 @@ from gsrt._wire cimport (
 
 cdef enum:
     BATCH = 64                  # datagrams a system call takes; more gains nothing measurable
-    RECEIVE_BYTES = 2048        # room for a datagram: over the largest that a client sends (1,472 on Ethernet)
+    RECEIVED_BYTES = 2048        # room for a datagram: over the largest that a client sends (1,472 on Ethernet)
     DATAGRAM_BYTES = 1472       # room for an outgoing datagram; the profile says how much of it is used
     DATAGRAMS = 512             # outgoing datagrams a tick gathers before it has to send some early
     EVENTS = 128                # ready connections looked at in one go
@@ -788,7 +788,7 @@ cdef class Relay(Carrier):
         self.link_out_bytes = profile.link_out_bytes
         self.link_pending_max = profile.link_receive_bytes_all
         self.batches_max = profile.datagram_batches_max
-        self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVE_BYTES)
+        self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVED_BYTES)
         self.datagrams = <Datagram*>PyMem_Malloc(DATAGRAMS * sizeof(Datagram))
         self.outgoing = <mmsghdr*>PyMem_Malloc(DATAGRAMS * sizeof(mmsghdr))
         self.outgoing_parts = <iovec*>PyMem_Malloc(DATAGRAMS * sizeof(iovec))
@@ -801,8 +801,8 @@ cdef class Relay(Carrier):
             raise MemoryError
         memset(self.table, 0xff, (self.table_mask + 1) * sizeof(Slot))      # all places -1
         for i in range(BATCH):
-            self.incoming_parts[i].iov_base = self.received + i * RECEIVE_BYTES
-            self.incoming_parts[i].iov_len = RECEIVE_BYTES
+            self.incoming_parts[i].iov_base = self.received + i * RECEIVED_BYTES
+            self.incoming_parts[i].iov_len = RECEIVED_BYTES
             memset(&self.incoming[i], 0, sizeof(mmsghdr))
             self.incoming[i].msg_hdr.msg_name = &self.incoming_addresses[i][0]
             self.incoming[i].msg_hdr.msg_namelen = ADDRESS_BYTES
@@ -940,7 +940,7 @@ cdef class Relay(Carrier):
         return total
 
     cdef int one_datagram(self, int which, double now) except -1:
-        cdef const uint8_t* at = self.received + which * RECEIVE_BYTES
+        cdef const uint8_t* at = self.received + which * RECEIVED_BYTES
         cdef const uint8_t* end = at + self.incoming[which].msg_len
         cdef Address address
         cdef Member member
@@ -1318,7 +1318,7 @@ cdef class Relay(Carrier):
 
     cdef int link_datagram(self, int which, double now) except -1:
         """A datagram that begins with 0."""
-        cdef uint8_t* at = self.received + which * RECEIVE_BYTES
+        cdef uint8_t* at = self.received + which * RECEIVED_BYTES
         cdef uint32_t size = self.incoming[which].msg_len
         cdef bytes address
         if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
