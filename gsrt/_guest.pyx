@@ -528,7 +528,8 @@ cdef class Handlers(Interceptor):
     """What one script has asked to be called for, and the calls.
 
     `owner.failed(error, what)` is told what a callback raised, `owner.look_after_memory()` when it is time to count what
-    the script holds; `deliver(frame, peers, reliable)` takes what is sent;
+    the script holds, `owner.too_long(op_code, sender, bytes, most)` that a packet was dropped which is longer than handlers
+    are called for; `deliver(frame, peers, reliable)` takes what is sent;
     `players` maps peer ids to what scripts see as players, all of the type `player_type`. `now` is the loop's clock in
     seconds, `began` its reading when the session began."""
 
@@ -554,6 +555,7 @@ cdef class Handlers(Interceptor):
     cdef int sends_max, sends_left
     cdef int64_t send_bytes_max, send_bytes_left
     cdef int packet_bytes_max
+    cdef uint32_t seen_bytes_max        # longer packets do not come here
     cdef Kept* kept
     cdef int kept_max
     cdef uint64_t kept_count
@@ -572,6 +574,7 @@ cdef class Handlers(Interceptor):
         self.sends_max = profile.script_sends_max
         self.send_bytes_max = profile.script_send_bytes_max
         self.packet_bytes_max = profile.packet_bytes_max
+        self.seen_bytes_max = max(profile.packet_bytes_max, profile.script_packet_bytes_max)
         self.kept_max = profile.script_trial_packets
 
     def __dealloc__(self):
@@ -691,6 +694,9 @@ cdef class Handlers(Interceptor):
         cdef Packet made = Packet.__new__(Packet)
         cdef double started
         cdef int verdict = PASSES
+        if size > self.seen_bytes_max:
+            self.owner.too_long(header.op_code, sender, size, self.seen_bytes_max)
+            return CANCELLED
         made.home = self
         made.at = packet
         made.size = size

@@ -53,6 +53,7 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "script_cpu_ms": (5, 10_000),
     "script_memory_bytes": (1 << 20, 1 << 30),
     "script_source_bytes": (1024, 1 << 20),
+    "script_packet_bytes_max": (64, 262_144),
     "script_strikes": (1, 1000),
     "script_turn_ms": (1.0, 10_000.0),
     "script_turn_all_ms": (1.0, 10_000.0),
@@ -171,6 +172,7 @@ class Profile:
     script_cpu_ms: int
     script_memory_bytes: int
     script_source_bytes: int
+    script_packet_bytes_max: int
     script_strikes: int
     script_turn_ms: float
     script_turn_all_ms: float

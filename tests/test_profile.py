@@ -64,6 +64,7 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
         "script_cpu_ms": 30,
         "script_memory_bytes": 8 << 20,
         "script_source_bytes": 65_536,
+        "script_packet_bytes_max": 16_000,
         "script_strikes": 3,
         "script_turn_ms": 10.0,
         "script_turn_all_ms": 30.0,

@@ -126,6 +126,7 @@ class Guest:
         self._told_of: dict[int, tuple[int, Quality | None]] = {}
         self._connect: list[Callable[..., object]] = []
         self._disconnect: list[Callable[..., object]] = []
+        self._too_long: set[int] = set()  # peer ids of those who have sent what is dropped for its length
         self._timers: dict[int, Timer] = {}
         self._timer_count = 0
         self.errands = Errands(self, surroundings.later)
@@ -264,6 +265,17 @@ class Guest:
         if self.strikes >= self.profile.script_strikes and not self.is_off:
             self.close()
             self._surroundings.switched_off(str(error))
+
+    def too_long(self, op_code: int, peer_id: int, size: int, most: int) -> None:
+        """A packet was dropped, of `size` bytes where handlers are called for `most`: told once of each player."""
+        if peer_id not in self._too_long:
+            self._too_long.add(peer_id)
+            self._surroundings.log(
+                "warn",
+                f"opCode {op_code}: {size} bytes from player {peer_id} are dropped: handlers are called for at most"
+                f" {most} bytes (script_packet_bytes_max)",
+                self.moment,
+            )
 
     def look_after_memory(self) -> None:
         """So much has happened that what the script holds is to be counted: in the next turn, for it takes a while and

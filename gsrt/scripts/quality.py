@@ -17,7 +17,7 @@ def figures_of(estimates: dict[str, float]) -> Figures | None:
     return (
         round(estimates["rtt"] * 1000, 2),
         round(estimates["jitter"] * 1000, 2),
-        round(estimates["min_rtt"] * 1000, 2),
+        round(min(estimates["min_rtt"], estimates["rtt"]) * 1000, 2),  # without the other side's delay, as the mean is
         round(estimates["loss"], 4),
         int(estimates["bandwidth"]),
     )

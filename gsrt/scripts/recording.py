@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 FILE_BYTES_MAX = 64 * 1024 * 1024  # of a recording; read whole, each packet takes about as much again
-LINE_BYTES_MAX = 1024 * 1024  # far above the largest packet's line
+LINE_BYTES_MAX = 8 * 1024 * 1024  # far above the line of the largest packet that a link carries
 PROBLEMS_MAX = 20  # told of one file
 PEER_ID_MAX = 255
 OP_CODE_MAX = 0x7FFF_FFFF

@@ -26,11 +26,15 @@ class Owner:
 
     def __init__(self) -> None:
         self.failures: list[tuple[Exception, object]] = []
+        self.long: list[tuple[int, int, int, int]] = []
         self.looks = 0
         self.on_look: Callable[[], object] = lambda: None
 
     def failed(self, error: Exception, what: object) -> None:
         self.failures.append((error, what))
+
+    def too_long(self, op_code: int, peer_id: int, size: int, most: int) -> None:
+        self.long.append((op_code, peer_id, size, most))
 
     def look_after_memory(self) -> None:
         self.looks += 1
