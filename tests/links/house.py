@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gsrt._core import Packet
 from gsrt._link import KIND_ORDERED, LinkEndpoint
@@ -50,6 +50,16 @@ def read_all(end: socket.socket) -> list[bytes]:
             return found
 
 
+class Surroundings(Protocol):
+    """What a client needs: the time, sockets to the server, and chance."""
+
+    chance: random.Random
+
+    @property
+    def now(self) -> float: ...
+    def new_socket(self) -> socket.socket: ...
+
+
 class Client:
     """A player's link over a UDP socket of its own, every datagram noted.
 
@@ -60,7 +70,7 @@ class Client:
 
     def __init__(
         self,
-        house: House,
+        house: Surroundings,
         token: str,
         *,
         suite: int = SUITE_CHACHA20_POLY1305,
