@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gsrt.scripts.compiler import Compiled
     from gsrt.server import Server
+    from gsrt.session import Player
 
 
 # Datagrams under way in the bad network before one player, in each direction: half a second of a busy game.
@@ -93,13 +94,25 @@ def session_list(server: Server, request: dict[str, Any]) -> dict[str, Any]:
                 "sessionId": session.session_id,
                 "ageSeconds": now - session.began,
                 "players": [
-                    {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state}
+                    {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state, **_way(each)}
                     for each in session.players
                 ],
             }
             for session in server.sessions
         ]
     }
+
+
+def _way(player: Player) -> dict[str, Any]:
+    """By what a player has come in ("tcp+udp": with datagrams beside it; None: not connected), and for a link the round
+    trip, when one has been measured."""
+    stream = player.stream
+    if stream is None:
+        return {"leg": None}
+    if player.member.link is None:
+        return {"leg": f"{stream.kind}+udp" if player.member.udp_confirmed else stream.kind}
+    seconds = player.member.link.quality()["rtt"]
+    return {"leg": stream.kind, "roundTripMs": seconds * 1000 if seconds > 0 else None}
 
 
 def session_end(server: Server, request: dict[str, Any]) -> dict[str, Any]:
@@ -137,9 +150,7 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         BadLink(up, seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
         BadLink(down, ~seed, in_flight_max=IMPAIRED_DATAGRAMS_MAX),
     )
-    log.info(
-        "bad network", session=player.session.session_id, player=player.player_id, up=str(up), down=str(down)
-    )
+    log.info("bad network", session=player.session.session_id, player=player.player_id, up=str(up), down=str(down))
     return {"up": str(up), "down": str(down)}
 
 

@@ -128,8 +128,8 @@ def test_listing(desk: Desk) -> None:
         "sessionId": made["sessionId"],
         "ageSeconds": 2.5,
         "players": [
-            {"playerId": "red", "peerId": 1, "state": "ready"},
-            {"playerId": "blue", "peerId": 2, "state": "expected"},
+            {"playerId": "red", "peerId": 1, "state": "ready", "leg": "tcp"},
+            {"playerId": "blue", "peerId": 2, "state": "expected", "leg": None},
         ],
     }
 

@@ -1,4 +1,4 @@
-"""`gsrt session list`: the open sessions, and who is in."""
+"""`gsrt session list`: the open sessions, who is in, and by what."""
 
 from __future__ import annotations
 
@@ -26,10 +26,18 @@ def _describe(answer: dict[str, Any]) -> str:
     sessions = answer["sessions"]
     if not sessions:
         return "No session is open. To open one: gsrt session create --players red,blue"
-    rows = [("session", "age", "peer", "player", "state")]
+    rows = [("session", "age", "peer", "player", "state", "leg")]
     for session in sessions:
         first = session["sessionId"], duration(session["ageSeconds"])
         for player in session["players"]:
-            rows.append((*first, player["peerId"], player["playerId"], player["state"]))
+            rows.append((*first, player["peerId"], player["playerId"], player["state"], _leg(player)))
             first = "", ""
     return columns(rows, indent="")
+
+
+def _leg(player: dict[str, Any]) -> str:
+    """By what a player has come in; of a link how long the round trip takes."""
+    milliseconds = player.get("roundTripMs")
+    if milliseconds is None:
+        return player["leg"] or ""
+    return f"{player['leg']} {milliseconds:.{0 if milliseconds >= 10 else 1}f} ms"

@@ -75,21 +75,31 @@ class TestList:
             "sessionId": "7f3a",
             "ageSeconds": 3725.2,
             "players": [
-                {"playerId": "red", "peerId": 1, "state": "ready"},
-                {"playerId": "b\x1b[2J", "peerId": 12, "state": "away"},
+                {"playerId": "red", "peerId": 1, "state": "ready", "leg": "link", "roundTripMs": 41.5},
+                {"playerId": "b\x1b[2J", "peerId": 12, "state": "away", "leg": None},
             ],
         },
-        {"sessionId": "81b2", "ageSeconds": 0.4, "players": [{"playerId": "green", "peerId": 1, "state": "expected"}]},
+        {
+            "sessionId": "81b2",
+            "ageSeconds": 0.4,
+            "players": [
+                {"playerId": "green", "peerId": 1, "state": "ready", "leg": "tcp+udp"},
+                {"playerId": "grey", "peerId": 2, "state": "joining", "leg": "link", "roundTripMs": None},
+                {"playerId": "gold", "peerId": 3, "state": "ready", "leg": "link", "roundTripMs": 0.449},
+            ],
+        },
     ]
 
     def test_shows_who_is_where(self, gsrt: Run, server: ServerDouble) -> None:
         server.answers["session.list"] = {"ok": True, "sessions": self.SESSIONS}
         outcome = gsrt("session", "list")
         assert outcome.out == (
-            "session  age        peer  player    state\n"
-            "7f3a     1 h 2 min     1  red       ready\n"
+            "session  age        peer  player    state    leg\n"
+            "7f3a     1 h 2 min     1  red       ready    link 42 ms\n"
             "                      12  b\\x1b[2J  away\n"
-            "81b2     0 s           1  green     expected\n"
+            "81b2     0 s           1  green     ready    tcp+udp\n"
+            "                       2  grey      joining  link\n"
+            "                       3  gold      ready    link 0.4 ms\n"
         )
 
     def test_says_how_to_open_one_when_there_is_none(self, gsrt: Run, server: ServerDouble) -> None:
