@@ -8,7 +8,7 @@ packets they are is the carrier's to know: the relay. No clock: `now` is an argu
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, EOPNOTSUPP, errno
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -406,11 +406,11 @@ cdef class Links:
                     self.unsent += self.filled - self.first_part[at]
                     self.filled = 0
                     return 0
+                elif self.outgoing[at].msg_hdr.msg_controllen and (errno == EINVAL or errno == EIO or errno == EOPNOTSUPP):
+                    self.segments = False           # not with this kernel or device: from here on one by one
+                    break
                 elif errno != EINTR:
-                    if self.outgoing[at].msg_hdr.msg_controllen:
-                        self.segments = False       # not with this kernel or device: from here on one by one
-                        break
-                    self.unsent += 1
+                    self.unsent += self.outgoing[at].msg_hdr.msg_iovlen
                     at += 1
             first = self.first_part[at] if at < count else self.filled
         self.filled = 0

@@ -62,6 +62,11 @@ ONLY_UDP = [UDP]
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 
+# Nor are these; see ip(7) and ipv6(7).
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+PMTUDISC_PROBE = 3
+
 
 class ServeError(Exception):
     """The server cannot start; the message says what to do."""
@@ -103,6 +108,14 @@ def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{host} is no address of this machine: use 0.0.0.0 for all of them, or see `ip address`"
     return f"cannot listen at {host} port {port} ({kind}): {error.strerror}"
+
+
+def forbid_fragments(datagrams: socket.socket) -> None:
+    """IP's don't-fragment bit for all datagrams, whatever the kernel believes of the path: links find out by themselves
+    how long they may be, and datagrams for other clients are shorter than any path requires."""
+    datagrams.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+    if datagrams.family == socket.AF_INET6:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
 
 
 def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
@@ -167,6 +180,7 @@ class Server:
             each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
         enlarge_buffers(self._datagrams, self.profile)
+        forbid_fragments(self._datagrams)
         try:
             self.control = ControlServer(
                 options.control,

@@ -21,7 +21,16 @@ import pytest
 
 from gsrt.cli.serve import Options
 from gsrt.log import Log
-from gsrt.server import ServeError, Server, bind_port, raise_descriptor_limit
+from gsrt.server import (
+    IP_MTU_DISCOVER,
+    IPV6_MTU_DISCOVER,
+    PMTUDISC_PROBE,
+    ServeError,
+    Server,
+    bind_port,
+    forbid_fragments,
+    raise_descriptor_limit,
+)
 from gsrt.session import READY, Player
 from gsrt.transports.control import ControlError
 from tests.relay.floor import login
@@ -430,3 +439,12 @@ def test_a_start_that_fails_leaves_no_descriptor(house: House) -> None:
                 Log(io.StringIO(), time.monotonic),
             )
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_datagrams_are_never_cut_on_the_way(family: int) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as datagrams:
+        forbid_fragments(datagrams)
+        assert datagrams.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == PMTUDISC_PROBE
+        if family == socket.AF_INET6:
+            assert datagrams.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == PMTUDISC_PROBE
