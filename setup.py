@@ -6,6 +6,7 @@ GSRT_SANITIZE=address,undefined in the environment builds them with those saniti
 from __future__ import annotations
 
 import os
+from glob import glob
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -27,7 +28,7 @@ def compiled(name: str, libraries: tuple[str, ...] = ()) -> Extension:
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
-        depends=[f"gsrt/{each}.pxd" for each in ("_core", "_link", "_links", "_meter", "_relay", "_sockets", "_websocket", "_wire")],
+        depends=sorted(glob("gsrt/*.pxd")),
         libraries=list(libraries),
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

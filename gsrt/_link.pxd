@@ -4,6 +4,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gsrt._core cimport AckTracker, Sent
+from gsrt._streams cimport Block, Node, Ring, Stream, Streams
 
 cdef enum:
     HEADER_BYTES = 14
@@ -41,16 +42,6 @@ cdef class Cipher:
     cdef bint open(self, uint8_t* body, uint32_t size, const uint8_t* header, uint64_t number) noexcept
 
 
-cdef struct Block:              # the bytes of a message, as many links as it goes to share them
-    uint32_t users
-    uint32_t size
-    uint8_t bytes[1]
-
-
-cdef Block* make_block(const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size) except NULL
-cdef void release_block(Block* block) noexcept
-
-
 cdef struct Unit:               # a reliable frame that is not acknowledged
     Block* block
     double due                  # of its repetition
@@ -67,49 +58,10 @@ cdef struct Unit:               # a reliable frame that is not acknowledged
     uint8_t copies              # in datagrams under way
 
 
-cdef struct Node:               # a reliable frame that came before its turn
-    Node* next
-    uint32_t total
-    uint16_t length
-    uint16_t sequence
-    uint8_t type
-    uint8_t bytes[1]
-
-
-cdef struct Stream:
-    uint32_t key                # 1 + 2 x stream + 1 if unordered; 0: the place is free
-    uint16_t base               # the lowest that is not acknowledged, or has not come
-    uint16_t next               # the next to be sent
-    uint64_t bits[8]            # of SEQUENCE_WINDOW: acknowledged, or come; at sequence modulo the window
-    Node* first                 # by sequence
-    Node* last
-    uint8_t* whole              # a message of several frames, so far
-    uint32_t whole_size
-    uint32_t whole_capacity
-    uint32_t whole_total        # 0: none is being put together
-    int32_t waiting_first       # units that were never sent
-    int32_t waiting_last
-    uint32_t turn_next          # key of the stream whose turn is next
-    uint8_t in_turn
-
-
-cdef struct Streams:
-    Stream* places
-    uint32_t mask
-    uint32_t count
-
-
 cdef struct Kept:               # before its turn, by all links of a server together
     uint64_t bytes
     uint64_t bytes_max
     void* first                 # the link that may go beyond; NULL: none does
-
-
-cdef struct Ring:               # of unit references: place and serial
-    uint64_t* at
-    uint32_t mask
-    uint32_t tail
-    uint32_t head
 
 
 cdef class Link(AckTracker):

@@ -18,6 +18,10 @@ from collections import deque
 from gsrt._core cimport (
     ACK_BYTES_MAX, ELICITS_LATER, ELICITS_NO, ELICITS_SOON, FATE_FLYING, SENT_MAX, AckTracker, Sent,
 )
+from gsrt._streams cimport (
+    Block, Node, Ring, SEQUENCE_WINDOW, Stream, Streams, clear_bit, find_stream, free_ring, free_streams, has_bit,
+    is_in_window, make_block, make_stream, move_base, read_number, release_block, ring_put, set_bit,
+)
 from gsrt._wire cimport load16, load32, store16, store32, varint_size, write_varint
 
 cdef enum:
@@ -29,7 +33,6 @@ cdef enum:
     RECEIVE_BYTES_MIN = 65536
     CHANNELS = 16
     STREAM_MAX = 4095
-    SEQUENCE_WINDOW = 512
     REPEAT_BYTES = 300
     PACE_BURST = 10
     INITIAL_WINDOW = 10
@@ -125,164 +128,9 @@ cdef class Cipher:
         return True
 
 
-# ---- what the link is made of
-
-cdef Block* make_block(const uint8_t* head, uint32_t head_size, const uint8_t* body, uint32_t body_size) except NULL:
-    """The bytes of a message, with one user."""
-    cdef Block* block = <Block*>PyMem_Malloc(sizeof(Block) + head_size + body_size)
-    if block == NULL:
-        raise MemoryError
-    block.users = 1
-    block.size = head_size + body_size
-    memcpy(block.bytes, head, head_size)
-    if body_size:
-        memcpy(block.bytes + head_size, body, body_size)
-    return block
-
-
-cdef void release_block(Block* block) noexcept:
-    """One user less."""
-    block.users -= 1
-    if block.users == 0:
-        PyMem_Free(block)
-
-
-cdef Stream* find_stream(Streams* streams, uint32_t key) noexcept:
-    """The stream of that key, or NULL."""
-    cdef uint32_t at = key * <uint32_t>0x9E3779B1
-    if streams.places == NULL:
-        return NULL
-    at = (at >> 16) & streams.mask
-    while streams.places[at].key:
-        if streams.places[at].key == key:
-            return &streams.places[at]
-        at = (at + 1) & streams.mask
-    return NULL
-
-
-cdef Stream* make_stream(Streams* streams, uint32_t key) except NULL:
-    """The stream of that key, new if it must be. Pointers to others are void then."""
-    cdef Stream* found = find_stream(streams, key)
-    cdef Streams grown
-    cdef uint32_t i, at
-    if found != NULL:
-        return found
-    if streams.places == NULL or (streams.count + 1) * 4 > (streams.mask + 1) * 3:
-        grown.mask = streams.mask * 2 + 1 if streams.places != NULL else 1
-        grown.count = streams.count
-        grown.places = <Stream*>PyMem_Malloc((grown.mask + 1) * sizeof(Stream))
-        if grown.places == NULL:
-            raise MemoryError
-        memset(grown.places, 0, (grown.mask + 1) * sizeof(Stream))
-        if streams.places != NULL:
-            for i in range(streams.mask + 1):
-                if streams.places[i].key:
-                    at = ((streams.places[i].key * <uint32_t>0x9E3779B1) >> 16) & grown.mask
-                    while grown.places[at].key:
-                        at = (at + 1) & grown.mask
-                    grown.places[at] = streams.places[i]
-            PyMem_Free(streams.places)
-        streams[0] = grown
-    at = ((key * <uint32_t>0x9E3779B1) >> 16) & streams.mask
-    while streams.places[at].key:
-        at = (at + 1) & streams.mask
-    streams.places[at].key = key
-    streams.places[at].waiting_first = streams.places[at].waiting_last = -1
-    streams.count += 1
-    return &streams.places[at]
-
-
-cdef inline bint has_bit(const Stream* stream, uint16_t sequence) noexcept:
-    return (stream.bits[(sequence & (SEQUENCE_WINDOW - 1)) >> 6] >> (sequence & 63)) & 1
-
-
-cdef inline void set_bit(Stream* stream, uint16_t sequence) noexcept:
-    stream.bits[(sequence & (SEQUENCE_WINDOW - 1)) >> 6] |= <uint64_t>1 << (sequence & 63)
-
-
-cdef inline void clear_bit(Stream* stream, uint16_t sequence) noexcept:
-    stream.bits[(sequence & (SEQUENCE_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (sequence & 63))
-
-
-cdef inline bint is_in_window(const Stream* stream, uint16_t sequence) noexcept:
-    return <uint16_t>(sequence - stream.base) < SEQUENCE_WINDOW
-
-
-cdef inline void move_base(Stream* stream) noexcept:
-    """Behind all that has its bit set."""
-    while has_bit(stream, stream.base):
-        clear_bit(stream, stream.base)
-        stream.base += 1
-
-
-cdef int ring_put(Ring* ring, uint64_t value, uint32_t most) except -1:
-    """Appends; the oldest gives way in a ring of `most` (a power of two). What is behind the tail stays readable until it is
-    overwritten; where nothing was written there are zeros."""
-    cdef uint64_t* grown
-    cdef uint32_t capacity, i
-    if ring.at == NULL or ring.head - ring.tail > ring.mask:
-        if ring.at != NULL and ring.mask + 1 >= most:
-            ring.tail += 1
-        else:
-            capacity = (ring.mask + 1) * 2 if ring.at != NULL else 16
-            grown = <uint64_t*>PyMem_Malloc(capacity * sizeof(uint64_t))
-            if grown == NULL:
-                raise MemoryError
-            memset(grown, 0, capacity * sizeof(uint64_t))
-            if ring.at != NULL:
-                i = ring.head - ring.mask - 1
-                while i != ring.head:
-                    grown[i & (capacity - 1)] = ring.at[i & ring.mask]
-                    i += 1
-                PyMem_Free(ring.at)
-            ring.at = grown
-            ring.mask = capacity - 1
-    ring.at[ring.head & ring.mask] = value
-    ring.head += 1
-    return 0
-
-
 cdef bytes cut_text(str text):
     """UTF-8 of a text, as much as fits a CLOSE."""
     return text.encode("utf-8", "replace")[:CLOSE_TEXT_BYTES].decode("utf-8", "ignore").encode()
-
-
-cdef void free_ring(Ring* ring) noexcept:
-    """Gives memory back. It goes on counting: what was in it is not taken for what will be."""
-    PyMem_Free(ring.at)
-    ring.at = NULL
-    ring.mask = 0
-    ring.tail = ring.head
-
-
-cdef void free_streams(Streams* streams) noexcept:
-    cdef uint32_t i
-    cdef Node* node
-    if streams.places == NULL:
-        return
-    for i in range(streams.mask + 1):
-        while streams.places[i].first != NULL:
-            node = streams.places[i].first
-            streams.places[i].first = node.next
-            PyMem_Free(node)
-        PyMem_Free(streams.places[i].whole)
-    PyMem_Free(streams.places)
-    streams.places = NULL
-    streams.mask = streams.count = 0
-
-
-cdef inline const uint8_t* read_number(const uint8_t* at, const uint8_t* end, uint32_t* value) noexcept:
-    """A varint of at most four bytes: the position behind it, or NULL."""
-    cdef uint32_t result = 0
-    cdef int shift = 0
-    while at < end and shift < 28:
-        result |= <uint32_t>(at[0] & 0x7f) << shift
-        if at[0] < 0x80:
-            value[0] = result
-            return at + 1
-        at += 1
-        shift += 7
-    return NULL
 
 
 cdef inline uint32_t most_stream(int kind, bint to_client) noexcept:

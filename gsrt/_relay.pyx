@@ -36,7 +36,7 @@ from collections import deque
 from os import urandom
 
 from gsrt._core import Packet, ProtocolError
-from gsrt._link cimport Block, Cipher, ORDERED, SEQUENCED, TYPE_DATA, UNORDERED, UNRELIABLE, make_block, release_block
+from gsrt._link cimport Cipher, ORDERED, SEQUENCED, TYPE_DATA, UNORDERED, UNRELIABLE
 from gsrt._links cimport ADDRESS_BYTES, Carrier, Leg, Links
 from gsrt._sockets cimport (
     AF_INET, AF_INET6, Address, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
@@ -44,6 +44,7 @@ from gsrt._sockets cimport (
     epoll_wait, inet_ntop, iovec, make_address, mmsghdr, ntohs, recv, recvmmsg, same, send, sendmmsg, shutdown,
     sockaddr_in, sockaddr_in6, socklen_t, spread,
 )
+from gsrt._streams cimport Block, release_block
 from gsrt._websocket cimport (
     FRAME_BAD, FRAME_MORE, FRAME_OVER, Frame, HEAD_MAX, OP_BINARY, OP_CLOSE, OP_CONTINUATION, OP_PING, OP_PONG,
     OP_TEXT, scan_frame, unmask, write_head,
