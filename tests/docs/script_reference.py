@@ -24,6 +24,7 @@ SUBJECTS = {
     "Data": "data",
     "PacketBuilder": "builder",
     "Player": "player",
+    "Quality": "quality",
     "Logger": "logger",
     "Random": "session.random",
     "Requests": "requests",
@@ -34,7 +35,10 @@ SUBJECTS = {
 LOG_API = PROJECT / "gsrt" / "scripts" / "log_api.py"
 SOURCES = (
     LOG_API,
-    *(PROJECT / "gsrt" / "scripts" / name for name in ("api.py", "event_api.py", "random_api.py", "request_api.py")),
+    *(
+        PROJECT / "gsrt" / "scripts" / f"{name}.py"
+        for name in ("api", "event_api", "quality", "random_api", "request_api")
+    ),
     PROJECT / "gsrt" / "_guest.pyi",
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gsrt.client import Intent
 from gsrt.game import model, reading
 from gsrt.game.attributes import declared_attributes
 from gsrt.game.skeleton import FILES as SKELETON
@@ -30,7 +31,7 @@ def test_every_example_is_looked_at() -> None:
 
 def test_every_table_is_checked() -> None:
     keys = {f"keys of {name}" for name in SUBJECTS}
-    assert set(TABLES) == keys | {"files", "kinds of attributes"}
+    assert set(TABLES) == keys | {"files", "kinds of attributes", "ways"}
 
 
 def test_the_tables_of_keys_are_those_of_the_code() -> None:
@@ -48,6 +49,11 @@ def test_every_file_of_a_game_is_told() -> None:
 
 def test_the_kinds_of_attributes_are_all() -> None:
     assert [plain(row["kind"]) for row in TABLES["kinds of attributes"]] == list(model.ATTRIBUTE_KINDS)
+
+
+def test_the_ways_of_packets_are_all() -> None:
+    told = {name for row in TABLES["ways"] for name in re.findall(r"`Intent\.(\w+)`", row["as"])}
+    assert told == {intent.name for intent in Intent}
 
 
 def test_the_script_of_an_event_is_one() -> None:
@@ -107,6 +113,7 @@ def test_the_whole_guide_as_it_stands(folder: Workshop) -> None:
     (winner,) = {line.split()[3] for line in told if line.endswith(" has won")}
     assert winner in ("anna", "ben")
     assert {f"{name} sees that {winner} has won" for name in ("anna", "ben")} <= set(told)
+    assert printed(folder, commands["ways"]) == ["ben has heard all that is reliable"]
     assert_listed(printed(folder, commands["keep"]))
     for command, output in shown("check, status 1"):
         assert printed(folder, f"{command} || test $? = 1") == output
@@ -114,4 +121,4 @@ def test_the_whole_guide_as_it_stands(folder: Workshop) -> None:
     server.until(lambda line: "max_player: is no key here; do you mean max_players?" in line)
     assert server.terminate() == 0
     assert_listed(printed(folder, commands["restore"]))
-    assert commands.keys() == {"play", "keep", "restore"}
+    assert commands.keys() == {"play", "ways", "keep", "restore"}

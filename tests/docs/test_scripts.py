@@ -121,9 +121,14 @@ def test_no_name_of_ours_is_missing_from_the_guide() -> None:
     told |= {name.partition("(")[0] for name in re.findall(r"`([\w.]+)`", besides.partition("\n\n")[0])}
     told |= {"packet.op_code", "packet.data", "player.peer_id", "player.player_id"}
     for subject, (_, entries) in script_reference.subjects().items():
-        if subject in ("session.random", "requests", "request", "response", "event"):
+        if subject in ("quality", "session.random", "requests", "request", "response", "event"):
             continue
         assert {entry.name for entry in entries} <= told, subject
+
+
+def test_what_is_known_of_the_way_to_a_player() -> None:
+    quality = [entry.name for entry in script_reference.subjects()["quality"][1]]
+    assert [plain(row[""]) for row in cells("quality")] == quality
 
 
 def test_kinds_of_data_are_all_and_have_their_calls() -> None:
