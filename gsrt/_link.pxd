@@ -102,6 +102,8 @@ cdef class Link(AckTracker):
     cdef double pace_bytes, pace_at
     cdef readonly int pto_count                     # in a row
     cdef int pto_probes
+    cdef bint asks_awaited
+    cdef uint64_t asked                             # below it, datagrams under way were asked after
     cdef bint loose_led                             # the last datagram had unreliable frames while reliable ones waited
     cdef bint wants_ping
     cdef double elicited_at                         # when something that elicits was last sent
@@ -152,6 +154,9 @@ cdef class Link(AckTracker):
     cdef int carry(self, int32_t place, bint first, double now) except -1
     cdef uint32_t fill_units(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
     cdef uint32_t fill_repeats(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef uint32_t fill_probe(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef uint32_t fill_awaited(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
+    cdef bint is_carried(self, uint64_t reference, uint32_t begin) noexcept
     cdef uint32_t fill_flying(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
     cdef uint32_t fill_loose(self, uint8_t* at, uint32_t room) except? 0xffffffff
     cdef int forget_loose(self) except -1

@@ -83,6 +83,7 @@ cdef double REPEAT_MIN = 0.005
 cdef double REPEAT_MAX = 0.02
 cdef double PACE_GAIN = 1.25
 cdef double SRTT_LEAST = 0.0001
+cdef double ACK_DELAY = 0.01
 cdef double KEEPALIVE_SECONDS = 4.0
 cdef double IDLE_SECONDS = 15.0
 cdef double PROBE_AFTER = 1.0
@@ -488,10 +489,7 @@ cdef class Link(AckTracker):
                         elicits = ELICITS_LATER
                         self.loose_led = has_units
             if self.pto_probes > 0:
-                self.pto_probes -= 1
-                filled = self.fill_units(body + size, room - size, now)
-                if filled == 0:
-                    filled = self.fill_flying(body + size, room - size, now)
+                filled = self.fill_probe(body + size, room - size, now)
                 if filled == 0:
                     self.wants_ping = True
                 else:
@@ -725,15 +723,62 @@ cdef class Link(AckTracker):
             return NULL
         return &self.units[place]
 
-    cdef uint32_t fill_flying(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
-        """The frames of the oldest datagram under way that has any: bytes written."""
-        cdef uint32_t used = 0, wrote, i
-        cdef uint64_t number = self.oldest, reference
+    cdef uint32_t fill_probe(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
+        """What the pto timer asks with: bytes written. From the second time in a row on, first what the other side waits for."""
+        cdef uint32_t filled = 0
+        self.pto_probes -= 1
+        if self.pto_count > 1 and self.asks_awaited:
+            self.asks_awaited = False
+            filled = self.fill_awaited(at, room, now)
+        filled += self.fill_units(at + filled, room - filled, now)
+        return filled or self.fill_flying(at, room, now)
+
+    cdef uint32_t fill_awaited(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
+        """Frames under way that are next in their streams, which the other side always has room for: bytes written."""
+        cdef uint32_t used = 0, wrote, i, begin = self.refs.head
+        cdef uint64_t number = self.oldest, end = self.next_number, reference
         cdef Sent* record
         cdef Unit* unit
-        while number < self.next_number and used == 0:
+        while number < end:
             record = &self.sent[number & self.sent_mask]
             number += 1
+            if record.number != number - 1 or record.fate != FATE_FLYING or not record.elicits:
+                continue
+            for i in range(record.refs):
+                reference = self.refs.at[(record.refs_at + i) & self.refs.mask]
+                unit = self.unit_of(reference)
+                if unit == NULL or unit.state != FLYING or self.is_carried(reference, begin) or (
+                        find_stream(&self.sending, unit.key).base != unit.sequence):
+                    continue
+                wrote = self.write_unit(at + used, room - used, <int32_t><uint32_t>reference)
+                if wrote == 0:
+                    return used
+                self.carry(<int32_t><uint32_t>reference, False, now)
+                self.count(LINK_RESENT, 1)
+                used += wrote
+        return used
+
+    cdef bint is_carried(self, uint64_t reference, uint32_t begin) noexcept:
+        """Whether the references from `begin` on, of the datagram that is being made, have this one."""
+        while begin != self.refs.head:
+            if self.refs.at[begin & self.refs.mask] == reference:
+                return True
+            begin += 1
+        return False
+
+    cdef uint32_t fill_flying(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
+        """The frames of one datagram under way, of another one each time: bytes written."""
+        cdef uint32_t used = 0, wrote, i
+        cdef uint64_t count = self.next_number - self.oldest, number, looked = 0, reference
+        cdef Sent* record
+        cdef Unit* unit
+        number = max(self.oldest, self.asked)
+        while looked < count and used == 0:
+            if number >= self.next_number:
+                number = self.oldest
+            record = &self.sent[number & self.sent_mask]
+            number += 1
+            looked += 1
             if record.number != number - 1 or record.fate != FATE_FLYING or not record.elicits:
                 continue
             for i in range(record.refs):
@@ -746,6 +791,7 @@ cdef class Link(AckTracker):
                     self.carry(<int32_t><uint32_t>reference, False, now)
                     self.count(LINK_RESENT, 1)
                     used += wrote
+        self.asked = number
         return used
 
     # ---- what became of it
@@ -903,6 +949,7 @@ cdef class Link(AckTracker):
                 self.give_up(self.next_number - (self.next_number - self.oldest) // 2, now)
             self.soon_at = self.later_at = now
             self.pto_count += 1
+            self.asks_awaited = True
             self.pto_probes = 1 if self.pto_count == 1 else 2
             if self.pto_count >= PERSISTENT_PTOS:
                 self.congestion_window = MIN_WINDOW * DATAGRAM_MIN
@@ -967,6 +1014,7 @@ cdef class Link(AckTracker):
             self.note_received(number, elicits, now)
         elif not self.closed:
             self.count(LINK_NOT_TAKEN, 1)
+            self.ack_due = min(self.ack_due, now + ACK_DELAY)       # so that the other side hears that it is heard
         if now > self.elicited_at + REST_SECONDS and not self.closed:
             self.rest()
         self.schedule(now)

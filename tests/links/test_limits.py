@@ -205,10 +205,6 @@ def test_what_one_link_may_keep_is_bounded(houses: Houses, kind: int) -> None:
     assert leg.pending_bytes == 0
 
 
-@pytest.mark.xfail(
-    reason="what is kept counts 40 bytes for each frame, what a sender may have under way does not: so frames within "
-    "the contract are refused; and each pto repeats the frames of the oldest datagram, be they what is refused"
-)
 @pytest.mark.parametrize("kind", [KIND_ORDERED, KIND_UNORDERED])
 def test_a_first_piece_that_comes_late_is_taken_though_all_room_is_used(houses: Houses, kind: int) -> None:
     house = houses(link_receive_bytes=65_536, link_receive_bytes_all=65_536, link_message_bytes_max=65_536)
@@ -220,10 +216,6 @@ def test_a_first_piece_that_comes_late_is_taken_though_all_room_is_used(houses: 
     assert receiver.news() == [(9, 1, body)]
 
 
-@pytest.mark.xfail(
-    reason="each pto repeats the frames of the oldest datagram only: where those are refused until what is in turn has "
-    "come, that never goes out; and who takes nothing acknowledges nothing, so the client believes it gone"
-)
 def test_half_messages_of_several_players_do_not_lock_each_other_out(houses: Houses) -> None:
     house = houses(link_receive_bytes=65_536, link_receive_bytes_all=100_000, link_message_bytes_max=65_536)
     players = house.create("1", "2", "3", "4").players
