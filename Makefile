@@ -17,6 +17,8 @@ SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.p
 	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
 # The tests that reach compiled code: what a sanitizer should see. SANITIZE_TESTS=tests runs them all, in some minutes.
 SANITIZE_TESTS = $(wildcard tests/core tests/link tests/relay tests/protocol tests/scripts tests/sessions)
+UNDER_SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
 
 # setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.
@@ -25,7 +27,7 @@ REQUIREMENTS = import sys, tomllib; \
 	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
 	print(*project["build-system"]["requires"], *project["project"]["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 
-.PHONY: help build run test kill-test lint bench sanitize wheel clean FORCE
+.PHONY: help build run test kill-test lint bench sanitize sanitized-tree fuzz-link wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +38,7 @@ help:
 	@echo 'make bench      every benchmark, or those whose name begins with ONLY=prefix'
 	@echo 'make kill-test  the server is killed RUNS=200 times under load; what it acknowledged has to be there'
 	@echo 'make sanitize   the codec and relay tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make fuzz-link  RUNS=10000000 mutated datagrams for the links of a server under the same sanitizers'
 	@echo 'make wheel      dist/*.whl'
 	@echo 'make clean      removes all of that again'
 
@@ -64,14 +67,17 @@ wheel: build
 
 # In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
 # so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.
-sanitize: $(SANITIZED)/tools
+sanitize: sanitized-tree
+	cd $(SANITIZED)/tree && $(UNDER_SANITIZERS) ../bin/python -m pytest $(SANITIZE_TESTS) $(PYTEST_ARGUMENTS)
+
+fuzz-link: RUNS = 10000000
+fuzz-link: sanitized-tree
+	cd $(SANITIZED)/tree && $(UNDER_SANITIZERS) ../bin/python -m tests.link.fuzz --runs $(RUNS)
+
+sanitized-tree: $(SANITIZED)/tools
 	@mkdir -p $(SANITIZED)/tree && cd $(SANITIZED)/tree && rm -rf $(TREE)
 	@cp -Rp $(TREE) $(SANITIZED)/tree && rm -f $(SANITIZED)/tree/gsrt/*.so
 	cd $(SANITIZED)/tree && GSRT_SANITIZE=address,undefined ../bin/python setup.py --quiet build_ext --inplace
-	cd $(SANITIZED)/tree && \
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
-	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	../bin/python -m pytest $(SANITIZE_TESTS) $(PYTEST_ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis gsrt/*.so
