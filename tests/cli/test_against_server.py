@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gsrt.client import Session
 from tests.cli.conftest import Run
 from tests.support.server import ServerProcess
+
+DEADLINE = 15
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,43 @@ def test_a_session_from_its_opening_to_its_end(gsrt: Run, running: ServerProcess
     assert again.status == 0
     assert json.loads(gsrt("session", "list", "--json", *control).out) == {"sessions": []}
     assert "No session is open" in gsrt("session", "list", *control).out
+
+
+def test_the_list_says_by_what_players_have_come_in(gsrt: Run, running: ServerProcess) -> None:
+    control = ("--control", running.control_path)
+    table = running.create(3)
+    heard: queue.Queue[object] = queue.Queue()
+    red, blue = (
+        Session("127.0.0.1", running.port, seat.token, on_ready=heard.put, on_data=heard.put, link=link)
+        for seat, link in zip(table.seats, (True, False), strict=False)
+    )
+    try:
+        for player in (red, blue):
+            player.start_background()
+            assert heard.get(timeout=DEADLINE) is True
+        end = time.monotonic() + DEADLINE
+        while red.quality is None or blue.leg != "tcp+udp":
+            assert time.monotonic() < end
+            blue.send(1)  # what red gets is acknowledged, and measured
+            heard.get(timeout=DEADLINE)
+        while True:
+            (listed,) = json.loads(gsrt("session", "list", "--json", *control).out)["sessions"]
+            first, second, third = listed["players"]
+            if first["roundTripMs"] is not None:
+                break
+            assert time.monotonic() < end
+            blue.send(1)
+        assert 0 < first["roundTripMs"] < 10_000
+        assert (first["leg"], second["leg"], third["leg"]) == ("link", "tcp+udp", None)
+        lines = [line.split() for line in gsrt("session", "list", *control).out.splitlines()]
+        assert lines[0][-1] == "leg"
+        assert (lines[1][-3], lines[1][-1]) == ("link", "ms")
+        assert lines[2][-1] == "tcp+udp"
+        assert lines[3][-1] == "expected"
+    finally:
+        red.stop()
+        blue.stop()
+        running.end(table)
 
 
 def test_people_get_lines_to_paste(gsrt: Run, running: ServerProcess) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = ROOT / "build" / "corpus"
 VERSIONS = ("3.11", "3.12", "3.13")
-EXTENSIONS = ("_core", "_relay", "_meter", "_guard", "_guest")
+EXTENSIONS = ("_core", "_link", "_links", "_relay", "_meter", "_guard", "_guest")
 COMPILE = ("-shared", "-fPIC", "-O1", "-g0", "-w", "-fwrapv", "-DNDEBUG")
 BUILD_SECONDS = 600
 
@@ -126,7 +126,7 @@ def _generated(built_from: str) -> Path:
 
 def _digest() -> str:
     """Of everything that the extensions are made from."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(EXTENSIONS).encode())
     for source in sorted([*(ROOT / "gsrt").glob("*.pyx"), *(ROOT / "gsrt").glob("*.pxd")]):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
