@@ -16,7 +16,7 @@ JOBS ?= 1
 SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
 	-o -name '*.toml' -o -name py.typed) setup.py pyproject.toml)
 # The tests that reach compiled code: what a sanitizer should see. SANITIZE_TESTS=tests runs them all, in some minutes.
-SANITIZE_TESTS = $(wildcard tests/core tests/link tests/relay tests/protocol tests/scripts tests/sessions)
+SANITIZE_TESTS = $(wildcard tests/core tests/link tests/links tests/relay tests/protocol tests/scripts tests/sessions)
 UNDER_SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
