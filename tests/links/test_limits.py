@@ -234,8 +234,8 @@ def test_half_messages_of_several_players_do_not_lock_each_other_out(houses: Hou
 
 
 @pytest.mark.xfail(
-    reason="the unreliable frames of a datagram that is refused for what else is in it are handed on, and as its number "
-    "is not kept they are again with each copy of it"
+    reason="the unreliable frames of a datagram that is refused for what else is in it are handed on, and as its "
+    "number is not kept they are again with each copy of it"
 )
 def test_copies_of_a_datagram_that_is_refused_hand_nothing_on_twice(houses: Houses) -> None:
     house = houses(link_receive_bytes=65_536, link_receive_bytes_all=65_536, link_message_bytes_max=65_536)
