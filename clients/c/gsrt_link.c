@@ -52,6 +52,7 @@
 #define REPROBE_SECONDS 600.0
 #define BLACK_HOLE 4u
 #define REBIND_PTOS 4u
+#define REBIND_SECONDS 0.5
 
 enum { HELLO = 1, COOKIE = 2, LOGIN = 3, WELCOME = 4, REFUSED = 5, DATA = 6 };
 
@@ -231,6 +232,7 @@ struct gsrt_link {
     double heard;
     pool in;
     uint32_t early_blocks, early_used;
+    uint32_t begun_bytes; /* of ordered messages of which the beginning has come in turn, and not all */
     uint16_t *buckets;
     uint32_t bucket_mask;
     in_stream *in_streams;
@@ -243,6 +245,7 @@ struct gsrt_link {
     /* what goes out */
     uint64_t number;
     uint64_t tracked; /* below it, no datagram is under way */
+    uint64_t path_first; /* of the path in use: what became of those before says nothing of it */
     uint64_t largest_acked;
     bool any_acked;
     record *records;
@@ -261,16 +264,18 @@ struct gsrt_link {
     uint32_t repetitions_first, repetitions_count;
     uint32_t outstanding; /* bytes of messages that the other side may have to keep */
     uint32_t waiting;     /* bytes of frames not acknowledged */
-    bool ping_pending, pto_pending, response_pending;
+    bool ping_pending, response_pending;
+    uint32_t pto_probes; /* datagrams that the pto timer still wants to be sent */
     bool reliable_turn; /* where both kinds wait, the next datagram begins with reliable frames */
     uint8_t response[CHALLENGE_BYTES];
     double last_eliciting;
-    double pto_since; /* from when on the pto timer runs */
+    double soon_since, lazy_since; /* from when on the pto timer runs, by what is under way */
     uint32_t in_flight_soon, in_flight_lazy; /* datagrams */
 
     /* estimates and congestion */
     bool sampled;
     double srtt, rttvar, min_rtt, jitter, sample, loss;
+    double held; /* how long acknowledgements take beyond a round trip, at their longest */
     double reorder, reorder_time;
     double rates[BANDWIDTH_SECONDS];
     double rate_second;
@@ -279,8 +284,10 @@ struct gsrt_link {
     uint32_t in_flight; /* bytes */
     uint64_t recovery_until; /* number from which on an acknowledgement ends recovery */
     bool recovering;
-    uint32_t ptos;
-    bool heard_since_pto, silent;
+    uint32_t ptos; /* in a row without an acknowledgement */
+    uint32_t unheard_ptos; /* and since the server was last heard, or the caller told of that */
+    double unheard_since; /* the first of them */
+    bool silent;
     double lost_at;
     double pace_bytes, pace_time, pace_at;
 
@@ -713,12 +720,14 @@ static void derive_token(gsrt_link *link, const char *token, size_t size)
 static void forget_path(gsrt_link *link)
 {
     link->sampled = false;
-    link->srtt = link->rttvar = link->min_rtt = link->sample = link->reorder = 0;
+    link->path_first = link->number;
+    link->srtt = link->rttvar = link->min_rtt = link->sample = link->jitter = link->loss = link->reorder = 0;
+    memset(link->rates, 0, sizeof link->rates);
     link->cwnd = INITIAL_WINDOW * DATAGRAM_MIN;
     link->ssthresh = GSRT_LINK_NEVER;
-    link->recovering = false;
-    link->ptos = 0;
-    link->pto_pending = false;
+    link->recovering = true; /* until one that was sent from now on arrives: what was before changes no window */
+    link->recovery_until = link->number;
+    link->ptos = link->pto_probes = link->unheard_ptos = 0;
     link->size_index = link->probe_losses = link->black_hole = 0;
     link->pace_bytes = PACE_BURST * DATAGRAM_MIN;
     link->pace_at = GSRT_LINK_NEVER;
@@ -1067,15 +1076,17 @@ static void lose(gsrt_link *link, record *of, double now)
     of->state = RECORD_LOST;
     of->lost_time = now;
     link->counts.datagrams_lost++;
-    if (of->probe) {
-        probe_lost(link, now);
-        return;
-    }
-    link->loss += (1.0 - link->loss) / LOSS_MEMORY;
-    shrink(link, of->number);
-    if (of->bytes > DATAGRAM_MIN && link->size_index > 0 && ++link->black_hole >= BLACK_HOLE) {
-        link->size_index = link->black_hole = link->probe_losses = 0;
-        link->probe_at = now + REPROBE_SECONDS;
+    if (of->number >= link->path_first) {
+        if (of->probe) {
+            probe_lost(link, now);
+            return;
+        }
+        link->loss += (1.0 - link->loss) / LOSS_MEMORY;
+        shrink(link, of->number);
+        if (of->bytes > DATAGRAM_MIN && link->size_index > 0 && ++link->black_hole >= BLACK_HOLE) {
+            link->size_index = link->black_hole = link->probe_losses = 0;
+            link->probe_at = now + REPROBE_SECONDS;
+        }
     }
     for (uint16_t index = of->carries; index != NONE; index = link->carries[index].next) {
         frame *lost = carried(link, &link->carries[index]);
@@ -1122,6 +1133,7 @@ static void take_sample(gsrt_link *link, double raw, double delay, double now)
 {
     const double before = link->sample;
     raw = larger(raw, 1e-6);
+    link->held -= link->held / LOSS_MEMORY;
     if (!link->sampled || raw < link->min_rtt) {
         link->min_rtt = raw;
     }
@@ -1162,13 +1174,15 @@ static void take_rate(gsrt_link *link, double rate, double now)
 static void acked(gsrt_link *link, record *of, bool window_used, double now)
 {
     const bool under_way = of->state == RECORD_FLIGHT;
+    const bool on_path = of->number >= link->path_first;
     if (of->has_ack && of->ack_largest + 1 > link->ack_floor) {
         link->ack_floor = of->ack_largest + 1;
     }
     if (of->has_ack && link->late_pending && of->number >= link->late_since) {
         link->late_pending = false;
     }
-    if (of->state == RECORD_LOST && !of->probe) {
+    if (of->state == RECORD_LOST && !of->probe && on_path) {
+        link->loss = larger(link->loss - 1.0 / LOSS_MEMORY, 0);
         const double late = larger(now - of->lost_time, now - of->time - loss_delay(link));
         link->reorder = smaller(larger(link->reorder, larger(late, GRANULARITY)), REORDER_MAX);
         link->reorder_time = now;
@@ -1178,24 +1192,35 @@ static void acked(gsrt_link *link, record *of, bool window_used, double now)
         if (link->recovering && of->number >= link->recovery_until) {
             link->recovering = false;
         }
-        if (of->probe) {
+        if (of->probe && on_path) {
             link->probe_losses = 0;
             while (link->size_index + 1 < SIZE_COUNT && SIZES[link->size_index] < of->bytes) {
                 link->size_index++;
             }
             link->probe_at = link->size_index + 1 < SIZE_COUNT ? now : GSRT_LINK_NEVER;
-        } else {
+        } else if (on_path) {
             link->loss -= link->loss / LOSS_MEMORY;
+        }
+        if (!of->soon) {
+            link->lazy_since = now;
+        } else {
+            link->soon_since = now;
+            if (on_path && link->sampled && link->loss < 1.0 / LOSS_MEMORY) {
+                link->held = smaller(larger(link->held, now - of->time - link->sample), ACK_DELAY_MAX);
+            }
         }
         if (!link->recovering && window_used) {
             link->cwnd += link->cwnd < link->ssthresh ? of->bytes : DATAGRAM_MIN * (double)of->bytes / link->cwnd;
         }
     }
-    if (of->bytes > DATAGRAM_MIN) {
+    if (of->bytes > DATAGRAM_MIN && on_path) {
         link->black_hole = 0;
     }
     if (of->state != RECORD_QUIET) {
+        link->ptos = link->pto_probes = 0;
         link->delivered += of->bytes;
+    }
+    if (of->state != RECORD_QUIET && on_path) {
         take_rate(link, (double)(link->delivered - of->delivered) / larger(now - of->time, GRANULARITY), now);
     }
     for (uint16_t index = of->carries; index != NONE; index = link->carries[index].next) {
@@ -1218,27 +1243,34 @@ static void decay_reorder(gsrt_link *link, double now)
     }
 }
 
-/* An acknowledgement: `low` the low bits of the largest number, then a bit for each before it. */
-static void take_acks(gsrt_link *link, uint32_t low, double delay, const uint8_t *bits, uint32_t bytes, double now)
+/* An acknowledgement: `low` the low bits of the largest number, then a bit for each before it. False: it is of what was never
+ * sent. */
+static bool take_acks(gsrt_link *link, uint32_t low, double delay, const uint8_t *bits, uint32_t bytes, double now)
 {
     if (link->number == 0) {
-        return;
+        return false;
     }
     const uint64_t highest = link->number - 1;
     const uint32_t below = (uint32_t)highest - low;
-    if (below > 0x7fffffff || below > highest) {
-        return; /* of a number that was never sent */
+    if (below > highest) {
+        return false;
     }
     const uint64_t largest = highest - below;
     const bool window_used = link->in_flight * 2.0 >= link->cwnd;
     bool any = false;
-    for (uint32_t i = 0; i <= bytes * 8 && i <= largest; i++) {
-        const uint64_t number = largest - i;
-        record *at = record_of(link, number);
-        if ((i > 0 && (bits[(i - 1) / 8] >> ((i - 1) % 8) & 1) == 0) || at->number != number || at->state == RECORD_FREE) {
+    for (uint32_t i = 0; i <= bytes * 8; i++) {
+        if (i > 0 && (bits[(i - 1) / 8] >> ((i - 1) % 8) & 1) == 0) {
             continue;
         }
-        if (i == 0 && at->state == RECORD_FLIGHT) {
+        if (i > largest) {
+            return false;
+        }
+        const uint64_t number = largest - i;
+        record *at = record_of(link, number);
+        if (at->number != number || at->state == RECORD_FREE) {
+            continue;
+        }
+        if (i == 0 && at->state == RECORD_FLIGHT && number >= link->path_first) {
             take_sample(link, now - at->time, delay, now);
         }
         any = true;
@@ -1249,12 +1281,10 @@ static void take_acks(gsrt_link *link, uint32_t low, double delay, const uint8_t
         acked(link, at, window_used, now);
     }
     if (any) {
-        link->ptos = 0;
-        link->pto_pending = false;
-        link->pto_since = now;
         decay_reorder(link, now);
         detect_losses(link, now);
     }
+    return true;
 }
 
 /* ---- Messages that come ------------------------------------------------------------------------------------------- */
@@ -1445,27 +1475,21 @@ static bool keep_if_room(gsrt_link *link, const arrived *got)
     return true;
 }
 
-/* Hand on the message of `pieces` frames from `sequence` on, which all have come. False: they make none. */
-static bool assemble(gsrt_link *link, int kind, uint16_t stream, uint16_t sequence, uint32_t pieces)
+/* Whether a kept frame is what stands `offset` frames after the beginning of a message of `total` bytes. */
+static bool continues(const gsrt_link *link, uint16_t index, uint32_t offset, uint32_t total)
+{
+    const block *at = &link->in.blocks[index];
+    const uint32_t left = total - offset * FRAGMENT_BYTES;
+    return (at->type & MORE) != 0 && at->size == (left > FRAGMENT_BYTES ? FRAGMENT_BYTES : left);
+}
+
+/* Hand on the message of `pieces` frames from `sequence` on, which have all come. */
+static void assemble(gsrt_link *link, int kind, uint16_t stream, uint16_t sequence, uint32_t pieces)
 {
     uint16_t first = NONE, last = NONE;
-    uint32_t left = 0;
     for (uint32_t i = 0; i < pieces; i++) {
         uint16_t *place = kept(link, kind, stream, (uint16_t)(sequence + i));
         const uint16_t index = *place;
-        if (index == NONE) {
-            break;
-        }
-        const block *at = &link->in.blocks[index];
-        const int part = at->type & (BEGIN | MORE);
-        if (i == 0) {
-            left = at->total;
-        }
-        const uint32_t size = left > FRAGMENT_BYTES ? FRAGMENT_BYTES : left;
-        if (part != (pieces == 1 ? 0 : i == 0 ? BEGIN : MORE) || at->size != size) {
-            break;
-        }
-        left -= size;
         unkeep(link, place);
         if (last == NONE) {
             first = index;
@@ -1475,33 +1499,36 @@ static bool assemble(gsrt_link *link, int kind, uint16_t stream, uint16_t sequen
         for (last = index; link->in.blocks[last].next != NONE;) {
             last = link->in.blocks[last].next;
         }
-        if (i + 1 == pieces) {
-            hand_on(link, first);
-            return true;
-        }
     }
-    pool_release(&link->in, first);
-    broken(link, "pieces that make no message");
-    return false;
+    hand_on(link, first);
 }
 
+/* Take what is in turn now of the kept frames. */
 static void advance_ordered(gsrt_link *link, uint16_t number)
 {
     in_stream *stream = &link->in_streams[number];
-    while (*kept(link, GSRT_LINK_ORDERED, number, stream->reached) != NONE) {
+    uint16_t index;
+    while ((index = *kept(link, GSRT_LINK_ORDERED, number, stream->reached)) != NONE) {
+        const block *head = &link->in.blocks[*kept(link, GSRT_LINK_ORDERED, number, stream->next)];
+        const uint32_t offset = (uint16_t)(stream->reached - stream->next);
+        const uint32_t pieces = fragments_of(head->total);
+        if (offset == 0 ? (head->type & MORE) != 0 : !continues(link, index, offset, head->total)) {
+            broken(link, "pieces that make no message");
+            return;
+        }
         stream->reached++;
-    }
-    while (stream->next != stream->reached) {
-        const uint16_t index = *kept(link, GSRT_LINK_ORDERED, number, stream->next);
-        const uint32_t pieces = index == NONE ? 1 : fragments_of(link->in.blocks[index].total);
-        if ((uint16_t)(stream->reached - stream->next) < pieces) {
-            return;
+        if (offset == 0 && pieces > 1) {
+            link->begun_bytes += head->total;
+            if (link->begun_bytes > link->receive_bytes) {
+                broken(link, "more messages of several pieces at a time than are taken");
+                return;
+            }
         }
-        /* A MORE that nothing began has a total of 0, and 0 pieces. */
-        if (!assemble(link, GSRT_LINK_ORDERED, number, stream->next, pieces == 0 ? 1 : pieces)) {
-            return;
+        if (offset + 1 == pieces) {
+            link->begun_bytes -= pieces > 1 ? head->total : 0;
+            assemble(link, GSRT_LINK_ORDERED, number, stream->next, pieces);
+            stream->next = stream->reached;
         }
-        stream->next = (uint16_t)(stream->next + pieces);
     }
 }
 
@@ -1533,28 +1560,6 @@ static bool take_ordered(gsrt_link *link, const arrived *got)
     return true;
 }
 
-/* Hand on the unordered message that the piece `sequence` is of, if all of it has come. */
-static void complete_unordered(gsrt_link *link, uint16_t sequence)
-{
-    uint16_t begin = sequence;
-    uint16_t index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
-    const uint32_t most = fragments_of(link->message_bytes);
-    for (uint32_t i = 0; i < most && index != NONE && (link->in.blocks[index].type & MORE); i++) {
-        begin--;
-        index = *kept(link, GSRT_LINK_UNORDERED, 0, begin);
-    }
-    if (index == NONE || (link->in.blocks[index].type & BEGIN) == 0) {
-        return;
-    }
-    const uint32_t pieces = fragments_of(link->in.blocks[index].total);
-    for (uint32_t i = 1; i < pieces; i++) {
-        if (*kept(link, GSRT_LINK_UNORDERED, 0, (uint16_t)(begin + i)) == NONE) {
-            return;
-        }
-    }
-    assemble(link, GSRT_LINK_UNORDERED, 0, begin, pieces);
-}
-
 static uint32_t unordered_bit(uint16_t sequence)
 {
     return UINT32_C(1) << sequence % 32;
@@ -1565,35 +1570,101 @@ static uint32_t *unordered_word(gsrt_link *link, uint16_t sequence)
     return &link->unordered_bits[sequence % SEQUENCE_WINDOW / 32];
 }
 
+static bool unordered_came(gsrt_link *link, uint16_t sequence)
+{
+    const uint16_t ahead = (uint16_t)(sequence - link->unordered_base);
+    return ahead >= 0x8000 ||
+           (ahead < SEQUENCE_WINDOW && (*unordered_word(link, sequence) & unordered_bit(sequence)) != 0);
+}
+
+static uint16_t kept_unordered(gsrt_link *link, uint32_t sequence)
+{
+    return *kept(link, GSRT_LINK_UNORDERED, 0, (uint16_t)sequence);
+}
+
+/* How many frames before `sequence` the message began that the frame before it is of; 0: that is not known. */
+static uint32_t begun_before(gsrt_link *link, uint16_t sequence)
+{
+    const uint32_t most = fragments_of(link->message_bytes);
+    for (uint32_t back = 1; back < most; back++) {
+        const uint16_t index = kept_unordered(link, (uint32_t)sequence - back);
+        if (index == NONE) {
+            return 0;
+        }
+        if (link->in.blocks[index].type & BEGIN) {
+            return back;
+        }
+    }
+    return 0;
+}
+
+/* Hand on the unordered message that begins with `begin`, if all of it has come. False: what has come makes none. */
+static bool join_pieces(gsrt_link *link, uint16_t begin)
+{
+    const uint32_t total = link->in.blocks[kept_unordered(link, begin)].total;
+    const uint32_t pieces = fragments_of(total);
+    const uint16_t after = kept_unordered(link, begin + pieces);
+    bool whole = true;
+    if (after != NONE && (link->in.blocks[after].type & MORE) != 0) {
+        return false;
+    }
+    for (uint32_t offset = 1; offset < pieces; offset++) {
+        const uint16_t index = kept_unordered(link, begin + offset);
+        if (index == NONE ? unordered_came(link, (uint16_t)(begin + offset)) : !continues(link, index, offset, total)) {
+            return false;
+        }
+        whole = whole && index != NONE;
+    }
+    if (whole) {
+        assemble(link, GSRT_LINK_UNORDERED, 0, begin, pieces);
+    }
+    return true;
+}
+
+/* A frame has come, and is kept if it is a piece. False: it does not go with those beside it. */
+static bool join_unordered(gsrt_link *link, uint16_t sequence, int part)
+{
+    const uint32_t back = begun_before(link, sequence);
+    const uint16_t begin = (uint16_t)(sequence - back);
+    if (part == MORE) {
+        if (back == 0) {
+            return kept_unordered(link, (uint32_t)sequence - 1) != NONE || !unordered_came(link, (uint16_t)(sequence - 1));
+        }
+        return back < fragments_of(link->in.blocks[kept_unordered(link, begin)].total) && join_pieces(link, begin);
+    }
+    if (back > 0 && back < fragments_of(link->in.blocks[kept_unordered(link, begin)].total)) {
+        return false;
+    }
+    if (part == BEGIN) {
+        return join_pieces(link, sequence);
+    }
+    const uint16_t after = kept_unordered(link, (uint32_t)sequence + 1);
+    return after == NONE || (link->in.blocks[after].type & MORE) == 0;
+}
+
 static bool take_unordered(gsrt_link *link, const arrived *got)
 {
-    const uint16_t ahead = (uint16_t)(got->sequence - link->unordered_base);
-    if (ahead >= 0x8000 ||
-        (ahead < SEQUENCE_WINDOW && (*unordered_word(link, got->sequence) & unordered_bit(got->sequence)) != 0)) {
+    const int part = got->type & (BEGIN | MORE);
+    if (unordered_came(link, got->sequence)) {
         return true;
     }
-    if (ahead >= SEQUENCE_WINDOW) {
+    if ((uint16_t)(got->sequence - link->unordered_base) >= SEQUENCE_WINDOW) {
         broken(link, "a sequence beyond the window");
         return true;
     }
-    const bool whole = (got->type & (BEGIN | MORE)) == 0;
-    if (whole ? link->in.available < blocks_for(got->size) : !keep_if_room(link, got)) {
+    if (part == 0 ? link->in.available < blocks_for(got->size) : !keep_if_room(link, got)) {
         return false;
     }
     *unordered_word(link, got->sequence) |= unordered_bit(got->sequence);
-    if (whole) {
+    if (!join_unordered(link, got->sequence, part)) {
+        broken(link, "pieces that make no message");
+        return true;
+    }
+    if (part == 0) {
         hand_on(link, store(link, got));
-    } else {
-        complete_unordered(link, got->sequence);
     }
     while (*unordered_word(link, link->unordered_base) & unordered_bit(link->unordered_base)) {
         *unordered_word(link, link->unordered_base) &= ~unordered_bit(link->unordered_base);
-        /* What is still kept so far behind is of a message that can no longer become whole. */
-        if (*kept(link, GSRT_LINK_UNORDERED, 0, (uint16_t)(link->unordered_base - fragments_of(MESSAGE_BYTES_MAX))) !=
-            NONE) {
-            broken(link, "pieces that make no message");
-            return true;
-        }
         link->unordered_base++;
     }
     return true;
@@ -1743,7 +1814,7 @@ static void take_body(gsrt_link *link, const uint8_t *body, size_t size, uint64_
     const uint32_t ack_bytes = body[0];
     size_t at = 1;
     link->heard = now;
-    link->heard_since_pto = true;
+    link->unheard_ptos = 0;
     link->silent = false;
     if (ack_bytes > 0) {
         if (ack_bytes > 1 + ACK_WINDOW / 8 || size < 6 + (size_t)ack_bytes) {
@@ -1751,7 +1822,10 @@ static void take_body(gsrt_link *link, const uint8_t *body, size_t size, uint64_
             return;
         }
         at = 6 + (size_t)ack_bytes;
-        take_acks(link, get32(body + 1), get16(body + 5) / 1e4, body + 7, ack_bytes - 1, now);
+        if (!take_acks(link, get32(body + 1), get16(body + 5) / 1e4, body + 7, ack_bytes - 1, now)) {
+            broken(link, "an acknowledgement of what was never sent");
+            return;
+        }
     }
     take_frames(link, body + at, size - at, number, now);
 }
@@ -1878,7 +1952,7 @@ static bool take_welcome(gsrt_link *link, const uint8_t *datagram, size_t size, 
     link->greeting_at = link->greeting_deadline = GSRT_LINK_NEVER;
     link->greeting_due = false;
     link->state = GSRT_LINK_OPEN;
-    link->heard = link->last_eliciting = link->pto_since = link->pace_time = now;
+    link->heard = link->last_eliciting = link->pace_time = now;
     link->rate_second = second_of(now);
     link->probe_at = link->probing ? now + PROBE_AFTER : GSRT_LINK_NEVER;
     send_reliable(link, player_ready, sizeof player_ready, GSRT_LINK_ORDERED, 0);
@@ -1899,19 +1973,13 @@ static bool take_refusal(gsrt_link *link, const uint8_t *datagram, size_t size, 
         return false;
     }
     const int reason = datagram[2];
-    if (reason < GSRT_LINK_REFUSED_VERSION || reason > GSRT_LINK_REFUSED_FULL) {
-        return false;
+    if (reason == GSRT_LINK_REFUSED_COOKIE && link->state == GSRT_LINK_ENTERING && link->greetings < GREETINGS_MAX) {
+        say_hello(link, now);
+        return true;
     }
-    if (reason == GSRT_LINK_REFUSED_COOKIE) {
-        if (link->state != GSRT_LINK_ENTERING) {
-            return false;
-        }
-        if (link->greetings < GREETINGS_MAX) {
-            say_hello(link, now);
-            return true;
-        }
-    }
-    end(link, GSRT_LINK_FAILED, reason, texts[reason - 1], strlen(texts[reason - 1]));
+    const bool known = reason >= GSRT_LINK_REFUSED_VERSION && reason <= GSRT_LINK_REFUSED_FULL;
+    const char *text = known ? texts[reason - 1] : "the server refused for a reason that this client does not know";
+    end(link, GSRT_LINK_FAILED, reason, text, strlen(text));
     return true;
 }
 
@@ -2262,16 +2330,12 @@ static size_t draft_finish(gsrt_link *link, draft *from)
     made->carries = from->carries;
     made->state = eliciting ? RECORD_FLIGHT : RECORD_QUIET;
     if (eliciting) {
-        if (link->in_flight_soon == 0 && (from->soon || link->in_flight_lazy == 0)) {
-            link->pto_since = from->now;
-        }
         link->in_flight += size;
         link->last_eliciting = from->now;
         link->pace_bytes = larger(link->pace_bytes - size, -UNRELIABLE_EXCESS * DATAGRAM_MAX);
-        if (from->soon) {
-            link->in_flight_soon++;
-        } else {
-            link->in_flight_lazy++;
+        uint32_t *count = from->soon ? &link->in_flight_soon : &link->in_flight_lazy;
+        if ((*count)++ == 0) {
+            *(from->soon ? &link->soon_since : &link->lazy_since) = from->now;
         }
     }
     return size;
@@ -2350,10 +2414,10 @@ static void put_for_pto(gsrt_link *link, draft *to)
 static size_t write_data(gsrt_link *link, uint8_t *buffer, size_t capacity, double now)
 {
     /* Where nothing arrives it may be for the size. */
-    const uint32_t longest = link->pto_pending ? DATAGRAM_MIN : SIZES[link->size_index];
+    const uint32_t longest = link->pto_probes > 0 ? DATAGRAM_MIN : SIZES[link->size_index];
     const uint32_t limit = capacity < longest ? (uint32_t)capacity : longest;
     record *place = record_of(link, link->number);
-    if (place->state == RECORD_FLIGHT && link->pto_pending) {
+    if (place->state == RECORD_FLIGHT && link->pto_probes > 0) {
         lose(link, place, now); /* as many are under way as there are records, and none gets through */
     }
     const bool may_elicit = place->state != RECORD_FLIGHT;
@@ -2366,9 +2430,9 @@ static size_t write_data(gsrt_link *link, uint8_t *buffer, size_t capacity, doub
     bool may_send = false;
     if (may_elicit) {
         may_send = pace_allows(link, now);
-        if (link->pto_pending) {
+        if (link->pto_probes > 0) {
             put_for_pto(link, &made);
-            link->pto_pending = false;
+            link->pto_probes--;
         }
         if (link->ping_pending) {
             put_ping(&made);
@@ -2433,15 +2497,21 @@ size_t gsrt_link_poll_datagram(gsrt_link *link, uint8_t *buffer, size_t capacity
 
 static double pto_at(const gsrt_link *link)
 {
-    if (link->pto_pending || (link->in_flight_soon == 0 && link->in_flight_lazy == 0)) {
+    double wait = link->sampled ? link->srtt + larger(4 * link->rttvar, GRANULARITY) : PTO_FIRST;
+    double since = link->lazy_since;
+    if (link->pto_probes > 0 || (link->in_flight_soon == 0 && link->in_flight_lazy == 0)) {
         return GSRT_LINK_NEVER;
     }
-    const double acked_after = link->in_flight_soon > 0 ? ACK_DELAY : LAZY_ACK_DELAY;
-    double wait = (link->sampled ? link->srtt + larger(4 * link->rttvar, GRANULARITY) : PTO_FIRST) + acked_after;
+    if (link->in_flight_soon > 0) {
+        since = link->soon_since;
+        wait += larger(ACK_DELAY, link->held);
+    } else {
+        wait += LAZY_ACK_DELAY + link->held;
+    }
     for (uint32_t i = 0; i < link->ptos && wait < PTO_MAX; i++) {
         wait *= 2;
     }
-    return link->pto_since + smaller(wait, PTO_MAX);
+    return since + smaller(wait, PTO_MAX);
 }
 
 static double keepalive_at(const gsrt_link *link)
@@ -2484,15 +2554,16 @@ static void handle_greeting(gsrt_link *link, double now)
 
 static void handle_pto(gsrt_link *link, double now)
 {
-    if (link->ptos++ == 0) {
-        link->heard_since_pto = false;
-    }
-    link->pto_pending = true;
-    link->pto_since = now;
+    link->pto_probes = link->ptos++ == 0 ? 1 : 2;
+    link->soon_since = link->lazy_since = now;
     if (link->ptos == PERSISTENT_PTOS) {
         link->cwnd = MIN_WINDOW * DATAGRAM_MIN;
     }
-    if (link->ptos % REBIND_PTOS == 0 && !link->heard_since_pto) {
+    if (link->unheard_ptos++ == 0) {
+        link->unheard_since = now;
+    }
+    if (link->unheard_ptos >= REBIND_PTOS && now - link->unheard_since >= REBIND_SECONDS) {
+        link->unheard_ptos = 0;
         link->silent = true;
     }
 }
@@ -2529,6 +2600,7 @@ void gsrt_link_path_changed(gsrt_link *link, double now)
     }
     forget_path(link);
     link->probe_at = link->probing ? now + PROBE_AFTER : GSRT_LINK_NEVER;
+    link->soon_since = link->lazy_since = now;
     link->ping_pending = true;
     link->silent = false;
 }
@@ -2996,7 +3068,7 @@ bool gsrt_link_next_event(gsrt_link *link, gsrt_link_event *event)
         return true;
     }
     if ((link->state == GSRT_LINK_CLOSED || link->state == GSRT_LINK_FAILED) && !link->end_told) {
-        const bool refused = link->state == GSRT_LINK_FAILED && link->reason > 0;
+        const bool refused = link->state == GSRT_LINK_FAILED && link->reason >= 0;
         link->end_told = true;
         event->type = refused ? GSRT_LINK_EVENT_REFUSED : GSRT_LINK_EVENT_CLOSED;
         event->reason = link->reason;

@@ -342,10 +342,11 @@ static size_t mutate(uint8_t *out, const datagram *from, uint32_t wild)
             break;
         case 1: /* something else is acknowledged */
             if (size > 21 && out[14] > 0) {
-                const uint32_t at = below(8) == 0 ? below(6) : 0;
-                out[15 + at] = (uint8_t)(out[15 + at] - below(12));
+                /* A number that was never sent ends the connection: rather one of those that were. */
+                const uint32_t low = out[15], fewer = below(below(50) == 0 ? 256 : low < 12 ? low + 1 : 12);
+                out[15] = (uint8_t)(low - fewer);
                 for (uint32_t i = 1; i < out[14] && 20 + i < size; i++) {
-                    out[20 + i] ^= (uint8_t)draw();
+                    out[20 + i] ^= (uint8_t)(out[16] > 0 || i * 8 <= low - fewer ? draw() : 0);
                 }
             }
             break;

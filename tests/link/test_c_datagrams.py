@@ -294,6 +294,123 @@ def test_timeouts_double_and_the_caller_is_told(module: Any) -> None:
     assert script.client.quality()["congestion_window"] == 4 * 1200
 
 
+def asked(script: Script) -> list[Sent]:
+    """What goes out when the next timer is due."""
+    script.now = script.client.next_timer()
+    script.client.handle_timer(script.now)
+    return script.sent()
+
+
+def test_asks_twice_from_the_second_timeout_on(module: Any) -> None:
+    """In datagrams of the size that any path takes, even where larger ones were in use."""
+    script = settled(module)
+    script.client.send(packet_of(5, 1, 1000), KIND_ORDERED, 0, script.now)
+    (first,) = script.sent()
+    for count in (1, 2, 2, 2):
+        again = asked(script)
+        assert [each.messages for each in again] == [first.messages] * count
+        assert all(each.size <= 1200 for each in again)
+    script.receive(b"", ack=script.ack(again[-1].number))
+    assert script.client.quality()["waiting_bytes"] == 0
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    script.sent()
+    assert len(asked(script)) == 1  # and counts from one again
+
+
+def test_timeouts_allow_for_how_long_the_server_waits(module: Any) -> None:
+    """One with a tick acknowledges later than it means to; that is no reason to ask."""
+    script = settled(module)
+    held = 0.0
+    for wait in (0.03, 0.002, 0.3):
+        script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+        script.sent()
+        script.now += wait
+        script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+        (second,) = script.sent()
+        script.now += 0.02
+        script.receive(b"", ack=script.ack(second.number, b"\1"))
+        held = min(0.2, max(held * (1 - 1 / 64), wait))
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    script.sent()
+    quality = script.client.quality()
+    pto = quality["rtt"] + max(4 * quality["rtt_variation"], 0.001)
+    assert script.client.next_timer() == pytest.approx(script.now + pto + held)
+
+
+def test_what_elicits_later_does_not_put_off_what_elicits_soon(module: Any) -> None:
+    script = settled(module)
+    script.client.send(PACKET, KIND_UNRELIABLE, 0, script.now)
+    (later,) = script.sent()
+    script.now += 0.005
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    script.sent()
+    sent_at = script.now
+    script.now += 0.015
+    script.receive(b"", ack=script.ack(later.number))
+    quality = script.client.quality()
+    pto = quality["rtt"] + max(4 * quality["rtt_variation"], 0.001) + 0.01
+    assert script.client.next_timer() == pytest.approx(sent_at + pto)
+
+
+def asked_until_silent(script: Script) -> list[float]:
+    """When it asked, until it said that nothing comes."""
+    times: list[float] = []
+    while not any(event.type == SILENT for event in script.events()):
+        if asked(script):
+            times.append(script.now)
+    return times
+
+
+def test_silence_is_four_timeouts_in_a_row(module: Any) -> None:
+    script = settled(module)
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    script.sent()
+    for _ in range(3):
+        asked(script)
+    assert script.receive(b"")  # a word of the server, which acknowledges nothing: it counts from here
+    times = asked_until_silent(script)
+    assert len(times) == 4
+    script.client.path_changed(script.now)
+    script.sent()
+    times = asked_until_silent(script)
+    assert len(times) == 4
+    assert times == pytest.approx([times[0] + after for after in (0, 0.42, 1.26, 2.26)])
+
+
+def test_silence_is_half_a_second_at_least(module: Any) -> None:
+    """From the first timeout on: where the path is short, four are no sign yet."""
+    script = settled(module)
+    for _ in range(60):
+        script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+        (sent,) = script.sent()
+        script.now += 0.001
+        script.receive(b"", ack=script.ack(sent.number))
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    script.sent()
+    times = asked_until_silent(script)
+    assert len(times) > 4
+    assert times[-2] - times[0] < 0.5 <= times[-1] - times[0]
+
+
+def test_what_was_sent_over_another_path_says_nothing_of_this_one(module: Any) -> None:
+    script = settled(module)
+    for _ in range(4):
+        script.client.send(PACKET, KIND_UNRELIABLE, 0, script.now)
+        script.sent()
+    script.now += 1.5
+    script.client.path_changed(script.now)
+    (ping,) = script.sent()
+    script.receive(b"", ack=script.ack(ping.number - 2))
+    quality = script.client.quality()
+    assert (quality["rtt"], quality["bandwidth"], quality["loss"]) == (0, 0, 0)
+    script.now += 0.05
+    script.receive(b"", ack=script.ack(ping.number))  # those before are lost
+    quality = script.client.quality()
+    assert quality["rtt"] == pytest.approx(0.05)
+    assert quality["datagrams_lost"] >= 1 and quality["loss"] == 0
+    assert quality["congestion_window"] >= 12_000
+
+
 def test_lost_frames_are_sent_again_in_new_datagrams(module: Any) -> None:
     script = settled(module)
     packets = [packet_of(5, number, 1000) for number in range(5)]
@@ -383,20 +500,18 @@ def test_what_breaks_the_contract_ends_the_connection(module: Any, what: str) ->
 
 
 def test_acknowledgements_that_make_no_sense(module: Any) -> None:
-    for ack in (b"\x22" + bytes(40), b"\x01\x00\x00\x00"):
+    never_sent = [b"\1" + number.to_bytes(6, "little") for number in (1, 77, 0xFFFFFFFF)]
+    for ack in (b"\x22" + bytes(40), b"\x01\x00\x00\x00", *never_sent):
         script = settled(module)
         script.receive(b"", ack=ack)
         assert script.client.state == CLOSED
-    script = settled(module)
-    script.receive(b"", ack=script.ack(77))
-    script.receive(b"", ack=script.ack(0xFFFFFFFF))
-    assert script.client.state == OPEN and script.client.quality()["rtt"] == pytest.approx(0.02)
+        assert script.client.quality()["rtt"] == pytest.approx(0.02)
 
 
 def test_what_there_is_no_room_for_is_not_acknowledged(module: Any) -> None:
     """Pieces of more long messages than there is room for, of each all but the first: all come through in the end."""
     script = settled(module, small=True)
-    messages = {channel: packet_of(5, channel, 16_000, sender=1) for channel in range(1, 9)}
+    messages = {channel: packet_of(5, channel, 16_000, sender=1) for channel in range(1, 5)}
     waiting: list[bytes] = []
     for channel, message in messages.items():
         pieces = [message[at : at + 1100] for at in range(0, len(message), 1100)]
@@ -422,6 +537,69 @@ def test_what_there_is_no_room_for_is_not_acknowledged(module: Any) -> None:
             break
     assert came == messages
     assert script.client.quality()["datagrams_without_room"] > 10
+
+
+def test_more_may_not_be_begun_than_is_taken(module: Any) -> None:
+    """Of ordered messages of several pieces, receive_bytes at a time."""
+    script = settled(module, small=True)
+    for channel in range(1, 5):
+        script.receive(frame(0x86, 16 + channel, 0, bytes(1100), 16_384))
+    assert script.client.state == OPEN
+    script.receive(frame(0x82, 0, 0, PACKET))
+    assert [event.packet for event in script.events()] == [PACKET]
+    script.receive(frame(0x86, 21, 0, bytes(1100), 1101))
+    (event,) = [event for event in script.events() if event.type == CLOSED_EVENT]
+    assert event.reason == 1
+
+
+def test_what_is_whole_makes_room_for_others(module: Any) -> None:
+    script = settled(module, small=True)
+    message = packet_of(5, 1, 16_000, sender=1)
+    for _ in range(2):
+        for channel in range(1, 5):
+            pieces = [message[at : at + 1100] for at in range(0, len(message), 1100)]
+            base = 0 if script.number < 60 else len(pieces)
+            script.receive(frame(0x86, 16 + channel, base, pieces[0], len(message)))
+            for at, piece in enumerate(pieces[1:], 1):
+                script.receive(frame(0x8A, 16 + channel, base + at, piece))
+            assert [event.packet for event in script.events()] == [message]
+
+
+UNSOUND = {
+    "a piece after a message": [frame(0x83, 0, 0, PACKET), frame(0x8B, 0, 1, PACKET)],
+    "a message before a piece": [frame(0x8B, 0, 1, PACKET), frame(0x83, 0, 0, PACKET)],
+    "a message within another": [frame(0x87, 0, 3, bytes(1100), 3000), frame(0x83, 0, 4, PACKET)],
+    "a message that is begun around another": [frame(0x83, 0, 4, PACKET), frame(0x87, 0, 3, bytes(1100), 3000)],
+    "a message begun within another": [
+        frame(0x87, 0, 4, bytes(1100), 3000),
+        frame(0x87, 0, 3, bytes(1100), 3000),
+    ],
+    "a piece beyond the last": [
+        frame(0x87, 0, 3, bytes(1100), 2000),
+        frame(0x8B, 0, 4, bytes(900)),
+        frame(0x8B, 0, 5, bytes(900)),
+    ],
+    "a piece beyond the last, first": [frame(0x8B, 0, 5, bytes(900)), frame(0x87, 0, 3, bytes(1100), 2000)],
+    "a short piece in the middle": [frame(0x8B, 0, 4, bytes(1099)), frame(0x87, 0, 3, bytes(1100), 3300)],
+    "a long piece at the end": [
+        frame(0x87, 0, 3, bytes(1100), 3000),
+        frame(0x8B, 0, 5, bytes(1100)),
+        frame(0x8B, 0, 4, bytes(1100)),
+    ],
+    "a piece before everything": [frame(0x8B, 0, 0, PACKET)],
+}
+
+
+@pytest.mark.parametrize("what", UNSOUND)
+def test_unordered_pieces_that_make_no_message(module: Any, what: str) -> None:
+    """Noticed with the last of these, in whatever order they come."""
+    script = settled(module)
+    *before, last = UNSOUND[what]
+    for one in before:
+        script.receive(one)
+    assert what == "a piece beyond the last" or script.client.state == OPEN
+    script.receive(last)
+    assert [event.reason for event in script.events() if event.type == CLOSED_EVENT] == [1]
 
 
 def test_more_peers_than_there_is_room_for(module: Any) -> None:
