@@ -48,6 +48,8 @@ def read_all(end: socket.socket) -> list[bytes]:
             found.append(end.recv(2048))
         except BlockingIOError:
             return found
+        except ConnectionRefusedError:
+            pass  # nobody was there for what we have sent; what lies there is worth reading all the same
 
 
 class Surroundings(Protocol):
@@ -107,7 +109,10 @@ class Client:
         self.sent += waiting
         passed = [each for datagram in waiting for each in self.on_send(datagram)]
         for datagram in passed:
-            self.socket.send(datagram)
+            try:
+                self.socket.send(datagram)
+            except ConnectionRefusedError:
+                pass  # of an earlier one; this one is lost, as any may be
         return len(passed)
 
     def take_in(self) -> int:
