@@ -266,6 +266,7 @@ struct gsrt_link {
     uint32_t waiting;     /* bytes of frames not acknowledged */
     bool ping_pending, response_pending;
     uint32_t pto_probes; /* datagrams that the pto timer still wants to be sent */
+    uint64_t asked;      /* below it, datagrams under way were asked after */
     bool reliable_turn; /* where both kinds wait, the next datagram begins with reliable frames */
     uint8_t response[CHALLENGE_BYTES];
     double last_eliciting;
@@ -1803,6 +1804,7 @@ static void take_frames(gsrt_link *link, const uint8_t *frames, size_t size, uin
     if (!room) {
         /* It is as if it had not come; what was taken of it is known by its sequence when it comes again. */
         link->counts.datagrams_without_room++;
+        link->ack_at = smaller(link->ack_at, now + ACK_DELAY); /* so that the server hears that it is heard */
         return;
     }
     take_unreliables(link, frames, size);
@@ -2154,24 +2156,44 @@ static bool put_reliable(gsrt_link *link, draft *to, uint16_t index, bool beyond
     return true;
 }
 
-/* The oldest reliable frames under way once more. */
-static void put_oldest(gsrt_link *link, draft *to)
+/* A reliable frame under way once more, whatever the window says. */
+static bool put_again(gsrt_link *link, draft *to, uint16_t index)
+{
+    const bool put = link->frames[index].state == FRAME_FLIGHT && put_reliable(link, to, index, true);
+    link->counts.frames_sent_again += put;
+    return put;
+}
+
+/* Those that are next in their streams: the server always has room for them. */
+static void put_awaited(gsrt_link *link, draft *to)
+{
+    for (uint32_t i = 0; i < OUT_STREAMS; i++) {
+        if (link->out_streams[i].first != NONE) {
+            put_again(link, to, link->out_streams[i].first);
+        }
+    }
+}
+
+/* Those of one datagram, of another one each time. */
+static void put_under_way(gsrt_link *link, draft *to)
 {
     bool any = false;
     forget_overwritten(link);
-    for (uint64_t number = link->tracked; number < link->number && !any; number++) {
+    const uint64_t count = link->number - link->tracked;
+    uint64_t number = link->asked > link->tracked ? link->asked : link->tracked;
+    for (uint64_t looked = 0; looked < count && !any; looked++) {
+        number = number < link->number ? number : link->tracked;
         const record *at = record_of(link, number);
-        if (at->number != number || at->state != RECORD_FLIGHT) {
-            continue;
-        }
-        for (uint16_t index = at->carries; index != NONE; index = link->carries[index].next) {
-            const frame *found = carried(link, &link->carries[index]);
-            if (found != NULL && found->state == FRAME_FLIGHT && put_reliable(link, to, link->carries[index].frame, true)) {
-                link->counts.frames_sent_again++;
-                any = true;
+        if (at->number == number && at->state == RECORD_FLIGHT) {
+            for (uint16_t index = at->carries; index != NONE; index = link->carries[index].next) {
+                if (carried(link, &link->carries[index]) != NULL) {
+                    any = put_again(link, to, link->carries[index].frame) || any;
+                }
             }
         }
+        number++;
     }
+    link->asked = number;
 }
 
 static void put_unreliable(gsrt_link *link, draft *to)
@@ -2311,10 +2333,8 @@ static size_t draft_finish(gsrt_link *link, draft *from)
     }
     const uint32_t size = from->size + link->tag_bytes;
     link->counts.datagrams_out++;
-    if (from->has_ack) {
-        link->ack_at = GSRT_LINK_NEVER;
-        link->unacked_soon = link->unacked_lazy = 0;
-    }
+    link->ack_at = GSRT_LINK_NEVER;
+    link->unacked_soon = link->unacked_lazy = 0;
     if (made->state == RECORD_FLIGHT) {
         return size; /* only what elicits nothing gets here; its own fate is not followed */
     }
@@ -2402,9 +2422,12 @@ static void put_reliables(gsrt_link *link, draft *to, double excess)
 /* Something that is acknowledged soon, whatever the window says. */
 static void put_for_pto(gsrt_link *link, draft *to)
 {
+    if (link->pto_probes > 1) {
+        put_awaited(link, to);
+    }
     put_reliables(link, to, DATAGRAM_MAX + larger(0, -to->window));
     if (!to->soon) {
-        put_oldest(link, to);
+        put_under_way(link, to);
     }
     if (!to->soon) {
         put_ping(to);

@@ -317,6 +317,29 @@ def test_asks_twice_from_the_second_timeout_on(module: Any) -> None:
     assert len(asked(script)) == 1  # and counts from one again
 
 
+def test_asks_first_after_what_the_server_waits_for(module: Any) -> None:
+    """From the second timeout on; then after each datagram under way in turn."""
+    script = settled(module)
+    packets = [packet_of(5, number, 1000) for number in range(4)]
+    for packet in packets:
+        script.client.send(packet, KIND_ORDERED, 3, script.now)
+    script.client.send(PACKET, KIND_ORDERED, 4, script.now)
+    assert len(script.sent()) == 4
+
+    def packets_of(each: Sent) -> set[bytes]:
+        return {message[4] for message in each.messages}
+
+    asked(script)
+    first, second = asked(script)
+    assert packets_of(first) == {packets[0], PACKET}
+    others = [packets_of(second)]
+    for _ in range(6):
+        first, second = asked(script)
+        assert packets_of(first) == {packets[0], PACKET}
+        others.append(packets_of(second))
+    assert all(any(packet in other for other in others) for packet in packets)
+
+
 def test_timeouts_allow_for_how_long_the_server_waits(module: Any) -> None:
     """One with a tick acknowledges later than it means to; that is no reason to ask."""
     script = settled(module)
@@ -537,6 +560,28 @@ def test_what_there_is_no_room_for_is_not_acknowledged(module: Any) -> None:
             break
     assert came == messages
     assert script.client.quality()["datagrams_without_room"] > 10
+
+
+def test_who_has_no_room_says_that_it_hears(module: Any) -> None:
+    """A datagram goes out, ACK_DELAY after the first that was not taken, though there is nothing to acknowledge."""
+    script = settled(module, small=True)
+    for number in range(12):
+        script.receive(frame(0x82, 16, 1 + number, bytes(1100)))
+        script.now += 0.01
+    known = script.sent()[-1].number
+    script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+    known = script.sent()[-1].number
+    script.receive(b"", ack=script.ack(known))
+    script.sent()
+    for number in (12, 13):
+        script.receive(frame(0x82, 16, 1 + number, bytes(1100)))
+        assert script.sent() == []
+        assert script.client.next_timer() == pytest.approx(script.now + 0.01 - 0.005 * (number - 12))
+        script.now += 0.005
+    (sent,) = script.sent()
+    assert (sent.messages, sent.frames) == ([], [])
+    assert script.sent() == []
+    assert script.client.quality()["datagrams_without_room"] == 2
 
 
 def test_more_may_not_be_begun_than_is_taken(module: Any) -> None:
