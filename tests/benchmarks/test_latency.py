@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ from benchmarks.figures import Problem
 from benchmarks.processes import Result
 from benchmarks.relay import Load, generate
 from benchmarks.workshop import folder, program
-from tests.benchmarks.relay_double import Fault, RelayDouble
+from tests.benchmarks.relay_double import Fault, Member, RelayDouble
 
 FAULTY = 50  # the delivery that goes wrong
 PAYLOAD_BYTES = 54
@@ -22,7 +23,15 @@ SHORT = Load(clients=8, seconds=0.3, rate=50)
 WORDS = ("--warm-up", "0.1", "127.0.0.1", "4")
 
 
-def load_tcp(tmp_path: Path, double: RelayDouble) -> Result:
+class Double(RelayDouble):
+    """Does not mind that the generator goes at the first damage that it sees."""
+
+    def _deliver(self, member: Member, frame: bytes) -> None:
+        with contextlib.suppress(OSError):
+            super()._deliver(member, frame)
+
+
+def load_tcp(tmp_path: Path, double: Double) -> Result:
     tokens = tmp_path / "tokens"
     tokens.write_text("".join(f"token-{number}\n" for number in range(SHORT.clients)))
     with double:
@@ -71,11 +80,11 @@ def test_damage_ends_the_run(tmp_path: Path, name: str) -> None:
         return fault(number, frame) if number == FAULTY else (frame,)
 
     with pytest.raises(Problem, match=words):
-        load_tcp(tmp_path, RelayDouble(once))
+        load_tcp(tmp_path, Double(once))
 
 
 def test_a_sound_relay_passes_over_tcp(tmp_path: Path) -> None:
-    check(load_tcp(tmp_path, RelayDouble()))
+    check(load_tcp(tmp_path, Double()))
 
 
 @pytest.mark.skipif(not Path("/usr/include/enet/enet.h").exists(), reason="libenet-dev is not installed")
