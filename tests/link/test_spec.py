@@ -496,6 +496,7 @@ def limits(table: Table) -> None:
         },
         "TAG_BYTES": link.make_cipher(1, bytes(32), bytes(32)).tag_bytes,
         "REBIND_PTOS": link_client.REBIND_PTOS,
+        "REBIND_SECONDS": link_client.REBIND_SECONDS,
     }
     assert {row[0]: float(row[1]) for row in table.rows} == {name: float(value) for name, value in ours.items()}
     units = {"", "bytes", "s", "frames", "datagrams"}
