@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -23,6 +24,7 @@ class Outside:
 
     def __init__(self, server: ServerProcess) -> None:
         self.server = server
+        self.host = "127.0.0.1"  # where its clients believe it to be
         self.chance = random.Random(3)
         self.clients: list[Client] = []
         self.sockets: list[socket.socket] = []
@@ -32,8 +34,9 @@ class Outside:
         return time.monotonic()
 
     def new_socket(self) -> socket.socket:
-        end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        end.connect((self.server.host, self.server.port))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        end = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        end.connect((self.host, self.server.port))
         self.sockets.append(end)
         return end
 
@@ -90,6 +93,34 @@ def test_without_insecure_link_only_encrypted_ones_are_taken(outside: Callable[.
         world.enter(table, 1)
         counters = server.counters()
         assert (counters["link_refused_suite"], counters["link_logins"]) == (1, 1)
+
+
+def has_moved(server: ServerProcess, times: int) -> bool:
+    return server.counters()["link_moved"] == times
+
+
+class EveryAddress(ServerProcess):
+    """It listens at IPv4 and IPv6."""
+
+    host = "::"
+
+
+def test_from_one_family_of_addresses_to_the_other(outside: Callable[..., Outside]) -> None:
+    with EveryAddress() as server:
+        world = outside(server)
+        table = server.create(2)
+        one = world.enter(table, 1)
+        world.host = "::1"
+        two = world.enter(table, 2)
+        for number, host in enumerate(("::1", "127.0.0.1", "::1"), 1):
+            world.host = host
+            one.move()
+            one.send(number, b"from here")
+            world.until(lambda: two.news())
+            world.until(partial(has_moved, server, number))
+            two.send(number, b"to there")
+            world.until(lambda: one.news())
+        assert (one.ended, two.ended) == (None, None)
 
 
 def test_a_session_of_both_suites_from_login_to_shutdown(outside: Callable[..., Outside]) -> None:
