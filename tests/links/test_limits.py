@@ -65,8 +65,8 @@ def test_who_does_not_acknowledge_is_cut_at_the_limit(houses: Houses) -> None:
 
 
 @pytest.mark.xfail(
-    reason="8,192 messages are the most that may wait, however short: in a room of 32 that send 60 a second, a blackout "
-    "of 4.4 s cuts a player for whom 115 KB wait, where a stream has room for 1 MB"
+    reason="8,192 messages are the most that may wait, however short: in a room of 32 that send 60 a second, a "
+    "blackout of 4.4 s cuts a player for whom 115 KB wait, where a stream has room for 1 MB"
 )
 def test_many_short_packets_cut_nobody_before_the_limit(house: House) -> None:
     sender, slow = pair(house)
