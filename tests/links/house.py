@@ -259,6 +259,7 @@ class House(Floor):
             entropy=self.chance.randbytes,
             insecure=insecure,
             make_room=self.reception.make_room,
+            later=self.timers.set,
         )
 
     def new_socket(self) -> socket.socket:

@@ -21,7 +21,7 @@ from gsrt.protocol.link import (
 )
 from gsrt.session import Player
 from tests.links.conftest import Houses
-from tests.links.house import PENDING_SECONDS, Client, House, read_all
+from tests.links.house import BOTH_SUITES, PENDING_SECONDS, Client, House, read_all
 
 COOKIE_SECONDS = 10.0
 
@@ -40,9 +40,9 @@ def talk(house: House, one: Client, two: Client, number: int) -> None:
     assert two.news() == [(number, 1, b"there")]
 
 
-def both(house: House) -> tuple[Client, Client]:
+def both(house: House, suite: int = SUITE_CHACHA20_POLY1305) -> tuple[Client, Client]:
     session = house.create("1", "2", "3")
-    clients = house.enter(session.players[0]), house.enter(session.players[1])
+    clients = house.enter(session.players[0], suite=suite), house.enter(session.players[1], suite=suite)
     house.turn()
     for each in clients:
         each.heard.clear()
@@ -115,8 +115,9 @@ def test_a_login_replayed_after_the_goodbye_opens_nothing(house: House) -> None:
     assert house.relay.links_count == 1
 
 
-def test_a_whole_conversation_replayed_opens_nothing(house: House) -> None:
-    one, two = both(house)
+@pytest.mark.parametrize("suite", BOTH_SUITES)
+def test_a_whole_conversation_replayed_opens_nothing(house: House, suite: int) -> None:
+    one, two = both(house, suite)
     one.send(5, b"once")
     house.turn()
     two.op_codes()
