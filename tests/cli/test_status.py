@@ -16,8 +16,9 @@ STATUS = {
     "sessions": 1,
     "peersConnected": 2,
     "connections": 3,
+    "links": 1,
     "counters": {"packets_in": 12345, "packets_dropped_stale": 0, "logins": 7},
-    "perSession": [{"sessionId": "7f3a", "counters": {"packets_in": 12, "held": 0}}],
+    "perSession": [{"sessionId": "7f3a", "counters": {"packets_in": 12, "held": 0}, "links": {}}],
     "loop": {"ticks": 5, "worst_tick_ms": 1.23456},
 }
 
@@ -29,7 +30,7 @@ def test_status_for_people_shows_what_has_happened(gsrt: Run, server: ServerDoub
         "listens at   0.0.0.0:8784, TCP and UDP\n"
         "profile      generic\n"
         "plays        2 players in 1 session\n"
-        "connections  3 connections\n"
+        "connections  3 connections, 1 link\n"
         "\n"
         "In total\n"
         "  packets_in  12345\n"
@@ -58,12 +59,21 @@ def test_status_for_programs_is_everything(gsrt: Run, server: ServerDouble) -> N
 
 def test_scripts_are_shown_with_their_session(gsrt: Run, server: ServerDouble) -> None:
     script = {"path": "/games/t\x1bag.py", "state": "running", "strikes": 1, "failures": 0, "longestMs": 2.5}
-    session = {"sessionId": "7f3a", "counters": {"packets_in": 12}, "script": script}
+    session = {"sessionId": "7f3a", "counters": {"packets_in": 12}, "links": {}, "script": script}
     server.answers["status"] = {"ok": True, **STATUS, "perSession": [session]}
     out = gsrt("status").out
     assert "Session 7f3a\n  packets_in  12\n\nScript of 7f3a: /games/t" in out
     assert "ag.py, running\n  strikes      1\n  longestMs  2.5\n" in out
     assert "\x1b" not in out
+
+
+def test_links_are_shown_with_what_is_known_of_the_way(gsrt: Run, server: ServerDouble) -> None:
+    links = {"t\x1bom": {"rtt": 0.0415, "loss": 0.0, "datagram_bytes": 1200}}
+    session = {"sessionId": "7f3a", "counters": {"packets_in": 12}, "links": links}
+    server.answers["status"] = {"ok": True, **STATUS, "perSession": [session]}
+    out = gsrt("status").out
+    assert "\n\nLink of t\\x1bom (seconds, bytes)\n  rtt " in out
+    assert "\n  datagram_bytes" in out
 
 
 def test_a_game_is_shown_with_its_players_matches_store_and_events(gsrt: Run, server: ServerDouble) -> None:
