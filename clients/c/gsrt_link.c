@@ -1847,10 +1847,7 @@ static bool take_data(gsrt_link *link, const uint8_t *datagram, size_t size, dou
     const uint64_t expected = link->any_received ? link->largest + 1 : 0;
     const uint32_t ahead = get32(datagram + 10) - (uint32_t)expected;
     const uint64_t behind = (uint64_t)(UINT32_C(0) - ahead);
-    if (ahead > 0x7fffffff && behind > expected) {
-        return false;
-    }
-    const uint64_t number = ahead > 0x7fffffff ? expected - behind : expected + ahead;
+    const uint64_t number = ahead > 0x7fffffff && behind <= expected ? expected - behind : expected + ahead;
     const size_t body = size - HEADER_BYTES - link->tag_bytes;
     if (is_replay(link, number)) {
         return false;
