@@ -63,9 +63,10 @@ cdef class Leg(Link):
     is_websocket = False
 
     def __dealloc__(self):
-        if self.links is None:          # all of them are garbage, and its table may have gone before
-            self.kept_all = NULL
-            self.totals = NULL
+        if self.links is not None:      # None where all are garbage: then its table may have gone before
+            self.release()              # now, for with this reference the table may go
+        self.kept_all = NULL
+        self.totals = NULL
 
     @property
     def peer_name(self):
