@@ -1361,6 +1361,10 @@ cdef class Relay(Carrier):
         """A leg for who has proved a token from `address`: see Links.open."""
         return self.get_links().open(address, cipher, now, **terms)
 
+    def answer(self, bytes address, bytes datagram):
+        """A datagram to whoever is at `address` goes out with the next flush."""
+        self.get_links().answer(address, datagram)
+
     @property
     def links_count(self):
         """Links that are open."""

@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from gsrt.tokens import Tokens
 
 
+# Logins that wait for a turn that has time for them: those of everybody, when a server has restarted. Others repeat.
+LOGINS_WAITING_MAX = 1024
+
+
 class TooMany(Exception):
-    """More logins have come in this turn than are looked at in one; the client repeats."""
+    """More logins have come in this turn than are looked at in one, or more than one of `player`."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
 
 
 class Repeated(Exception):
@@ -76,6 +83,7 @@ class LinkGate:
         entropy: Callable[[int], bytes],
         insecure: bool,
         make_room: Callable[[], bool],
+        later: Callable[[float, Callable[[float], None]], object],
     ) -> None:
         self._relay = relay
         self._tokens = tokens
@@ -85,6 +93,9 @@ class LinkGate:
         self._terms = Terms(profile.link_receive_bytes, profile.link_message_bytes_max)
         self._door = Door(entropy, insecure, self._terms)
         self._make_room = make_room
+        self._later = later
+        self._looks_later = False
+        self._waiting: dict[Player, tuple[bytes, bytes]] = {}  # address and LOGIN, oldest first
         self._turn = 0.0
         self._logins_left = 0
         self._seen: set[Player] = set()  # whose logins were looked at in this turn
@@ -105,8 +116,8 @@ class LinkGate:
         self._datagram = datagram
         try:
             found = self._door.receive(address, datagram, now, self._find)
-        except TooMany:
-            self._counters["link_logins_put_off"] += 1
+        except TooMany as many:
+            self._put_off(many.player, address, datagram, now)
             return None
         except Repeated as repeated:
             entrance = repeated.player.entrance
@@ -130,10 +141,34 @@ class LinkGate:
         if player.entrance is not None and player.entrance.datagram == self._datagram:
             raise Repeated(player)
         if self._logins_left == 0 or player in self._seen:
-            raise TooMany
+            raise TooMany(player)
         self._logins_left -= 1
         self._seen.add(player)
         return found
+
+    def _put_off(self, player: Player, address: bytes, datagram: bytes, now: float) -> None:
+        """A LOGIN waits for the next turn. Of a player who sends several, the last one does."""
+        if player not in self._waiting and len(self._waiting) == LOGINS_WAITING_MAX:
+            self._counters["link_logins_put_off"] += 1
+            return
+        self._waiting[player] = (address, datagram)
+        self._look_later(now)
+
+    def _look_later(self, now: float) -> None:
+        if not self._looks_later:
+            self._looks_later = True
+            self._later(now, self._take_waiting)
+
+    def _take_waiting(self, now: float) -> None:
+        """As many of the LOGINs that wait as a turn has time for."""
+        self._looks_later = False
+        for player in list(self._waiting)[: self._profile.link_logins_per_turn]:
+            address, datagram = self._waiting.pop(player)
+            answer = self.opening(address, datagram, now)
+            if answer is not None:
+                self._relay.answer(address, answer)
+        if self._waiting:
+            self._look_later(now)
 
     def _note_replay(self, address: bytes, player: Player) -> None:
         self._counters["link_replays"] += 1

@@ -243,6 +243,7 @@ class Server:
             entropy=os.urandom,
             insecure=self._options.insecure_link,
             make_room=self.reception.make_room,
+            later=self.timers.set,
         )
 
     def _open_platform(self, game: Game) -> None:

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from gsrt import linkgate
+from gsrt.protocol import rt
 from gsrt.protocol.link import (
     REFUSED,
     REFUSED_COOKIE,
@@ -222,21 +224,45 @@ def logins(house: House, token: str, count: int) -> list[Client]:
     return clients
 
 
-def test_key_agreements_in_a_turn_are_bounded(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_agreements_in_a_turn_are_bounded_and_the_others_wait_for_the_next(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house = houses(link_logins_per_turn=3)
-    players = house.create(*"123456").players
+    players = house.create(*"1234567").players
     waiting = [logins(house, player.access_token, 1)[0] for player in players]
     made = count_agreements(house, monkeypatch)
     for client in waiting:
         client.socket.send(client.login)
-    house.tick(6)
-    assert (len(made), house.relay.links_count) == (3, 3)
-    assert house.reception.counters["link_logins_put_off"] == 3
-    house.now += 0.001
+    house.tick(7)
+    for count in (3, 6, 7):
+        assert (len(made), house.relay.links_count) == (count, count)
+        house.now += 0.001
+        house.timers.run(house.now)
+        house.end_tick()
+    assert house.reception.counters["link_logins_put_off"] == 0
+    for client in waiting:
+        client.on_send = lambda datagram: (datagram,)
+    house.turn()
+    assert all(client.op_codes()[:1] == [rt.OP_LOGIN_RESULT] for client in waiting)
+
+
+def test_so_many_logins_wait_and_no_more(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linkgate, "LOGINS_WAITING_MAX", 2)
+    house = houses(link_logins_per_turn=1)
+    players = house.create(*"1234").players
+    waiting = [logins(house, player.access_token, 1)[0] for player in players]
     for client in waiting:
         client.socket.send(client.login)
-    house.tick(6)
-    assert (len(made), house.relay.links_count) == (6, 6)
+    house.tick(4)
+    assert house.reception.counters["link_logins_put_off"] == 1
+    for _ in range(3):
+        house.now += 0.001
+        house.timers.run(house.now)
+    assert house.relay.links_count == 3
+    for client in waiting:
+        client.on_send = lambda datagram: (datagram,)
+    house.advance(1)
+    assert all(client.op_codes()[:1] == [rt.OP_LOGIN_RESULT] for client in waiting)
 
 
 def test_logins_with_unknown_tokens_keep_no_player_out(houses: Houses) -> None:
