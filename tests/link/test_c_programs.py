@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import socket
 import subprocess
 import threading
@@ -176,6 +177,126 @@ def test_examples_play_on_a_server(tmp_path: Path) -> None:
             one.end_input()
             one.until(lambda line: line == "closed: left")
             assert [program.status() for program in programs] == [0, 0]
+        finally:
+            for program in programs:
+                program.end()
+
+
+class AddressTranslator:
+    """What a home router does, on the loopback interface: each address of a client gets a socket towards the server.
+    In a thread, for as long as the block lasts."""
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._inside = self._bound()
+        self.port: int = self._inside.getsockname()[1]
+        self._outside: dict[Any, socket.socket] = {}
+        self._ignored: set[Any] = set()
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @staticmethod
+    def _bound() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        made.bind(("127.0.0.1", 0))
+        return made
+
+    def __enter__(self) -> AddressTranslator:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        for end in (self._inside, *self._outside.values()):
+            end.close()
+
+    def rebind(self) -> None:
+        """Each client's datagrams come from another port from now on; what is sent to the old one gets nowhere."""
+        with self._lock:
+            for address, old in self._outside.items():
+                self._outside[address] = self._bound()
+                old.close()
+
+    def forget(self) -> None:
+        """Nothing passes any more for the clients' addresses that there are."""
+        with self._lock:
+            self._ignored.update(self._outside)
+
+    def clients(self) -> int:
+        """Addresses of clients, those that are forgotten too."""
+        with self._lock:
+            return len(self._outside)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            with selectors.DefaultSelector() as selector, self._lock:
+                selector.register(self._inside, selectors.EVENT_READ)
+                for end in self._outside.values():
+                    selector.register(end, selectors.EVENT_READ)
+                selector.select(0.002)
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        for datagram, address in self._taken(self._inside):
+            if address not in self._outside:
+                self._outside[address] = self._bound()
+            if address not in self._ignored:
+                self._outside[address].sendto(datagram, self._server)
+        for address, end in self._outside.items():
+            for datagram, _ in self._taken(end):
+                if address not in self._ignored:
+                    self._inside.sendto(datagram, address)
+
+    @staticmethod
+    def _taken(end: socket.socket) -> list[tuple[bytes, Any]]:
+        made: list[tuple[bytes, Any]] = []
+        while True:
+            try:
+                made.append(end.recvfrom(2048))
+            except BlockingIOError:
+                return made
+            except ConnectionRefusedError:
+                continue
+
+
+def test_an_example_roams_on_a_server(tmp_path: Path) -> None:
+    """First the router gives it another port, which it cannot see. Then nothing passes any more, and it takes another
+    socket. It stays in all the while, and nothing is lost."""
+    subprocess.run(["make", "-s", "-C", str(c_client.SOURCES), f"BUILD={tmp_path}"], check=True)
+    programs: list[Program] = []
+    with ServerProcess() as server, AddressTranslator(server.port) as router:
+        table = server.create(2)
+        try:
+            for seat, port in zip(table.seats, (router.port, table.port), strict=True):
+                words = [str(tmp_path / "gsrt_example"), table.host, str(port), seat.token]
+                programs.append(Program(words, tmp_path, dict(os.environ)))
+                programs[-1].expect(f"in, as peer {seat.peer_id}")
+            roaming, other = programs
+            roaming.until(lambda line: line == "peer 2 has come")
+
+            def talk(word: str) -> None:
+                roaming.type(f"{word}, there")
+                other.until(lambda line: line == f"1> {word}, there")
+                other.type(f"{word}, back")
+                roaming.until(lambda line: line == f"2> {word}, back")
+
+            talk("at home")
+            for move in range(3):
+                router.rebind()
+                talk(f"port {move}")
+            for move in range(2):
+                before = router.clients()
+                router.forget()
+                talk(f"socket {move}")
+                assert router.clients() > before
+            assert server.counters()["link_moved"] >= 5
+            assert server.counters()["link_logins"] == 2
+            roaming.end_input()
+            roaming.until(lambda line: line == "closed: left")
+            other.until(lambda line: line == "peer 1 has gone")
+            assert [line for line in other.said if "has" in line] == ["peer 1 has gone"]
         finally:
             for program in programs:
                 program.end()
