@@ -108,7 +108,8 @@ enum gsrt_link_event_type {
     GSRT_LINK_EVENT_MESSAGE = 2,           /* sender, op_code, kind, channel, packet, data, payload */
     GSRT_LINK_EVENT_PEER_CONNECTED = 3,    /* peer: who; peers */
     GSRT_LINK_EVENT_PEER_DISCONNECTED = 4, /* peer: who; peers */
-    GSRT_LINK_EVENT_SILENT = 5,            /* nothing comes: open another socket, then call gsrt_link_path_changed() */
+    GSRT_LINK_EVENT_SILENT = 5,            /* nothing comes: open another socket, then call gsrt_link_path_changed(). Again and
+                                            * again while that lasts */
     GSRT_LINK_EVENT_REFUSED = 6,           /* reason: enum gsrt_link_refusal, or another that is newer; text */
     GSRT_LINK_EVENT_CLOSED = 7             /* reason: enum gsrt_link_close_reason; text. The last event, as is REFUSED */
 };

@@ -20,6 +20,7 @@ from tests.link.c_client import (
     BAD_ARGUMENT,
     CLOSED,
     CLOSED_EVENT,
+    ENTERING,
     FAILED,
     FULL,
     GREETING,
@@ -441,6 +442,26 @@ def test_silence_ends_it(module: Any) -> None:
     assert world.of_type(CLOSED_EVENT)[0].reason == -1
     assert 10 <= world.now - silent_from <= 15.1
     assert world.client.next_timer() >= 1e300
+
+
+def test_a_second_link_finds_out_that_the_server_has_restarted(module: Any) -> None:
+    """As the README has it: it asks, and does not log in before the first one is given up."""
+    world = join(module)
+    world.server = Server()
+    world.client.send(packet_of(5, 1), KIND_ORDERED, 0, world.now)
+    assert world.run(lambda: bool(world.of_type(SILENT)), 5)
+    second = CLink(module, TOKEN, 2)
+    second.connect(world.now)
+    (hello,) = second.datagrams_to_send(world.now)
+    world.server.receive_datagram(hello, world.now)
+    (cookie,) = world.server.datagrams_to_send(world.now)
+    assert second.receive_datagram(cookie, world.now)
+    assert second.state == ENTERING and world.server.door.counters["cookies"] == 1
+    world.client.path_changed(world.now)
+    assert world.run(lambda: len(world.of_type(SILENT)) == 2, 5)
+    world.client = second
+    assert world.run(lambda: len(world.of_type(READY)) == 2, 5)
+    assert second.state == OPEN
 
 
 def test_the_client_leaves(module: Any) -> None:
