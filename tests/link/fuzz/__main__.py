@@ -17,7 +17,7 @@ HANG_SECONDS = 120.0  # that a part may take; under sanitizers it takes some fiv
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.link.fuzz", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000_000, help="datagrams to send")
+    parser.add_argument("--runs", type=int, default=10_000_000, help="datagrams to change and send")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()
@@ -33,12 +33,13 @@ def main() -> None:
                 fuzz.run(min(left, PART))
                 left -= PART
             fuzz.check()
-            sent = fuzz.library.mutants_datagrams_out()
-            print(f"{number}/{CHUNKS}: {sent} datagrams, {sent / (time.monotonic() - began):.0f} a second", flush=True)
+            sent, changed = fuzz.library.mutants_datagrams_out(), fuzz.library.mutants_changed()
+            rate = sent / (time.monotonic() - began)
+            print(f"{number}/{CHUNKS}: {changed} changed of {sent} datagrams, {rate:.0f} a second", flush=True)
         faulthandler.cancel_dump_traceback_later()
         after = fuzz.rest()
         counts = fuzz.house.all_counts()
-        print(f"{fuzz.library.mutants_changed()} of them had bytes changed; {fuzz.opened} links were opened and closed")
+        print(f"{fuzz.opened} links were opened and closed")
         print(f"{sum(sum(talk.heard) for talk in fuzz.talks)} words of bystanders were heard")
         print(f"growth after the first tenth: {growth(before, after)}")
         print({name: count for name, count in sorted(counts.items()) if name.startswith(("link_", "dropped_"))})

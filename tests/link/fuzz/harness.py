@@ -32,7 +32,7 @@ BATCH = 64
 VICTIMS = 48  # a datagram of each in a round
 ELSEWHERE = 8  # of these, by another socket
 RECORDS = 8  # recorded datagrams in a round
-ROOMS = 6
+ROOMS = 12
 # What is kept is small, so that it is used up now and then.
 LIMITS: dict[str, Any] = {
     "grace_seconds": 0.5,
@@ -103,7 +103,8 @@ class Talk:
 
 
 class Fuzz:
-    """A house under fire. `run(n)` sends n datagrams; `check()` looks whether all is well."""
+    """A house under fire. `run(n)` sends n datagrams whose bytes were changed, and about as many that are only
+    unlikely; `check()` looks whether all is well."""
 
     def __init__(self, library: ctypes.CDLL, seed: int) -> None:
         self.library = library
@@ -183,9 +184,9 @@ class Fuzz:
         """Sends so many, about; the bystanders talk meanwhile."""
         library, house, relay = self.library, self.house, self.house.relay
         here, there = self.here.fileno(), self.there.fileno()
-        end = library.mutants_datagrams_out() + datagrams
+        end = library.mutants_changed() + datagrams
         most = VICTIMS - ELSEWHERE
-        while library.mutants_datagrams_out() < end:
+        while library.mutants_changed() < end:
             self.rounds += 1
             house.now += self.chance.choice((0.0002, 0.0002, 0.002, 0.011))
             self._revive()

@@ -247,7 +247,7 @@ static int make(uint8_t *out, struct victim *victim, bool elsewhere)
 	}
 	size = (int)(at - out);
 	/* Some live long, or nothing would ever be full. */
-	if (one_in((victim - victims) % 3 ? 6 : 400)) size = change(out, one_in(40) ? 2 : HEADER, size);
+	if (one_in((victim - victims) % 3 ? 1 : 400)) size = change(out, one_in(40) ? 2 : HEADER, size);
 	return size;
 }
 
