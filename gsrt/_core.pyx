@@ -1218,6 +1218,7 @@ cdef double ACK_DELAY = 0.01
 cdef double LAZY_ACK_DELAY = 0.1
 cdef double ACK_DELAY_MAX = 0.2
 cdef double ACK_DELAY_UNIT = 0.0001
+cdef double SAMPLE_LEAST = 0.0001
 cdef double BANDWIDTH_SECONDS = 10.0
 cdef double REORDER_MAX = 0.5
 cdef double GRANULARITY = 0.001
@@ -1487,16 +1488,13 @@ cdef class AckTracker:
     cdef void sample(self, double seconds, double delay) noexcept:
         """One round trip; `delay`: how much of it the other side has waited."""
         cdef double previous = self.latest
-        delay = min(delay, ACK_DELAY_MAX)
+        seconds = max(seconds - min(delay, ACK_DELAY_MAX), min(seconds, SAMPLE_LEAST))
         if not self.has_sample:
             self.has_sample = True
-            self.min_rtt = seconds
-            self.srtt = self.latest = seconds - delay if seconds - delay > 0 else seconds
+            self.min_rtt = self.srtt = self.latest = seconds
             self.rttvar = self.srtt / 2
             return
         self.min_rtt = min(self.min_rtt, seconds)
-        if seconds - delay >= self.min_rtt:
-            seconds -= delay
         self.latest = seconds
         self.jitter += (fabs(seconds - previous) - self.jitter) / 16
         self.rttvar += (fabs(self.srtt - seconds) - self.rttvar) / 4

@@ -11,6 +11,7 @@ cdef enum:
     DATAGRAM_MAX = 1472
     CONNECTION_BYTES = 8
     TYPE_DATA = 6
+    REFUSED_MAX = 16
 
 cdef enum Kind:                 # the low bits of a message's frame
     UNRELIABLE = 0
@@ -121,6 +122,8 @@ cdef class Link(AckTracker):
     cdef uint32_t begun_bytes                       # of ordered messages that are not whole
     cdef bint taking
     cdef int admitted                               # -1: not asked yet
+    cdef uint64_t refused[REFUSED_MAX]              # numbers, plus 1, of the last datagrams that were not taken
+    cdef uint32_t refused_count
     # another path
     cdef uint8_t challenge[8]
     cdef bint challenged
@@ -169,6 +172,7 @@ cdef class Link(AckTracker):
     cdef bint has_pace(self, double now) noexcept
     cdef uint32_t finish(self, uint8_t* out, uint32_t size, int elicits, bint is_probe, double now) except? 0xffffffff
     cdef int broken(self, str why) except -1
+    cdef bint was_refused(self, uint64_t number) noexcept
     cdef int take_frames(self, const uint8_t* at, const uint8_t* end, double now) except? -2
     cdef const uint8_t* take_control(self, const uint8_t* at, const uint8_t* end) except? NULL
     cdef const uint8_t* take_message(self, const uint8_t* at, const uint8_t* end, bint* taken, double now) except? NULL

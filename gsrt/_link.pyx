@@ -45,8 +45,8 @@ cdef enum:
     CLOSE_TEXT_BYTES = 200
 
     PROBES = 4                  # sizes that are tried
-    UNITS_MAX = 8192            # reliable frames that wait or are under way; more of them than bytes only if they are tiny
-    REFS_MAX = 16384            # units that datagrams under way carry
+    UNITS_MAX = 16384           # reliable frames that wait or are under way; more of them than bytes only if they are tiny
+    REFS_MAX = 32768            # units that datagrams under way carry
     REPEATS_MAX = 1024          # units that are to be repeated
     FILL_UP_BYTES = 80          # that may be padded so that datagrams in a row are equally long: a small packet did not fit
     LOOSE_MAX = 65536           # bytes of unreliable frames in one flush
@@ -990,7 +990,7 @@ cdef class Link(AckTracker):
             return False
         body_size = size - HEADER_BYTES - self.cipher.tag_bytes
         number = self.widen(load32(datagram + HEADER_BYTES - 4))
-        if not self.is_fresh(number):
+        if not self.is_fresh(number) or self.was_refused(number):
             self.count(LINK_REPLAYED, 1)
             return False
         if not self.cipher.open(body, body_size, datagram, number):
@@ -1014,11 +1014,21 @@ cdef class Link(AckTracker):
             self.note_received(number, elicits, now)
         elif not self.closed:
             self.count(LINK_NOT_TAKEN, 1)
+            self.refused[self.refused_count % REFUSED_MAX] = number + 1
+            self.refused_count += 1
             self.ack_due = min(self.ack_due, now + ACK_DELAY)       # so that the other side hears that it is heard
         if now > self.elicited_at + REST_SECONDS and not self.closed:
             self.rest()
         self.schedule(now)
         return elicits >= 0
+
+    cdef bint was_refused(self, uint64_t number) noexcept:
+        """Whether a datagram with this number has come before, and was not taken: what it has is sent again in others."""
+        cdef uint32_t i
+        for i in range(min(self.refused_count, <uint32_t>REFUSED_MAX)):
+            if self.refused[i] == number + 1:
+                return True
+        return False
 
     cdef int take_frames(self, const uint8_t* at, const uint8_t* end, double now) except? -2:
         """The frames of a datagram: what they elicit; -1: it is not to be acknowledged."""

@@ -227,13 +227,12 @@ def test_round_trips(trips: list[tuple[float, int]]) -> None:
         seconds = hand.now - begin
         hand.give(ack={made[-1].number}, delay=delay_units)
         delay = min(delay_units * 0.0001, ACK_LIMITS["ACK_DELAY_MAX"])
+        sample = max(seconds - delay, min(seconds, 0.0001))
         if index == 0:
-            min_rtt = seconds
-            latest = srtt = seconds - delay if seconds > delay else seconds
+            min_rtt = latest = srtt = sample
             rttvar = srtt / 2
         else:
-            min_rtt = min(min_rtt, seconds)
-            sample = seconds - delay if seconds - delay >= min_rtt else seconds
+            min_rtt = min(min_rtt, sample)
             jitter += (abs(sample - latest) - jitter) / 16
             rttvar = 0.75 * rttvar + 0.25 * abs(srtt - sample)
             srtt = 0.875 * srtt + 0.125 * sample

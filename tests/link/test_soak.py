@@ -20,7 +20,7 @@ SECONDS = 600.0
 REST_SECONDS = 300.0  # in which all that was sent by then has to be through
 MESSAGE_BYTES_MAX = int(LINK_LIMITS["MESSAGE_BYTES_MAX"])
 RECEIVE_BYTES = int(LINK_LIMITS["RECEIVE_BYTES"])
-UNITS_MAX = 8192  # reliable frames that a link keeps
+UNITS_MAX = 16_384  # reliable frames that a link keeps
 # The worst of what there is comes in some network for certain.
 WORST = {
     0: "",
