@@ -88,6 +88,8 @@ enum { OP_LOGIN_RESULT = -1, OP_PLAYER_CONNECT = -101, OP_PLAYER_DISCONNECT = -1
 
 #define NONE 0xffffu /* an index of nothing */
 
+#define SAMPLE_LEAST 0.0001 /* seconds: what a delay leaves of a round trip */
+
 enum {
     BLOCK_BYTES = 112,    /* of a message in a block */
     FRAGMENT_BLOCKS = 10, /* that a whole piece takes */
@@ -1133,12 +1135,11 @@ static void detect_losses(gsrt_link *link, double now)
 static void take_sample(gsrt_link *link, double raw, double delay, double now)
 {
     const double before = link->sample;
-    raw = larger(raw, 1e-6);
     link->held -= link->held / LOSS_MEMORY;
-    if (!link->sampled || raw < link->min_rtt) {
-        link->min_rtt = raw;
+    link->sample = larger(raw - smaller(delay, ACK_DELAY_MAX), SAMPLE_LEAST);
+    if (!link->sampled || link->sample < link->min_rtt) {
+        link->min_rtt = link->sample;
     }
-    link->sample = larger(raw - smaller(delay, ACK_DELAY_MAX), link->min_rtt);
     if (!link->sampled) {
         link->sampled = true;
         link->srtt = link->sample;

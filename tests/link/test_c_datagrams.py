@@ -294,6 +294,28 @@ def test_timeouts_double_and_the_caller_is_told(module: Any) -> None:
     assert script.client.quality()["congestion_window"] == 4 * 1200
 
 
+def test_samples_are_less_what_the_server_waited(module: Any) -> None:
+    """In units of 100 µs, 0.2 s at most; 100 µs are left at least."""
+    script = Script(module)
+    (first,) = script.sent()
+    script.now += 0.03
+    script.receive(b"", ack=script.ack(first.number, delay=100))
+    samples = [0.02]
+    for trip, delay, sample in ((0.03, 150, 0.015), (0.25, 60_000, 0.05), (0.03, 2000, 0.0001)):
+        script.client.send(PACKET, KIND_ORDERED, 0, script.now)
+        (sent,) = script.sent()
+        script.now += trip
+        script.receive(b"", ack=script.ack(sent.number, delay=delay))
+        samples.append(sample)
+    rtt, variation = samples[0], samples[0] / 2
+    for sample in samples[1:]:
+        variation += (abs(rtt - sample) - variation) / 4
+        rtt += (sample - rtt) / 8
+    quality = script.client.quality()
+    assert (quality["rtt"], quality["rtt_variation"]) == pytest.approx((rtt, variation))
+    assert quality["min_rtt"] == pytest.approx(0.0001)
+
+
 def asked(script: Script) -> list[Sent]:
     """What goes out when the next timer is due."""
     script.now = script.client.next_timer()
