@@ -42,10 +42,10 @@ def warnings(house: House) -> list[str]:
     return [line for line in house.log_text().splitlines() if line.startswith("warn")]
 
 
-def until_login(client: Client) -> bytes:
+def until_login(house: House, client: Client) -> bytes:
     """The LOGIN that this client would send next; it is not sent."""
     client.on_send = lambda datagram: () if datagram[1] == 3 else (datagram,)
-    client.house.turn()
+    house.turn()
     return client.login
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_token(house: House) -> None:
 def test_a_known_token_id_that_is_not_proved(house: House) -> None:
     one = house.create().players[0]
     client = house.client(one)
-    login = until_login(client)
+    login = until_login(house, client)
     answers = house.knock(client.socket, login[:-1] + bytes((login[-1] ^ 1,)))
     assert [answer[:3] for answer in answers] == [bytes((0, REFUSED, REFUSED_TOKEN))]
     assert house.all_counts()["link_refused_token"] == 1
@@ -111,7 +111,7 @@ def test_another_version(house: House) -> None:
 def test_a_cookie_that_is_too_old(house: House) -> None:
     one = house.create().players[0]
     client = house.client(one)
-    login = until_login(client)
+    login = until_login(house, client)
     client.is_silent = True
     house.advance(10.1)
     (answer,) = house.knock(client.socket, login)
@@ -123,7 +123,7 @@ def test_a_cookie_that_is_too_old(house: House) -> None:
 def test_a_cookie_is_good_until_its_last_moment(house: House) -> None:
     one = house.create().players[0]
     client = house.client(one)
-    login = until_login(client)
+    login = until_login(house, client)
     client.is_silent = True
     house.now += 10.0
     (answer,) = house.knock(client.socket, login)
