@@ -31,3 +31,26 @@ def test_an_idle_link_peer_costs_at_most_4_kb(suite: int) -> None:
         allocated = (after.allocated - before.allocated) / count
         resident = (after.resident - before.resident) / count
         assert max(resident, allocated) <= PEER_BYTES_MAX, f"{resident:.0f} bytes resident, {allocated:.0f} of malloc"
+
+
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer takes memory of its own")
+@pytest.mark.xfail(
+    reason="a stream keeps its place of some 130 bytes for ever, in tables that double: 3.1 KB more after words in 4 "
+    "channels in rooms of 4; in a room of 64 that uses 4 channels 70 KB for each link, in 16 channels 280 KB"
+)
+def test_a_link_that_is_idle_again_costs_as_little() -> None:
+    with RemoteHouse(SESSIONS, SIZE) as house:
+        for token in house.tokens[:BEFORE]:
+            house.enter(token)
+        house.advance(10)
+        before = house.memory()
+        for token in house.tokens[BEFORE:]:
+            house.enter(token)
+        for client in house.clients:
+            for channel in range(4):
+                client.send(5, bytes(50), channel=channel)
+        house.turn(*house.clients)
+        house.advance(10)
+        after = house.memory()
+        allocated = (after.allocated - before.allocated) / (len(house.tokens) - BEFORE)
+        assert allocated <= PEER_BYTES_MAX
