@@ -20,7 +20,7 @@ from gsrt._core cimport (
 )
 from gsrt._streams cimport (
     Block, Node, Ring, SEQUENCE_WINDOW, Stream, Streams, clear_bit, find_stream, free_ring, free_streams, has_bit,
-    is_in_window, make_block, make_stream, move_base, read_number, release_block, ring_put, set_bit,
+    is_in_window, make_block, make_stream, move_base, read_number, release_block, rest_streams, ring_put, set_bit,
 )
 from gsrt._wire cimport load16, load32, store16, store32, varint_size, write_varint
 
@@ -209,6 +209,10 @@ cdef class Link(AckTracker):
             PyMem_Free(self.loose)
             self.loose = NULL
             self.loose_capacity = 0
+            rest_streams(&self.sending)
+            rest_streams(&self.sequences)
+            rest_streams(&self.receiving)
+            rest_streams(&self.heard)
         return 0
 
     cdef void count(self, int counter, uint64_t number) noexcept:

@@ -41,10 +41,17 @@ cdef struct Stream:
     uint8_t in_turn
 
 
+cdef struct Resting:            # a stream with which nothing is going on
+    uint32_t key
+    uint16_t base
+    uint16_t next
+
+
 cdef struct Streams:
-    Stream* places
+    Stream* places              # NULL: there are none, or all of them rest
     uint32_t mask
     uint32_t count
+    Resting* resting
 
 
 cdef struct Ring:               # of unit references: place and serial
@@ -74,11 +81,64 @@ cdef inline void release_block(Block* block) noexcept:
         PyMem_Free(block)
 
 
-cdef inline Stream* find_stream(Streams* streams, uint32_t key) noexcept:
+cdef inline int wake_streams(Streams* streams) except -1:
+    """All of them have their places again."""
+    cdef Resting* resting = streams.resting
+    cdef uint32_t i, count = streams.count
+    cdef Stream* line
+    streams.resting = NULL
+    streams.count = 0
+    try:
+        for i in range(count):
+            line = make_stream(streams, resting[i].key)
+            line.base = resting[i].base
+            line.next = resting[i].next
+    finally:
+        PyMem_Free(resting)
+    return 0
+
+
+cdef inline bint rests(const Stream* stream) noexcept:
+    """Whether base and next are all that is to be known of it."""
+    cdef int word
+    for word in range(8):
+        if stream.bits[word]:
+            return False
+    return stream.first == NULL and stream.whole_total == 0 and stream.waiting_first < 0 and not stream.in_turn
+
+
+cdef inline int rest_streams(Streams* streams) except -1:
+    """Has all of them rest, if each one can: eight bytes for each, until one of them is needed again."""
+    cdef uint32_t i, count = 0
+    cdef Resting* resting
+    if streams.places == NULL:
+        return 0
+    for i in range(streams.mask + 1):
+        if streams.places[i].key and not rests(&streams.places[i]):
+            return 0
+    resting = <Resting*>PyMem_Malloc(streams.count * sizeof(Resting))
+    if resting == NULL:
+        raise MemoryError
+    for i in range(streams.mask + 1):
+        if streams.places[i].key:
+            resting[count].key = streams.places[i].key
+            resting[count].base = streams.places[i].base
+            resting[count].next = streams.places[i].next
+            count += 1
+    PyMem_Free(streams.places)
+    streams.places = NULL
+    streams.mask = 0
+    streams.resting = resting
+    return 0
+
+
+cdef inline Stream* find_stream(Streams* streams, uint32_t key) except? NULL:
     """The stream of that key, or NULL."""
     cdef uint32_t at = key * <uint32_t>0x9E3779B1
     if streams.places == NULL:
-        return NULL
+        if streams.resting == NULL:
+            return NULL
+        wake_streams(streams)
     at = (at >> 16) & streams.mask
     while streams.places[at].key:
         if streams.places[at].key == key:
@@ -89,7 +149,7 @@ cdef inline Stream* find_stream(Streams* streams, uint32_t key) noexcept:
 
 cdef inline Stream* make_stream(Streams* streams, uint32_t key) except NULL:
     """The stream of that key, new if it must be. Pointers to others are void then."""
-    cdef Stream* found = find_stream(streams, key)
+    cdef Stream* found = find_stream(streams, key)      # which wakes them
     cdef Streams grown
     cdef uint32_t i, at
     if found != NULL:
@@ -97,6 +157,7 @@ cdef inline Stream* make_stream(Streams* streams, uint32_t key) except NULL:
     if streams.places == NULL or (streams.count + 1) * 4 > (streams.mask + 1) * 3:
         grown.mask = streams.mask * 2 + 1 if streams.places != NULL else 1
         grown.count = streams.count
+        grown.resting = NULL
         grown.places = <Stream*>PyMem_Malloc((grown.mask + 1) * sizeof(Stream))
         if grown.places == NULL:
             raise MemoryError
@@ -180,7 +241,10 @@ cdef inline void free_ring(Ring* ring) noexcept:
 cdef inline void free_streams(Streams* streams) noexcept:
     cdef uint32_t i
     cdef Node* node
+    PyMem_Free(streams.resting)
+    streams.resting = NULL
     if streams.places == NULL:
+        streams.count = 0
         return
     for i in range(streams.mask + 1):
         while streams.places[i].first != NULL:

@@ -34,10 +34,6 @@ def test_an_idle_link_peer_costs_at_most_4_kb(suite: int) -> None:
 
 
 @pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer takes memory of its own")
-@pytest.mark.xfail(
-    reason="a stream keeps its place of some 130 bytes for ever, in tables that double: 3.1 KB more after words in 4 "
-    "channels in rooms of 4; in a room of 64 that uses 4 channels 70 KB for each link, in 16 channels 280 KB"
-)
 def test_a_link_that_is_idle_again_costs_as_little() -> None:
     with RemoteHouse(SESSIONS, SIZE) as house:
         for token in house.tokens[:BEFORE]:
