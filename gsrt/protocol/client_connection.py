@@ -11,7 +11,7 @@ from collections import deque
 from enum import IntEnum
 
 from gsrt._core import Packet, ProtocolError
-from gsrt.protocol.rt import MAX_OP_CODE, MAX_PEER_ID, PlayerConnect, login_frame, parse_peer_change
+from gsrt.protocol.rt import MAX_OP_CODE, MAX_PEER_ID, PlayerConnect, login_frame, parse_login_result, parse_peer_change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,24 +176,11 @@ class Place:
         return delay * (0.5 + 0.5 * fraction)
 
 
-class PlayerConnection:
-    """One player's connection to one session over one kind of leg, as often as it takes.
-
-    Attributes for reading: `state`; of the place: `peer_id`, `active_peers`, `ready`, `failures`, `refusals`; counters
-    `malformed` (packets that could not be read), `ignored` (system messages that were not expected), `held_dropped`
-    (packets before their time, over the bound), `sends_dropped` (over the bounds of the output).
-    """
+class AtPlace:
+    """What shows a place: its attributes for reading, and its events."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self.state = ConnectionState.IDLE
-        self.malformed = 0
-        self.ignored = 0
-        self.held_dropped = 0
-        self.sends_dropped = 0
-        self._deadline: float | None = None
-        self._held: list[tuple[Packet, int]] = []
-        self._held_bytes = 0
 
     @property
     def ready(self) -> bool:
@@ -219,6 +206,26 @@ class PlayerConnection:
         """The oldest event not taken yet."""
         return self._place.events.popleft() if self._place.events else None
 
+
+class PlayerConnection(AtPlace):
+    """One player's connection to one session over one kind of leg, as often as it takes.
+
+    Attributes for reading: `state`; of the place: `peer_id`, `active_peers`, `ready`, `failures`, `refusals`; counters
+    `malformed` (packets that could not be read), `ignored` (system messages that were not expected), `held_dropped`
+    (packets before their time, over the bound), `sends_dropped` (over the bounds of the output).
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.state = ConnectionState.IDLE
+        self.malformed = 0
+        self.ignored = 0
+        self.held_dropped = 0
+        self.sends_dropped = 0
+        self._deadline: float | None = None
+        self._held: list[tuple[Packet, int]] = []
+        self._held_bytes = 0
+
     def rest(self) -> None:
         """Want nothing any more, and say nothing: the place goes on over another leg."""
         self.state = ConnectionState.IDLE
@@ -229,6 +236,18 @@ class PlayerConnection:
         self.rest()
         self.state = ConnectionState.WAITING
         self._deadline = now + self._place.lose(now, reason, refused)
+
+    def _read_login_result(self, packet: Packet, now: float) -> LoginResult | None:
+        """The server's answer to a login; None: it is no, or cannot be read, and that was the end of this attempt."""
+        try:
+            result = parse_login_result(packet)
+        except ProtocolError as error:
+            self._end(now, f"the server's login result cannot be read: {error}")
+            return None
+        if not result.success:
+            self._end(now, "the server refused the login", refused=True)
+            return None
+        return result
 
     def _receive_peer_change(self, packet: Packet) -> None:
         try:

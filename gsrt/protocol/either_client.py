@@ -6,7 +6,7 @@ is not 0.
 
 from __future__ import annotations
 
-from gsrt.protocol.client_connection import ConnectionState, Place
+from gsrt.protocol.client_connection import AtPlace, ConnectionState, Place
 from gsrt.protocol.link import SUITE_CHACHA20_POLY1305
 from gsrt.protocol.rt import Intent
 from gsrt.protocol.rt_client import ClientConnection
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gsrt._core import Data, _Writable
-    from gsrt.protocol.client_connection import Event
     from gsrt.protocol.link_client import LinkConnection
 
 ANSWER_SECONDS = 0.6  # for the server's first answer over UDP, where there is another way
@@ -24,7 +23,7 @@ KNOWN_ANSWER_SECONDS = 2.0  # where it has answered before: it restarts rather t
 EXTRA_HELLO_SECONDS = 0.4  # after the first: the handshake's own third would come too late to be of use
 
 
-class EitherConnection:
+class EitherConnection(AtPlace):
     """One player's connection to one session. `link` True: the link and nothing else; False: never; None: the link,
     and a stream where nothing answers to it.
 
@@ -40,7 +39,7 @@ class EitherConnection:
         link: bool | None = None,
         suite: int = SUITE_CHACHA20_POLY1305,
     ) -> None:
-        self._place = Place(access_token, entropy)
+        super().__init__(Place(access_token, entropy))
         self._has_choice = link is None
         self._link: LinkConnection | None = None
         if link is not False:
@@ -66,26 +65,6 @@ class EitherConnection:
     @property
     def state(self) -> ConnectionState:
         return self._leg.state if self._change_at is None else ConnectionState.WAITING
-
-    @property
-    def ready(self) -> bool:
-        return self._place.ready
-
-    @property
-    def peer_id(self) -> int:
-        return self._place.peer_id
-
-    @property
-    def active_peers(self) -> tuple[int, ...]:
-        return self._place.active_peers
-
-    @property
-    def failures(self) -> int:
-        return self._place.failures
-
-    @property
-    def refusals(self) -> int:
-        return self._place.refusals
 
     @property
     def quality(self) -> dict[str, float] | None:
@@ -121,9 +100,6 @@ class EitherConnection:
             return self._change_at
         times = (self._leg.next_timer(), self._hello_at, self._fall_back_at)
         return min((time for time in times if time is not None), default=None)
-
-    def next_event(self) -> Event | None:
-        return self._leg.next_event()
 
     def stream_to_send(self) -> bytes:
         return self._legacy.stream_to_send()

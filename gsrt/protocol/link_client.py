@@ -16,7 +16,7 @@ libsodium is loaded when the server has answered for the first time, not with th
 
 from __future__ import annotations
 
-from gsrt._core import Packet, ProtocolError
+from gsrt._core import Packet
 from gsrt.protocol.client_connection import LOGIN_SECONDS, ConnectionState, Place, PlayerConnection, check_numbers
 from gsrt.protocol.link import (
     COOKIE,
@@ -38,7 +38,6 @@ from gsrt.protocol.rt import (
     OP_PLAYER_DISCONNECT,
     OP_PLAYER_READY,
     Intent,
-    parse_login_result,
 )
 
 TYPE_CHECKING = False
@@ -330,13 +329,8 @@ class LinkConnection(PlayerConnection):
                 self.ignored += 1
 
     def _receive_login_result(self, packet: Packet, now: float) -> None:
-        try:
-            result = parse_login_result(packet)
-        except ProtocolError as error:
-            self._end(now, f"the server's login result cannot be read: {error}")
-            return
-        if not result.success:
-            self._end(now, "the server refused the login", refused=True)
+        result = self._read_login_result(packet, now)
+        if result is None:
             return
         self._place.logged_in(result)
         self.state = ConnectionState.RELIABLE_AND_FAST

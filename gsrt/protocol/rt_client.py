@@ -26,7 +26,6 @@ from gsrt.protocol.rt import (
     OP_UDP_CONNECT,
     Intent,
     login_frame,
-    parse_login_result,
     player_ready_frame,
     udp_connect_reply_frame,
 )
@@ -247,13 +246,8 @@ class ClientConnection(PlayerConnection):
         if answers_udp != (self.state >= ConnectionState.RELIABLE_ONLY):
             self.ignored += 1
             return
-        try:
-            result = parse_login_result(packet)
-        except ProtocolError as error:
-            self._end(now, f"the server's login result cannot be read: {error}")
-            return
-        if not result.success:
-            self._end(now, "the server refused the login", refused=True)
+        result = self._read_login_result(packet, now)
+        if result is None:
             return
         if answers_udp:
             if self.state == ConnectionState.RELIABLE_ONLY:

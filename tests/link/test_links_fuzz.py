@@ -16,8 +16,8 @@ Fuzzers = Callable[[int], Fuzz]
 
 @pytest.fixture(scope="module")
 def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzers]:
-    library = build(tmp_path_factory.mktemp("mutants"))
-    yield lambda seed: Fuzz(library, seed)
+    mutants = build(tmp_path_factory.mktemp("mutants"))
+    yield lambda seed: Fuzz(mutants, seed)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

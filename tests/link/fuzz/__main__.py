@@ -33,7 +33,7 @@ def main() -> None:
                 fuzz.run(min(left, PART))
                 left -= PART
             fuzz.check()
-            sent, changed = fuzz.library.mutants_datagrams_out(), fuzz.library.mutants_changed()
+            sent, changed = fuzz.mutants.mutants_datagrams_out(), fuzz.mutants.mutants_changed()
             rate = sent / (time.monotonic() - began)
             print(f"{number}/{CHUNKS}: {changed} changed of {sent} datagrams, {rate:.0f} a second", flush=True)
         faulthandler.cancel_dump_traceback_later()

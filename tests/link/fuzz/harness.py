@@ -53,11 +53,11 @@ def build(folder: Path) -> ctypes.CDLL:
         [os.environ.get("CC", "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", path, SOURCE],
         check=True,
     )
-    library = ctypes.CDLL(str(path))
+    mutants = ctypes.CDLL(str(path))
     for name in ("bytes_in", "bytes_out", "datagrams_out", "changed"):
-        getattr(library, f"mutants_{name}").restype = ctypes.c_uint64
-    library.mutants_seed.argtypes = [ctypes.c_uint64]
-    return library
+        getattr(mutants, f"mutants_{name}").restype = ctypes.c_uint64
+    mutants.mutants_seed.argtypes = [ctypes.c_uint64]
+    return mutants
 
 
 class Talk:
@@ -106,10 +106,10 @@ class Fuzz:
     """A house under fire. `run(n)` sends n datagrams whose bytes were changed, and about as many that are only
     unlikely; `check()` looks whether all is well."""
 
-    def __init__(self, library: ctypes.CDLL, seed: int) -> None:
-        self.library = library
+    def __init__(self, mutants: ctypes.CDLL, seed: int) -> None:
+        self.mutants = mutants
         self.chance = random.Random(seed)
-        library.mutants_seed(seed)
+        mutants.mutants_seed(seed)
         self.house = house = House(**LIMITS)
         house.chance.seed(seed)
         self.here, self.there = house.new_socket(), house.new_socket()
@@ -130,7 +130,7 @@ class Fuzz:
         self.opened = 0
         self.rounds = 0
         for each in self._packets():
-            library.mutants_packet(each, len(each))
+            mutants.mutants_packet(each, len(each))
         self._record()
 
     def _raw_address(self, end: socket.socket) -> bytes:
@@ -152,7 +152,7 @@ class Fuzz:
                     for datagram in [*end.sent[-20:], *end.received[-20:]]:
                         # Whoever has suite 0's datagrams can close it: that is what suite 0 is.
                         if end.suite or datagram[1] != 6:
-                            self.library.mutants_record(datagram, len(datagram))
+                            self.mutants.mutants_record(datagram, len(datagram))
                     end.sent.clear()
                     end.received.clear()
 
@@ -177,24 +177,24 @@ class Fuzz:
             assert leg is not None
             leg.owner = player
             self.legs[which] = leg
-            self.library.mutants_victim(which, leg.connection)
+            self.mutants.mutants_victim(which, leg.connection)
             self.opened += 1
 
     def run(self, datagrams: int) -> None:
         """Sends so many, about; the bystanders talk meanwhile."""
-        library, house, relay = self.library, self.house, self.house.relay
+        mutants, house, relay = self.mutants, self.house, self.house.relay
         here, there = self.here.fileno(), self.there.fileno()
-        end = library.mutants_changed() + datagrams
+        end = mutants.mutants_changed() + datagrams
         most = VICTIMS - ELSEWHERE
-        while library.mutants_changed() < end:
+        while mutants.mutants_changed() < end:
             self.rounds += 1
             house.now += self.chance.choice((0.0002, 0.0002, 0.002, 0.011))
             self._revive()
             place = self.chance.randrange(most) if self.rounds % 4 == 0 else most
-            sent = library.mutants_send(here, 0, place, False)
-            sent += library.mutants_send(there, place, ELSEWHERE, True)
-            sent += library.mutants_send(here, place + ELSEWHERE, most - place, False)
-            sent += library.mutants_send_records(there, RECORDS)
+            sent = mutants.mutants_send(here, 0, place, False)
+            sent += mutants.mutants_send(there, place, ELSEWHERE, True)
+            sent += mutants.mutants_send(here, place + ELSEWHERE, most - place, False)
+            sent += mutants.mutants_send_records(there, RECORDS)
             assert sent == VICTIMS + RECORDS
             if self.rounds % TALK_EVERY == 0:
                 self._talk()
@@ -204,8 +204,8 @@ class Fuzz:
             relay.run_links(house.now)
             house.end_tick()
             self.script.turn.begin()
-            library.mutants_drain(here, VICTIMS)
-            library.mutants_drain(there, VICTIMS)
+            mutants.mutants_drain(here, VICTIMS)
+            mutants.mutants_drain(there, VICTIMS)
             if self.rounds % 4096 == 0:
                 house.lines_logged.seek(0)
                 house.lines_logged.truncate()
@@ -246,8 +246,8 @@ class Fuzz:
                 leg.close()
             self.legs[which] = None
         house.end_tick()
-        self.library.mutants_drain(self.here.fileno(), 0)
-        self.library.mutants_drain(self.there.fileno(), 0)
+        self.mutants.mutants_drain(self.here.fileno(), 0)
+        self.mutants.mutants_drain(self.there.fileno(), 0)
         house.advance(2)  # the others are told, and what waited is forgotten
         assert house.relay.links_count == sum(isinstance(end, Client) for t in self.talks for end in (t.one, t.two))
         house.lines_logged.seek(0)
