@@ -92,5 +92,6 @@ cdef class AckTracker:
     cdef uint64_t widen(self, uint32_t low) noexcept
     cdef bint is_fresh(self, uint64_t number) noexcept
     cdef void note_received(self, uint64_t number, int elicits, double now) noexcept
+    cdef void note_refused(self, double now) noexcept
     cdef uint32_t write_ack(self, uint8_t* at, double now) noexcept
     cdef void reset_path(self) noexcept

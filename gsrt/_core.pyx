@@ -1579,6 +1579,10 @@ cdef class AckTracker:
             self.unacked_later += 1
             self.ack_due = min(self.ack_due, now if self.unacked_later >= LAZY_ACK_EVERY else now + LAZY_ACK_DELAY)
 
+    cdef void note_refused(self, double now) noexcept:
+        """A number has come that is not to be acknowledged: the other side is to hear that it is heard."""
+        self.ack_due = min(self.ack_due, now + ACK_DELAY)
+
     cdef uint32_t write_ack(self, uint8_t* at, double now) noexcept:
         """Writes the block for the next datagram (up to ACK_BYTES_MAX bytes): its length."""
         cdef uint32_t bit_bytes = 0, word

@@ -11,6 +11,7 @@ cdef enum:
     DATAGRAM_MAX = 1472
     CONNECTION_BYTES = 8
     TYPE_DATA = 6
+    CHANNELS = 16
     REFUSED_MAX = 16
 
 cdef enum Kind:                 # the low bits of a message's frame

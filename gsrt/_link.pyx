@@ -31,7 +31,6 @@ cdef enum:
     MESSAGE_BYTES_MIN = FRAGMENT_BYTES
     RECEIVE_BYTES = 393216
     RECEIVE_BYTES_MIN = 65536
-    CHANNELS = 16
     STREAM_MAX = 4095
     REPEAT_BYTES = 300
     PACE_BURST = 10
@@ -83,7 +82,6 @@ cdef double REPEAT_MIN = 0.005
 cdef double REPEAT_MAX = 0.02
 cdef double PACE_GAIN = 1.25
 cdef double SRTT_LEAST = 0.0001
-cdef double ACK_DELAY = 0.01
 cdef double KEEPALIVE_SECONDS = 4.0
 cdef double IDLE_SECONDS = 15.0
 cdef double PROBE_AFTER = 1.0
@@ -1020,7 +1018,7 @@ cdef class Link(AckTracker):
             self.count(LINK_NOT_TAKEN, 1)
             self.refused[self.refused_count % REFUSED_MAX] = number + 1
             self.refused_count += 1
-            self.ack_due = min(self.ack_due, now + ACK_DELAY)       # so that the other side hears that it is heard
+            self.note_refused(now)
         if now > self.elicited_at + REST_SECONDS and not self.closed:
             self.rest()
         self.schedule(now)

@@ -15,8 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from gsrt._link cimport CONNECTION_BYTES, DATAGRAM_MAX, HEADER_BYTES, Kept, LINK_COUNTERS, Cipher, Link
 from gsrt._sockets cimport (
-    AF_INET, AF_INET6, Address, MSG_DONTWAIT, gsrt_cut_into_segments, inet_ntop, iovec, make_address, mmsghdr, ntohs, same, sendmmsg, sockaddr_in,
-    sockaddr_in6, socklen_t,
+    Address, MSG_DONTWAIT, address_text, gsrt_cut_into_segments, iovec, make_address, mmsghdr, same, sendmmsg, socklen_t,
 )
 from gsrt._wire cimport load16
 
@@ -71,14 +70,7 @@ cdef class Leg(Link):
     @property
     def peer_name(self):
         """"ip:port" of where it is now."""
-        cdef char text[64]
-        cdef const sockaddr_in6* six = <const sockaddr_in6*>self.raw_address
-        cdef const sockaddr_in* four = <const sockaddr_in*>self.raw_address
-        if six.sin6_family == AF_INET:
-            inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
-            return f"{text.decode()}:{ntohs(four.sin_port)}"
-        inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
-        return f"[{text.decode()}]:{ntohs(six.sin6_port)}"
+        return address_text(self.raw_address)
 
     @property
     def backlog(self):

@@ -36,12 +36,12 @@ from collections import deque
 from os import urandom
 
 from gsrt._core import Packet, ProtocolError
-from gsrt._link cimport Cipher, ORDERED, SEQUENCED, TYPE_DATA, UNORDERED, UNRELIABLE
+from gsrt._link cimport CHANNELS, Cipher, ORDERED, SEQUENCED, TYPE_DATA, UNORDERED, UNRELIABLE
 from gsrt._links cimport ADDRESS_BYTES, Carrier, Leg, Links
 from gsrt._sockets cimport (
     AF_INET, AF_INET6, Address, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
     EPOLL_CTL_MOD, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR, close, epoll_create1, epoll_ctl, epoll_event,
-    epoll_wait, inet_ntop, iovec, make_address, mmsghdr, ntohs, recv, recvmmsg, same, send, sendmmsg, shutdown,
+    address_text, epoll_wait, iovec, make_address, mmsghdr, recv, recvmmsg, same, send, sendmmsg, shutdown,
     sockaddr_in, sockaddr_in6, socklen_t, spread,
 )
 from gsrt._streams cimport Block, release_block
@@ -72,7 +72,6 @@ cdef enum:
     LATER_MAX = 256             # datagrams kept in one turn for scripts that others go before
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
     PEERS = 256                 # peer ids fit a byte
-    CHANNELS = 16               # of a link; docs/LINK.md, section 2
     WAY_BYTES = 3               # how a held frame is to travel: kind and stream
 
     OP_UDP_CONNECT = -5         # the two system packets of a peer that is logged in
@@ -154,15 +153,7 @@ cdef const char* raw_address(bytes address) except NULL:
 
 def format_address(bytes address):
     """"ip:port" of an address as the relay hands them out."""
-    cdef char text[64]
-    cdef const char* raw = raw_address(address)
-    cdef const sockaddr_in6* six = <const sockaddr_in6*>raw
-    cdef const sockaddr_in* four = <const sockaddr_in*>raw
-    if six.sin6_family == AF_INET:
-        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
-        return f"{text.decode()}:{ntohs(four.sin_port)}"
-    inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
-    return f"[{text.decode()}]:{ntohs(six.sin6_port)}"
+    return address_text(raw_address(address))
 
 
 cdef bytes normal_form(bytes packet):

@@ -125,6 +125,18 @@ cdef inline int make_address(const void* raw, Address* address) noexcept nogil:
     return 0
 
 
+cdef inline str address_text(const void* raw):
+    """"ip:port" of a sockaddr_in or sockaddr_in6."""
+    cdef char text[64]
+    cdef const sockaddr_in6* six = <const sockaddr_in6*>raw
+    cdef const sockaddr_in* four = <const sockaddr_in*>raw
+    if four.sin_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
+        return f"{text.decode()}:{ntohs(four.sin_port)}"
+    inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
+    return f"[{text.decode()}]:{ntohs(six.sin6_port)}"
+
+
 cdef inline uint32_t spread(const Address* address) noexcept nogil:
     cdef uint64_t mixed = address.words[0] * <uint64_t>0x9E3779B97F4A7C15
     mixed ^= address.words[1] * <uint64_t>0xC2B2AE3D27D4EB4F

@@ -81,6 +81,19 @@ cdef inline void release_block(Block* block) noexcept:
         PyMem_Free(block)
 
 
+cdef inline uint32_t home_of(const Streams* streams, uint32_t key) noexcept:
+    """Where the search for a key begins."""
+    return ((key * <uint32_t>0x9E3779B1) >> 16) & streams.mask
+
+
+cdef inline uint32_t free_place(const Streams* streams, uint32_t key) noexcept:
+    """Where a key that is not there goes."""
+    cdef uint32_t at = home_of(streams, key)
+    while streams.places[at].key:
+        at = (at + 1) & streams.mask
+    return at
+
+
 cdef inline int wake_streams(Streams* streams) except -1:
     """All of them have their places again."""
     cdef Resting* resting = streams.resting
@@ -134,12 +147,12 @@ cdef inline int rest_streams(Streams* streams) except -1:
 
 cdef inline Stream* find_stream(Streams* streams, uint32_t key) except? NULL:
     """The stream of that key, or NULL."""
-    cdef uint32_t at = key * <uint32_t>0x9E3779B1
+    cdef uint32_t at
     if streams.places == NULL:
         if streams.resting == NULL:
             return NULL
         wake_streams(streams)
-    at = (at >> 16) & streams.mask
+    at = home_of(streams, key)
     while streams.places[at].key:
         if streams.places[at].key == key:
             return &streams.places[at]
@@ -165,15 +178,10 @@ cdef inline Stream* make_stream(Streams* streams, uint32_t key) except NULL:
         if streams.places != NULL:
             for i in range(streams.mask + 1):
                 if streams.places[i].key:
-                    at = ((streams.places[i].key * <uint32_t>0x9E3779B1) >> 16) & grown.mask
-                    while grown.places[at].key:
-                        at = (at + 1) & grown.mask
-                    grown.places[at] = streams.places[i]
+                    grown.places[free_place(&grown, streams.places[i].key)] = streams.places[i]
             PyMem_Free(streams.places)
         streams[0] = grown
-    at = ((key * <uint32_t>0x9E3779B1) >> 16) & streams.mask
-    while streams.places[at].key:
-        at = (at + 1) & streams.mask
+    at = free_place(streams, key)
     streams.places[at].key = key
     streams.places[at].waiting_first = streams.places[at].waiting_last = -1
     streams.count += 1
