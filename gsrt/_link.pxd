@@ -156,6 +156,7 @@ cdef class Link(AckTracker):
     cdef int react_to_loss(self, uint64_t number) except -1
     cdef uint32_t write_unit(self, uint8_t* at, uint32_t room, int32_t place) noexcept
     cdef int carry(self, int32_t place, bint first, double now) except -1
+    cdef uint32_t carry_again(self, uint8_t* at, uint32_t room, int32_t place, int counter, double now) except? 0xffffffff
     cdef uint32_t fill_units(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
     cdef uint32_t fill_repeats(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff
     cdef uint32_t fill_probe(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff

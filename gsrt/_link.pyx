@@ -634,6 +634,14 @@ cdef class Link(AckTracker):
                 ring_put(&self.repeats, <uint64_t>unit.serial << 32 | <uint32_t>place, REPEATS_MAX)
         return 0
 
+    cdef uint32_t carry_again(self, uint8_t* at, uint32_t room, int32_t place, int counter, double now) except? 0xffffffff:
+        """A unit that was sent before goes out in this datagram, too: its bytes; 0: it does not fit."""
+        cdef uint32_t wrote = self.write_unit(at, room, place)
+        if wrote:
+            self.carry(place, False, now)
+            self.count(counter, 1)
+        return wrote
+
     cdef uint32_t fill_units(self, uint8_t* at, uint32_t room, double now) except? 0xffffffff:
         """Reliable frames, those that were lost first: bytes written."""
         cdef uint32_t used = 0, wrote
@@ -642,15 +650,13 @@ cdef class Link(AckTracker):
             place = self.again_first
             wrote = 0
             if self.units[place].state == WAITING:
-                wrote = self.write_unit(at + used, room - used, place)
+                wrote = self.carry_again(at + used, room - used, place, LINK_RESENT, now)
                 if wrote == 0:
                     return used
             self.again_first = self.units[place].next
             if self.again_first < 0:
                 self.again_last = -1
             if wrote:
-                self.carry(place, False, now)
-                self.count(LINK_RESENT, 1)
                 used += wrote
             elif self.units[place].type & FLAG_BEGIN and self.units[place].pieces:
                 self.units[place].state = HELD
@@ -709,11 +715,9 @@ cdef class Link(AckTracker):
             if unit != NULL and unit.state == FLYING:
                 if unit.due > now:
                     break
-                wrote = self.write_unit(at + used, room - used, <int32_t><uint32_t>reference)
+                wrote = self.carry_again(at + used, room - used, <int32_t><uint32_t>reference, LINK_REPEATED, now)
                 if wrote == 0:
                     break
-                self.carry(<int32_t><uint32_t>reference, False, now)
-                self.count(LINK_REPEATED, 1)
                 used += wrote
             self.repeats.tail += 1
         return used
@@ -752,11 +756,9 @@ cdef class Link(AckTracker):
                 if unit == NULL or unit.state != FLYING or self.is_carried(reference, begin) or (
                         find_stream(&self.sending, unit.key).base != unit.sequence):
                     continue
-                wrote = self.write_unit(at + used, room - used, <int32_t><uint32_t>reference)
+                wrote = self.carry_again(at + used, room - used, <int32_t><uint32_t>reference, LINK_RESENT, now)
                 if wrote == 0:
                     return used
-                self.carry(<int32_t><uint32_t>reference, False, now)
-                self.count(LINK_RESENT, 1)
                 used += wrote
         return used
 
@@ -787,11 +789,9 @@ cdef class Link(AckTracker):
                 reference = self.refs.at[(record.refs_at + i) & self.refs.mask]
                 unit = self.unit_of(reference)
                 if unit != NULL and unit.state == FLYING:
-                    wrote = self.write_unit(at + used, room - used, <int32_t><uint32_t>reference)
+                    wrote = self.carry_again(at + used, room - used, <int32_t><uint32_t>reference, LINK_RESENT, now)
                     if wrote == 0:
                         break
-                    self.carry(<int32_t><uint32_t>reference, False, now)
-                    self.count(LINK_RESENT, 1)
                     used += wrote
         self.asked = number
         return used
