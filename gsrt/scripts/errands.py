@@ -65,7 +65,7 @@ class Errand:
         self.send = send
         self.after = after
         self.answer: Answer | None = None
-        self.weight = 0  # of the fields, then of the answer, in bytes
+        self.weight = 0  # of the fields, in bytes
 
 
 class Errands:
@@ -148,10 +148,15 @@ class Errands:
             errand.after(well)
 
     def _receive(self, errand: Errand) -> None:
-        """Within the budgets of the callback: the copy is the script's, it pays for it."""
+        """Within the budgets of the callback: the copy is the script's, it pays for it, and for the weighing."""
         assert errand.answer is not None and errand.callback is not None
-        self._guest.give(errand.weight)
-        errand.callback(Response(copy_of(errand.answer)))
+        answer = errand.answer
+        try:
+            weight = weight_of(answer, self._guest.profile.script_memory_bytes // ANSWER_PART)
+        except Unfit as unfit:
+            answer, weight = {"error": {"response": str(unfit)}}, 0
+        self._guest.give(weight)
+        errand.callback(Response(copy_of(answer)))
 
     def _send_all(self, now: float) -> None:
         outbox, self._outbox = self._outbox, []
@@ -166,14 +171,7 @@ class Errands:
                 return
             self._bytes -= errand.weight
             errand.fields = {}
-            if errand.callback is None:
-                errand.answer = {}
-            else:
-                errand.answer = answer
-                try:
-                    errand.weight = weight_of(answer, self._guest.profile.script_memory_bytes // ANSWER_PART)
-                except Unfit as unfit:
-                    errand.answer, errand.weight = {"error": {"response": str(unfit)}}, 0
+            errand.answer = {} if errand.callback is None else answer
             self._answered.append(errand)
             if self._sending is None:
                 self._work_later(self._guest.moment)
