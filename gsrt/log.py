@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LIMITED_SECONDS = 5.0  # a flood of one kind of trouble is one line in this time
 KINDS_MAX = 256  # kinds remembered; they are names in the code, so this only stops a mistake from growing without end
 VALUE_CHARACTERS_MAX = 200  # what one value may fill of a line: some of them come from strangers
+ERRORS_SHARE = 10  # one part in so many of what may be written at once is left to errors
 TEXT_CHARACTERS_MAX = 600  # the same for what a script has written; quoted, it still fits a pipe that is ready
 
 # A value made of these stands as it is; any other is quoted, so that one event is one line that a program can cut up.
@@ -26,13 +27,28 @@ class Log:
     """Writes lines to STREAM; NOW gives the time in seconds (monotonic). A stream that takes no more lines is no
     reason to stop serving: such lines are only counted, in `lost`."""
 
-    __slots__ = ("_kinds", "_now", "_stream", "lost")
+    __slots__ = ("_burst", "_filled", "_kinds", "_now", "_rate", "_room", "_stream", "_untold", "lost", "suppressed")
 
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         self._stream = stream
         self._now = now
         self._kinds: dict[str, tuple[float, int]] = {}  # kind -> (time of its last line, lines kept back since)
+        self._rate = 0.0  # lines a second; 0: no limit yet
+        self._burst = 0
+        self._room = 0.0  # lines that may be written at once, as of the time in _filled
+        self._filled = 0.0
+        self._untold = 0  # of `suppressed`, those that no line has told of
         self.lost = 0
+        self.suppressed = 0
+
+    def limit(self, lines_per_second: float, burst: int) -> None:
+        """From now on at most BURST lines at once and LINES_PER_SECOND on average. The rest is counted, in
+        `suppressed`, and the next line that has room is preceded by one that says how many there were. The last tenth
+        of the burst is kept for errors."""
+        self._rate = lines_per_second
+        self._burst = burst
+        self._room = float(burst)
+        self._filled = self._now()
 
     def info(self, event: str, /, **fields: object) -> None:
         """Something that is meant to happen."""
@@ -62,6 +78,26 @@ class Log:
         self._write(level, event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if self._rate and not self._has_room(level):
+            self.suppressed += 1
+            self._untold += 1
+            return
+        if self._untold:
+            untold, self._untold = self._untold, 0
+            self._put("warn", "log lines suppressed", {"lines": untold})
+        self._put(level, event, fields)
+
+    def _has_room(self, level: str) -> bool:
+        """Takes the room for one line, if there is any for this level."""
+        now = self._now()
+        self._room = min(self._burst, self._room + max(now - self._filled, 0.0) * self._rate)
+        self._filled = now
+        if self._room < 1 + (0 if level == "error" else self._burst // ERRORS_SHARE):
+            return False
+        self._room -= 1
+        return True
+
+    def _put(self, level: str, event: str, fields: dict[str, object]) -> None:
         pairs = "".join(
             f" {key}={_shown(value, TEXT_CHARACTERS_MAX if key == 'text' else VALUE_CHARACTERS_MAX)}"
             for key, value in fields.items()

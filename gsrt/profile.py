@@ -99,6 +99,25 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "control_clients_max": (1, 1024),
     "control_line_bytes_max": (1024, 1 << 24),
     "control_idle_seconds": (0.1, 3600.0),
+    "memory_bytes_max": (1 << 24, 1 << 40),
+    "memory_slow_percent": (1, 100),
+    "memory_refuse_percent": (1, 100),
+    "free_memory_bytes_min": (0, 1 << 40),
+    "temperature_slow_celsius": (20.0, 150.0),
+    "temperature_refuse_celsius": (20.0, 150.0),
+    "loop_lag_slow_ms": (1.0, 60_000.0),
+    "loop_lag_refuse_ms": (1.0, 60_000.0),
+    "cpu_slow_percent": (1, 1000),
+    "disk_free_bytes_min": (0, 1 << 40),
+    "disk_bytes_per_hour": (0, 1 << 40),
+    "slow_tick_ms": (0.0, 100.0),
+    "slow_script_percent": (1, 100),
+    "slow_store_factor": (1, 1000),
+    "governor_seconds": (0.0, 60.0),
+    "log_lines_per_second": (0.1, 10_000.0),
+    "log_lines_burst": (1, 1_000_000),
+    "worker_waiting_max": (1, 65_536),
+    "beacon_seconds": (0.0, 3600.0),
 }
 
 # (a, b): the value of a may not be larger than that of b, or a could never be reached.
@@ -118,6 +137,10 @@ ORDER = (
     ("script_turn_ms", "script_turn_all_ms"),
     ("packet_bytes_max", "script_send_bytes_max"),
     ("www_downloads_per_address_max", "www_downloads_max"),
+    ("memory_slow_percent", "memory_refuse_percent"),
+    ("temperature_slow_celsius", "temperature_refuse_celsius"),
+    ("loop_lag_slow_ms", "loop_lag_refuse_ms"),
+    ("script_memory_bytes", "memory_bytes_max"),
 )
 
 
@@ -218,6 +241,25 @@ class Profile:
     control_clients_max: int
     control_line_bytes_max: int
     control_idle_seconds: float
+    memory_bytes_max: int
+    memory_slow_percent: int
+    memory_refuse_percent: int
+    free_memory_bytes_min: int
+    temperature_slow_celsius: float
+    temperature_refuse_celsius: float
+    loop_lag_slow_ms: float
+    loop_lag_refuse_ms: float
+    cpu_slow_percent: int
+    disk_free_bytes_min: int
+    disk_bytes_per_hour: int
+    slow_tick_ms: float
+    slow_script_percent: int
+    slow_store_factor: int
+    governor_seconds: float
+    log_lines_per_second: float
+    log_lines_burst: int
+    worker_waiting_max: int
+    beacon_seconds: float
 
     def __init__(self, values: Mapping[str, object], name: str = "unnamed", source: str = "profile") -> None:
         """A profile of VALUES (every key of `LIMITS`, nothing else). SOURCE is where they came from, for the errors.

@@ -152,6 +152,7 @@ class Server:
         self.clock = time.monotonic
         self.began = self.clock()
         self.profile = Profile.load(options.profile)
+        log.limit(self.profile.log_lines_per_second, self.profile.log_lines_burst)
         self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
         self.host = options.host
         self._stopping = False
@@ -215,7 +216,9 @@ class Server:
         self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
         self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
         self.control.register(self._selector)
-        self.worker = Worker(lambda error: log.error("work failed", reason=error_text(error)))
+        self.worker = Worker(
+            lambda error: log.error("work failed", reason=error_text(error)), self.profile.worker_waiting_max
+        )
         self._selector.register(self.worker, selectors.EVENT_READ, WORK)
         self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.clock, os.urandom)
         self.scripts.quarantined = self.image.quarantined

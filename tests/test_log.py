@@ -145,3 +145,53 @@ def test_a_stream_that_nobody_reads_is_not_waited_for(kind: str) -> None:
             termios.tcflow(writing, termios.TCOON)
         os.close(writing)
         os.close(reading)
+
+
+def test_over_the_limit_lines_are_counted_and_the_next_line_tells(written: Written) -> None:
+    written.log.limit(lines_per_second=2.0, burst=5)
+    for number in range(9):
+        written.log.info("join", peer=number)
+    assert written.lines() == [f"info join peer={number}" for number in range(5)]
+    assert written.log.suppressed == 4
+    written.clock.now += 0.5
+    written.log.info("join", peer=9)
+    written.log.info("join", peer=10)
+    assert written.lines()[5:] == ["warn log lines suppressed lines=4", "info join peer=9"]
+    written.clock.now += 3600.0
+    for number in range(11, 20):
+        written.log.info("join", peer=number)
+    assert written.lines()[7:9] == ["warn log lines suppressed lines=1", "info join peer=11"]
+    assert len(written.lines()) == 7 + 1 + 5
+    assert (written.log.suppressed, written.log.lost) == (9, 0)
+
+
+def test_the_last_tenth_of_the_lines_at_once_is_kept_for_errors(written: Written) -> None:
+    written.log.limit(lines_per_second=0.1, burst=20)
+    for _ in range(30):
+        written.log.warn("flood")
+    for _ in range(3):
+        written.log.error("the disk is full")
+    assert [line.split()[0] for line in written.lines()].count("error") == 2
+    assert written.lines()[18:20] == ["warn log lines suppressed lines=12", "error the disk is full"]
+
+
+def test_with_room_for_one_line_at_once_every_level_gets_it(written: Written) -> None:
+    written.log.limit(lines_per_second=1.0, burst=1)
+    for level in ("info", "warn", "error"):
+        getattr(written.log, level)("event")
+        written.clock.now += 1.0
+    assert [line.split()[0] for line in written.lines()] == ["info", "warn", "error"]
+
+
+def test_a_clock_that_stands_still_or_goes_back_makes_no_room(written: Written) -> None:
+    written.log.limit(lines_per_second=1000.0, burst=1)
+    written.log.info("event")
+    written.clock.now -= 10.0
+    written.log.info("event")
+    assert len(written.lines()) == 1
+
+
+def test_without_a_limit_every_line_is_written(written: Written) -> None:
+    for _ in range(5000):
+        written.log.info("event")
+    assert len(written.lines()) == 5000
