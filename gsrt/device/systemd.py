@@ -1,0 +1,269 @@
+"""What a service and systemd tell each other: sd_notify(3), file descriptors that outlive the service, and sockets that
+were opened before it, as sd_listen_fds(3) has it. Without systemd all of it does nothing, and nothing of it raises, but
+for sockets that cannot be served.
+
+A message is one datagram of lines `NAME=value` to the UNIX socket named by `NOTIFY_SOCKET`; descriptors come along as
+SCM_RIGHTS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+# Names of descriptors that a server leaves to the one that takes its place.
+OWN_PREFIX = "gsrt-"
+LISTENER_NAME = "gsrt-listener"
+DATAGRAMS_NAME = "gsrt-datagrams"
+
+STATUS_SECONDS = 10.0  # between two status texts
+TEXT_CHARACTERS_MAX = 512
+NAME_CHARACTERS_MAX = 255  # of a descriptor's name, by systemd's rule
+PATIENCE_SECONDS = 1.0  # for what must not be lost, while systemd is behind with reading
+FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+DESCRIPTORS_MAX = 65_536  # taken over at most
+_UNNAMED = "unknown"  # as systemd calls them
+_UNIT_SUFFIX = ".socket"  # sockets of a unit have its name, where it gives them no other
+
+
+class SocketsError(Exception):
+    """The sockets that were handed in are not those of a port; the message says what to do."""
+
+
+class Notifier:
+    """Tells the manager of this service how it is doing."""
+
+    __slots__ = ("_address", "_clock", "_socket", "_status", "_status_at", "watchdog_seconds")
+
+    def __init__(self, environment: Mapping[str, str], now: Callable[[], float]) -> None:
+        """ENVIRONMENT is the process's, and is left as it is; NOW tells the seconds of the monotonic clock."""
+        self._clock = now
+        self._socket: socket.socket | None = None
+        self._address = _socket_address(environment.get("NOTIFY_SOCKET", ""))
+        self._status = ""
+        self._status_at: float | None = None
+        self.watchdog_seconds: float | None = None  # between two signs of life; None: nobody waits for them
+        if not self._address:
+            return
+        try:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError:
+            return
+        self.watchdog_seconds = _half_of_the_watchdog(environment)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a manager to tell."""
+        return self._socket is not None
+
+    def ready(self, status: str) -> bool:
+        """The service serves, at first or again after `reloading`. True where the manager was told."""
+        return self._tell(f"READY=1\n{self._status_line(status)}", PATIENCE_SECONDS)
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows: told where it has changed, and not more often than every 10 seconds."""
+        if self._status_at is not None and self._clock() < self._status_at + STATUS_SECONDS:
+            return
+        if (line := _status(text)) != self._status and self._tell(line, 0.0):
+            self._status, self._status_at = line, self._clock()
+
+    def reloading(self) -> bool:
+        """The service reads its files again; `ready` ends that. True where the manager was told."""
+        return self._tell(f"RELOADING=1\nMONOTONIC_USEC={int(self._clock() * 1_000_000)}", PATIENCE_SECONDS)
+
+    def stopping(self, text: str) -> bool:
+        """The service is about to end. True where the manager was told."""
+        return self._tell(f"STOPPING=1\n{self._status_line(text)}", PATIENCE_SECONDS)
+
+    def feed_watchdog(self) -> None:
+        """A sign of life, to be given at least every `watchdog_seconds`."""
+        self._tell("WATCHDOG=1", 0.0)
+
+    def store(self, descriptor: int, name: str) -> bool:
+        """Leaves a descriptor with the manager: it is handed to this service's next process, under that name, and to
+        each further one until `forget`. What has hung up is kept too. True where the manager was told; it may still
+        have no room (FileDescriptorStoreMax=)."""
+        return _is_a_name(name) and self._tell(
+            f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", PATIENCE_SECONDS, descriptor=descriptor
+        )
+
+    def forget(self, name: str) -> bool:
+        """The manager closes all it has kept under that name. True where it was told."""
+        return _is_a_name(name) and self._tell(f"FDSTOREREMOVE=1\nFDNAME={name}", PATIENCE_SECONDS)
+
+    def wait_until_read(self, seconds: float) -> bool:
+        """Waits until the manager has read all that it was told, so that this process may end. False where that takes
+        longer than SECONDS, or there is no manager."""
+        import select
+
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            told = self._tell("BARRIER=1", seconds, descriptor=writer)
+            os.close(writer)  # the manager has the last one now, and closes it when it comes to it
+            poll = select.poll()
+            poll.register(reader, 0)
+            return told and bool(poll.poll(max(seconds, 0.0) * 1000))
+        finally:
+            os.close(reader)
+
+    def close(self) -> None:
+        """Nobody is told anything any more."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    def _status_line(self, text: str) -> str:
+        self._status, self._status_at = _status(text), self._clock()
+        return self._status
+
+    def _tell(self, message: str, patience: float, descriptor: int | None = None) -> bool:
+        """Sends one message, waiting for PATIENCE seconds where the manager is behind; False where it does not go."""
+        if self._socket is None:
+            return False
+        rights = []
+        if descriptor is not None:
+            if not 0 <= descriptor < 1 << 31:
+                return False
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))]
+        try:
+            self._socket.settimeout(patience)
+            self._socket.sendmsg([message.encode("utf-8", "replace")], rights, socket.MSG_NOSIGNAL, self._address)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def take_listen_descriptors(environment: MutableMapping[str, str], pid: int) -> dict[str, list[int]]:
+    """The descriptors that the manager has handed to process PID, by their names, in its order; none that is not open.
+    They are closed at execve(2) from now on. The variables are removed, whoever they were meant for: no child shall
+    think that they are its own."""
+    meant_for, count, names = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    environment.pop("LISTEN_PIDFDID", None)
+    taken: dict[str, list[int]] = {}
+    if _number(meant_for) != pid:
+        return taken
+    wanted = min(_number(count), DESCRIPTORS_MAX)
+    each_name = names.split(":")
+    if len(each_name) != wanted:
+        each_name = [_UNNAMED] * wanted
+    for descriptor, name in enumerate(each_name, FIRST_DESCRIPTOR):
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError:
+            continue
+        taken.setdefault(name or _UNNAMED, []).append(descriptor)
+    return taken
+
+
+def take_port(descriptors: dict[str, list[int]]) -> tuple[socket.socket, socket.socket] | None:
+    """The listening TCP socket and the UDP socket among DESCRIPTORS, not blocking, and taken out of them: those of a
+    .socket unit, else those that the server before has left; None where there are none.
+
+    Raises SocketsError where there is anything else, or one is missing."""
+    left = descriptors.pop(LISTENER_NAME, []) + descriptors.pop(DATAGRAMS_NAME, [])
+    names = [name for name in descriptors if name.endswith(_UNIT_SUFFIX) or not name.startswith(OWN_PREFIX)]
+    activated = [each for name in names for each in descriptors.pop(name)]
+    if activated:
+        for descriptor in left:
+            os.close(descriptor)
+    if not (activated or left):
+        return None
+    sockets = []
+    try:
+        for descriptor in activated or left:
+            sockets.append(_internet_socket(descriptor))
+        listeners = [each for each in sockets if each.type == socket.SOCK_STREAM]
+        datagrams = [each for each in sockets if each.type == socket.SOCK_DGRAM]
+        if len(listeners) != 1 or len(datagrams) != 1:
+            raise SocketsError(
+                f"{len(listeners)} TCP and {len(datagrams)} UDP sockets were handed in by systemd: one of each is "
+                "served; give gsrt.socket one ListenStream= and one ListenDatagram="
+            )
+        ports = [each.getsockname()[1] for each in (listeners[0], datagrams[0])]
+        if ports[0] != ports[1]:
+            raise SocketsError(
+                f"TCP port {ports[0]} and UDP port {ports[1]} were handed in by systemd: players expect one number; "
+                "give gsrt.socket the same one in ListenStream= and ListenDatagram="
+            )
+    except SocketsError:
+        for each in sockets:
+            each.close()
+        raise
+    for each in sockets:
+        each.setblocking(False)
+    return listeners[0], datagrams[0]
+
+
+def _internet_socket(descriptor: int) -> socket.socket:
+    """Raises SocketsError for what is no TCP socket that listens and no UDP socket."""
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        raise SocketsError(_why_not("no socket")) from None
+    kind = None
+    try:
+        if found.family not in (socket.AF_INET, socket.AF_INET6):
+            kind = f"a socket of the family {getattr(found.family, 'name', found.family)}"
+        elif found.type == socket.SOCK_STREAM:
+            if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                kind = "a TCP connection"
+        elif found.type != socket.SOCK_DGRAM:
+            kind = "a socket that is neither TCP nor UDP"
+        elif not found.getsockname()[1]:
+            kind = "a UDP socket without a port"
+    except OSError as error:
+        kind = f"a socket that tells nothing ({error.strerror})"
+    if kind is not None:
+        found.close()
+        raise SocketsError(_why_not(kind))
+    return found
+
+
+def _why_not(kind: str) -> str:
+    return (
+        f"{kind} was handed in by systemd: what is served is a TCP port and the UDP port of the same number; give "
+        "gsrt.socket one ListenStream= and one ListenDatagram="
+    )
+
+
+def _socket_address(text: str) -> bytes:
+    """The address that `NOTIFY_SOCKET` names: a path, or with "@" a name without a file. Nothing where it names none,
+    or one of another kind."""
+    try:
+        name = text.encode(sys.getfilesystemencoding(), "surrogateescape")
+    except ValueError:
+        return b""
+    if len(name) < 2 or b"\0" in name:
+        return b""
+    if name.startswith(b"@"):
+        return b"\0" + name[1:]
+    return name if name.startswith(b"/") else b""
+
+
+def _half_of_the_watchdog(environment: Mapping[str, str]) -> float | None:
+    meant_for = environment.get("WATCHDOG_PID", "")
+    if meant_for and _number(meant_for) != os.getpid():
+        return None
+    microseconds = _number(environment.get("WATCHDOG_USEC", ""))
+    return microseconds / 2_000_000 if 0 < microseconds < 1 << 63 else None
+
+
+def _number(text: str) -> int:
+    """A whole number in decimal digits; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
+
+
+def _status(text: str) -> str:
+    return "STATUS=" + " ".join(text[:TEXT_CHARACTERS_MAX].split())
+
+
+def _is_a_name(name: str) -> bool:
+    """Whether systemd would take it: else the message as a whole would be in vain."""
+    return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isascii() and name.isprintable() and ":" not in name
