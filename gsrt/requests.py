@@ -6,7 +6,7 @@ import os
 
 from gsrt import __version__
 from gsrt.scripts.compiling import HostError
-from gsrt.session import Session, SessionError
+from gsrt.session import ABSENT, EXPECTED, GONE, JOINING, KICKED, READY, Session, SessionError
 from gsrt.transports.control import Later
 
 TYPE_CHECKING = False
@@ -156,6 +156,30 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
 
 def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {
+        **totals(server),
+        "perSession": [_figures(server, session) for session in server.sessions],
+        "loop": server.loop_figures(),
+    }
+
+
+def totals(server: Server) -> dict[str, Any]:
+    """The status without what is told of each session: the work is the same however many there are, but for a look at
+    each player's state. Who asks for `loop` here does not take it away from who asks for the status."""
+    players = dict.fromkeys((EXPECTED, JOINING, READY, ABSENT, GONE, KICKED), 0)
+    scripts = {"running": 0, "off": 0, "strikes": 0, "failures": 0}
+    empty = 0
+    for session in server.sessions:
+        here = players[JOINING] + players[READY]
+        for player in session.players:
+            players[player.state] += 1
+        empty += players[JOINING] + players[READY] == here
+        script = server.scripts.get(session.session_id)
+        if script is not None:
+            scripts[script.state] += 1
+            if script.guest is not None:
+                scripts["strikes"] += script.guest.strikes
+                scripts["failures"] += script.guest.failures
+    return {
         "version": __version__,
         "pid": os.getpid(),
         "host": server.host,
@@ -163,12 +187,14 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         "profile": server.profile.name,
         "uptimeSeconds": server.clock() - server.began,
         "sessions": len(server.sessions),
-        "peersConnected": server.sessions.connected,
+        "sessionsEmpty": empty,
+        "peersConnected": players[JOINING] + players[READY],
+        "players": players,
         "connections": len(server.relay.streams),
         "links": server.relay.links_count,
+        "scripts": scripts,
         "counters": {**server.relay.counts(), **server.reception.counts(), **server.control.counters},
-        "perSession": [_figures(server, session) for session in server.sessions],
-        "loop": server.loop_figures(),
+        "loop": server.loop_totals(),
         **({} if server.platform is None else {"platform": server.platform.figures()}),
     }
 

@@ -341,10 +341,13 @@ class Server:
         """What the loop has taken; `worstTickLatelyMs`: since this was last asked."""
         lately, self._worst_tick_lately = self._worst_tick_lately, 0.0
         self._worst_tick = max(self._worst_tick, lately)
+        return {**self.loop_totals(), "worstTickLatelyMs": lately * 1000}
+
+    def loop_totals(self) -> dict[str, float]:
+        """What the loop has taken in all."""
         return {
             "ticks": self._ticks,
-            "worstTickMs": self._worst_tick * 1000,
-            "worstTickLatelyMs": lately * 1000,
+            "worstTickMs": max(self._worst_tick, self._worst_tick_lately) * 1000,
             "tickMs": self.tick * 1000,
         }
 

@@ -43,6 +43,7 @@ class Desk:
             ),
             public_host=lambda: "198.51.100.7",
             loop_figures=lambda: {"ticks": 1},
+            loop_totals=lambda: {"ticks": 1},
         )
 
     def ask(self, do: Any, **fields: Any) -> dict[str, Any]:
