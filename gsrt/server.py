@@ -18,6 +18,7 @@ import time
 
 from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
+from gsrt.device.systemd import STATUS_SECONDS, Notifier, SocketsError, take_listen_descriptors, take_port
 from gsrt.log import Log, error_text
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
@@ -144,10 +145,19 @@ def raise_descriptor_limit(wanted: int) -> int:
 class Server:
     """A running server: made with its options, it listens; run() is the loop until stop()."""
 
-    def __init__(self, options: Options, log: Log, resumed: Resumed | None = None, game: Game | None = None) -> None:
-        """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. Raises
-        ServeError, ProfileError, ControlError, CertificateError or StoreError."""
+    def __init__(
+        self,
+        options: Options,
+        log: Log,
+        resumed: Resumed | None = None,
+        game: Game | None = None,
+        manager: Notifier | None = None,
+    ) -> None:
+        """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. The
+        `manager` of the service, if there is one, is told how it goes. Raises ServeError, ProfileError, ControlError,
+        CertificateError or StoreError."""
         resumed = resumed or Resumed()
+        self.manager = manager or Notifier({}, time.monotonic)
         self.log = log
         self.clock = time.monotonic
         self.began = self.clock()
@@ -180,6 +190,8 @@ class Server:
         for each in (self._listener, self._datagrams):
             each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
+        if resumed.sockets is not None:
+            self.host = self._listener.getsockname()[0]
         enlarge_buffers(self._datagrams, self.profile)
         forbid_fragments(self._datagrams)
         try:
@@ -270,6 +282,10 @@ class Server:
         # What is there by now stays: a collection need not go through it every time, at some milliseconds in a tick.
         gc.collect()
         gc.freeze()
+        if self._maker is None:
+            self._tell_ready()
+        if self.manager.watchdog_seconds is not None:
+            self._give_sign_of_life(self.clock())
         while not self._stopping:
             self._turn()
 
@@ -527,6 +543,26 @@ class Server:
             os.close(self._spare)
             self._spare = -1
 
+    # The manager of this service
+
+    def _tell_ready(self) -> None:
+        """Everybody can be let in: the port is open, and whether there is TLS is known."""
+        if self.manager.ready(self._status_text()):
+            self.timers.set(self.clock() + STATUS_SECONDS, self._tell_status)
+
+    def _tell_status(self, now: float) -> None:
+        self.manager.status(self._status_text())
+        self.timers.set(now + STATUS_SECONDS, self._tell_status)
+
+    def _give_sign_of_life(self, now: float) -> None:
+        """From a turn, as any timer: a loop that hangs gives none."""
+        self.manager.feed_watchdog()
+        assert self.manager.watchdog_seconds is not None
+        self.timers.set(now + self.manager.watchdog_seconds, self._give_sign_of_life)
+
+    def _status_text(self) -> str:
+        return f"port {self.port}: {self.sessions.connected} players connected, {len(self.sessions)} sessions"
+
     # Scripts
 
     def _arm(self, sandbox: Sandbox) -> None:
@@ -540,6 +576,7 @@ class Server:
         to be relayed meanwhile."""
 
         def enough() -> bool:
+            self.manager.feed_watchdog()  # of before, where the restart was by execve(2)
             return self._stopping or not self.worker.waiting
 
         if not deliver_until(enough, self.worker, SCRIPTS_BACK_SECONDS, self.clock):
@@ -594,9 +631,10 @@ class Server:
             cert, key = maker.finish()
         except CertificateError as error:
             self._no_tls(error)
-            return
-        self.log.info("certificate made", path=cert)
-        self._use_certificate(cert, key)
+        else:
+            self.log.info("certificate made", path=cert)
+            self._use_certificate(cert, key)
+        self._tell_ready()
 
     def _use_certificate(self, cert: str, key: str) -> None:
         """From now on TLS connections are taken; the TLS library itself loads with the first of them."""
@@ -609,8 +647,10 @@ class Server:
 def serve(options: Options) -> int:
     """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
     log = Log(sys.stderr, time.monotonic)
+    manager = Notifier(os.environ, time.monotonic)
+    handed_in = take_listen_descriptors(os.environ, os.getpid())
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
-    refusals: tuple[type[Exception], ...] = (ServeError, CertificateError)
+    refusals: tuple[type[Exception], ...] = (ServeError, CertificateError, SocketsError)
     game: Game | None = None
     if options.game is not None:
         from gsrt.store.errors import StoreError
@@ -620,7 +660,8 @@ def serve(options: Options) -> int:
         if game is None:
             return 1
     try:
-        server = Server(options, log, resumed, game)
+        _use_port_of_systemd(handed_in, resumed, log)
+        server = Server(options, log, resumed, game, manager)
     except refusals as error:
         log.error("cannot start", reason=str(error))
         return 1
@@ -640,9 +681,19 @@ def serve(options: Options) -> int:
     try:
         server.run()
     finally:
+        manager.stopping("ending")
         server.close()
     log.info("stopped")
     return 0
+
+
+def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, log: Log) -> None:
+    """Has the server listen at the sockets that systemd has opened for it, if any. Raises SocketsError."""
+    if resumed.sockets is not None:
+        return
+    resumed.sockets = take_port(handed_in)
+    if resumed.sockets is not None:
+        log.info("the port is the one that systemd has opened: host and port of the configuration do not count")
 
 
 def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | None:
