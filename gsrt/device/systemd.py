@@ -80,8 +80,9 @@ class Notifier:
         return self._tell(f"STOPPING=1\n{self._status_line(text)}", PATIENCE_SECONDS)
 
     def feed_watchdog(self) -> None:
-        """A sign of life, to be given at least every `watchdog_seconds`."""
-        self._tell("WATCHDOG=1", 0.0)
+        """A sign of life, to be given every `watchdog_seconds`; nothing where nobody waits for them."""
+        if self.watchdog_seconds is not None:
+            self._tell("WATCHDOG=1", 0.0)
 
     def store(self, descriptor: int, name: str) -> bool:
         """Leaves a descriptor with the manager: it is handed to this service's next process, under that name, and to

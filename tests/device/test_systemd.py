@@ -47,7 +47,7 @@ class Manager:
     """Reads what a service tells, from a socket at a path or at an abstract name ("@...")."""
 
     def __init__(self, address: str) -> None:
-        self.environment = {"NOTIFY_SOCKET": address}
+        self.environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10000000"}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self._socket.settimeout(DEADLINE)
@@ -246,8 +246,11 @@ def test_without_a_manager_nothing_happens(clock: Clock) -> None:
 def test_signs_of_life_are_wanted_twice_as_often_as_waited_for(
     manager: Manager, clock: Clock, variables: dict[str, str], seconds: float | None
 ) -> None:
-    with contextlib.closing(Notifier({**manager.environment, **variables}, clock)) as notifier:
+    address = manager.environment["NOTIFY_SOCKET"]
+    with contextlib.closing(Notifier({"NOTIFY_SOCKET": address, **variables}, clock)) as notifier:
         assert notifier.watchdog_seconds == seconds
+        notifier.feed_watchdog()
+        assert manager.has_nothing() == (seconds is None)
 
 
 def test_without_a_manager_nobody_waits_for_signs_of_life(clock: Clock) -> None:
