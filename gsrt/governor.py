@@ -1,0 +1,363 @@
+"""The governor: judges what the box tells of itself, and says how much the server may do.
+
+Each cause (memory, heat, ...) has a mark from which the server is slowed, and for most one from which it takes no new
+sessions. A mark counts at once when it is reached, and is left when the figure has been well below for a while. It
+touches nothing: readings and `now` (seconds, monotonic) go in, a level comes out. See docs/GOVERNOR.md.
+"""
+
+from __future__ import annotations
+
+from gsrt.device.readings import FREQUENCY_CAPPED, TEMPERATURE_LIMITED, THROTTLED, UNDER_VOLTAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gsrt.device.readings import Readings
+    from gsrt.log import Log
+    from gsrt.profile import Profile
+
+# Levels: each includes the one before.
+NORMAL, SLOWED, REFUSING = 0, 1, 2
+LEVELS = ("normal", "slowed", "refusing")
+
+CALM_SECONDS = 10.0  # a figure has to be well below its mark for so long
+MEMORY_LEAVE_PERCENT = 5  # below the mark, of the promise
+CELSIUS_LEAVE = 3.0
+BYTES_LEAVE = 2.0  # times the bytes that have to be free
+BYTES_SLOW = 1.5  # times the same: slowed before it is too late
+LAG_LEAVE = 0.5  # of the mark
+CPU_LEAVE_PERCENT = 5
+WRITES_LEAVE = 0.9  # of the budget
+
+LAG_LOOKS = 3  # in each of so many the loop has to be late: a single hold-up is told, and nothing else
+CPU_AVERAGE_SECONDS = 10.0
+HOUR = 3600.0
+NUMBER_MAX = 1e18  # no figure of a box is larger
+NEVER = float("inf")
+MEBIBYTE = 1 << 20
+
+POWER_TEXTS = (
+    (UNDER_VOLTAGE, "the power supply is too weak (under-voltage): use the one made for this board, and a short cable"),
+    (TEMPERATURE_LIMITED, "the board slows itself down, for it is too hot: give it air, or a cooler"),
+    (THROTTLED, "the board slows itself down (throttled): look at its power supply and its cooling"),
+    (FREQUENCY_CAPPED, "the board runs at a lower frequency: look at its power supply and its cooling"),
+)
+
+
+class Cause:
+    """One thing that is watched. The larger its figure the worse; what gets worse by getting less is given negative.
+
+    `slow` and `refuse` are its marks (NEVER: there is none), `slow_leave` and `refuse_leave` what it has to be below to
+    leave them. `describe(figure)` says what is the matter and what to do."""
+
+    __slots__ = (
+        "_calm_level",
+        "_calm_since",
+        "_describe",
+        "figure",
+        "level",
+        "name",
+        "refuse",
+        "refuse_leave",
+        "slow",
+        "slow_leave",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        slow: tuple[float, float],
+        refuse: tuple[float, float],
+        describe: Callable[[float], str],
+    ) -> None:
+        self.name = name
+        self.slow, self.slow_leave = slow
+        self.refuse, self.refuse_leave = refuse
+        self.level = NORMAL
+        self.figure: float | None = None
+        self._describe = describe
+        self._calm_since: float | None = None
+        self._calm_level = NORMAL  # the worst within that time
+
+    def judge(self, figure: float | None, now: float) -> bool:
+        """Takes the next figure (None: it is not known, and counts as calm). True: the level is another."""
+        before = self.level
+        if figure is not None:
+            self.figure = figure
+        reached = self._level(figure, self.slow, self.refuse)
+        if reached >= before:
+            self.level = reached
+            self._calm_since = None
+            return reached != before
+        # Between a mark and where it is left, the level stays.
+        stays = min(before, self._level(figure, self.slow_leave, self.refuse_leave))
+        if stays == before:
+            self._calm_since = None
+            return False
+        if self._calm_since is None or now < self._calm_since:
+            self._calm_since, self._calm_level = now, stays
+        self._calm_level = max(self._calm_level, stays)
+        if now - self._calm_since < CALM_SECONDS:
+            return False
+        self.level = self._calm_level
+        self._calm_since = None
+        return True
+
+    @property
+    def text(self) -> str:
+        """What is the matter, and what to do."""
+        return "" if self.figure is None else self._describe(self.figure)
+
+    def _level(self, figure: float | None, slow: float, refuse: float) -> int:
+        if figure is None:
+            return NORMAL
+        return REFUSING if figure >= refuse else SLOWED if figure >= slow else NORMAL
+
+
+class Governor:
+    """How much the server may do, as of the last look. `level` is the worst of all causes but `disk writes`, which only
+    has the store gather for longer."""
+
+    def __init__(self, profile: Profile, log: Log) -> None:
+        self.level = NORMAL
+        self.counters = {"looks": 0, "changes": 0, "holdUps": 0, "refused": 0}
+        self._profile = profile
+        self._log = log
+        self._readings: Readings | None = None
+        self._lags: list[float] = []
+        self._cpu: float | None = None
+        self._looked_at: float | None = None
+        self._written: float | None = None  # by the store, as it said last
+        self._writes = 0.0  # bytes of the budget that are used up; it comes back within an hour
+        self._all = {each.name: each for each in self._watched()}
+
+    def _watched(self) -> list[Cause]:
+        profile = self._profile
+        promise = profile.memory_bytes_max
+
+        def share(percent: float) -> tuple[float, float]:
+            return promise * percent / 100, promise * max(percent - MEMORY_LEAVE_PERCENT, 0) / 100
+
+        def bytes_left(least: int, factor: float) -> tuple[float, float]:
+            return (-least * factor, -least * BYTES_LEAVE) if least else (NEVER, NEVER)
+
+        def degrees(mark: float) -> tuple[float, float]:
+            return mark, mark - CELSIUS_LEAVE
+
+        def lag(mark: float) -> tuple[float, float]:
+            return mark, mark * LAG_LEAVE
+
+        never = (NEVER, NEVER)
+        free, disk = profile.free_memory_bytes_min, profile.disk_free_bytes_min
+        cpu, writes = profile.cpu_slow_percent, profile.disk_bytes_per_hour
+        hot = profile.temperature_slow_celsius
+        return [
+            Cause(
+                "memory",
+                share(profile.memory_slow_percent),
+                share(profile.memory_refuse_percent),
+                lambda figure: (
+                    f"gsrt has {_mebibytes(figure)} of memory and may have {_mebibytes(promise)} by its profile: end a "
+                    "session (gsrt session end ID), or choose a profile with more memory"
+                ),
+            ),
+            Cause(
+                "free memory",
+                bytes_left(free, BYTES_SLOW),
+                bytes_left(free, 1.0),
+                lambda figure: (
+                    f"the box has {_mebibytes(-figure)} of memory left and should have {_mebibytes(free)}: end other "
+                    "programs (ps aux --sort=-rss shows them)"
+                ),
+            ),
+            Cause(
+                "temperature",
+                degrees(hot),
+                degrees(profile.temperature_refuse_celsius),
+                lambda figure: (
+                    f"the processor has {figure:.0f} degrees Celsius, and from {hot:.0f} on it is too hot: give it air,"
+                    " or a cooler"
+                ),
+            ),
+            Cause("power", (1, 1), never, _describe_power),
+            Cause(
+                "disk",
+                bytes_left(disk, BYTES_SLOW),
+                bytes_left(disk, 1.0),
+                lambda figure: (
+                    f"{_mebibytes(-figure)} are free on the disk and {_mebibytes(disk)} should be: free some space (du "
+                    "-xh / | sort -h | tail shows what takes it)"
+                ),
+            ),
+            Cause(
+                "lag",
+                lag(profile.loop_lag_slow_ms),
+                lag(profile.loop_lag_refuse_ms),
+                lambda figure: (
+                    f"players wait up to {figure:.0f} ms for the server: this is more than the box can do; end a "
+                    "session, or other programs (top shows them)"
+                ),
+            ),
+            Cause(
+                "processor",
+                (cpu, max(cpu - CPU_LEAVE_PERCENT, 0)),
+                never,
+                lambda figure: (
+                    f"gsrt takes {figure:.0f} % of a processor's core: this is all that the box can do; end a session, "
+                    "or look at the scripts (gsrt status)"
+                ),
+            ),
+            Cause(
+                "disk writes",
+                (writes, writes * WRITES_LEAVE) if writes else never,
+                never,
+                lambda figure: (
+                    f"more than {_mebibytes(writes)} were written within the last hour: what players change is written "
+                    "less often for a while, to save the card"
+                ),
+            ),
+        ]
+
+    def decide(self, readings: Readings, now: float) -> int:
+        """Judges one look at the box: the level from now on. One line in the log for each cause that comes or goes."""
+        self.counters["looks"] += 1
+        self._readings = readings
+        seconds = 0.0 if self._looked_at is None else max(now - self._looked_at, 0.0)
+        self._looked_at = now
+        available, free = _number(readings.memory_available_bytes), _number(readings.disk_free_bytes)
+        figures = {
+            "memory": _number(readings.memory_bytes),
+            "free memory": None if available is None else -available,
+            "temperature": _number(readings.temperature_celsius),
+            "power": _number(readings.power),
+            "disk": None if free is None else -free,
+            "lag": self._lag(_number(readings.loop_lag_ms)),
+            "processor": self._average(_number(readings.cpu_percent), seconds),
+            "disk writes": self._written_lately(_number(readings.disk_written_bytes), seconds),
+        }
+        for name, figure in figures.items():
+            cause = self._all[name]
+            before = cause.level
+            if cause.judge(figure, now):
+                self._note(cause, before)
+        self.level = max(cause.level for name, cause in self._all.items() if name != "disk writes")
+        return self.level
+
+    @property
+    def causes(self) -> dict[str, str]:
+        """What is the matter, by cause, the worst first: for the host."""
+        found = [cause for cause in self._all.values() if cause.level]
+        return {cause.name: cause.text for cause in sorted(found, key=lambda cause: -cause.level)}
+
+    @property
+    def store_is_slow(self) -> bool:
+        """Whether the store is to gather changes for longer."""
+        return self.level > NORMAL or self._all["disk writes"].level > NORMAL
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether nothing is to be written that can be done without."""
+        return self._all["disk"].level == REFUSING
+
+    def level_of(self, cause: str) -> int:
+        """The level that this cause brings about."""
+        return self._all[cause].level
+
+    def refusal(self) -> str | None:
+        """Why no new sessions are taken; None: they are."""
+        if self.level < REFUSING:
+            return None
+        causes = [cause.text for cause in self._all.values() if cause.level == REFUSING]
+        return f"no new session now: {'; '.join(causes)}. When that has passed, try again (gsrt status shows it)"
+
+    def memory_refusal(self, held: int | None, needed: int) -> str | None:
+        """Why there is no room for what needs so many bytes more, where HELD are taken (None: not known)."""
+        most = self._profile.memory_bytes_max * self._profile.memory_refuse_percent // 100
+        if held is None or held + needed <= most:
+            return None
+        return (
+            f"no new session now: {_mebibytes(held)} of memory are in use, {_mebibytes(needed)} more would be needed "
+            f"for it and for players who may still come, and the profile allows {_mebibytes(most)}: end a session "
+            "first (gsrt session end ID)"
+        )
+
+    def refused(self) -> None:
+        """Somebody was refused."""
+        self.counters["refused"] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """For the status. Bytes, percent, degrees Celsius, milliseconds; None: not known."""
+        readings = self._readings
+        return {
+            "level": LEVELS[self.level],
+            "causes": {cause.name: LEVELS[cause.level] for cause in self._all.values() if cause.level},
+            "reasons": list(self.causes.values()),
+            "memoryBytes": None if readings is None else readings.memory_bytes,
+            "memoryBytesMax": self._profile.memory_bytes_max,
+            "memoryAvailableBytes": None if readings is None else readings.memory_available_bytes,
+            "cpuPercent": self._cpu,
+            "temperatureCelsius": None if readings is None else readings.temperature_celsius,
+            "power": None if readings is None else readings.power,
+            "diskFreeBytes": None if readings is None else readings.disk_free_bytes,
+            "loopLagMs": None if readings is None else readings.loop_lag_ms,
+            "counters": dict(self.counters),
+        }
+
+    def _note(self, cause: Cause, before: int) -> None:
+        self.counters["changes"] += 1
+        if cause.level > NORMAL:
+            tell = self._log.warn if cause.level > before else self._log.info
+            tell("box strained", cause=cause.name, level=LEVELS[cause.level], text=cause.text)
+        else:
+            self._log.info("box recovered", cause=cause.name)
+
+    def _lag(self, milliseconds: float | None) -> float | None:
+        """What the loop was late in each of the last looks."""
+        if milliseconds is None:
+            self._lags.clear()
+            return None
+        if milliseconds >= self._profile.loop_lag_refuse_ms:
+            self.counters["holdUps"] += 1
+            self._log.limited(
+                "warn", "held up", "the loop was held up", milliseconds=milliseconds, todo="see gsrt status, and top"
+            )
+        self._lags = [*self._lags[1 - LAG_LOOKS :], milliseconds]
+        return min(self._lags) if len(self._lags) == LAG_LOOKS else 0.0
+
+    def _average(self, percent: float | None, seconds: float) -> float | None:
+        if percent is not None:
+            before = self._cpu or 0.0
+            self._cpu = before + (percent - before) * min(seconds / CPU_AVERAGE_SECONDS, 1.0)
+        return self._cpu
+
+    def _written_lately(self, written: float | None, seconds: float) -> float | None:
+        """Bytes of the hour's budget that are used up."""
+        budget = self._profile.disk_bytes_per_hour
+        self._writes = max(self._writes - budget / HOUR * seconds, 0.0)
+        if written is None:
+            return None
+        if self._written is not None:
+            # A flood of writes is not to be made up for in more than an hour.
+            self._writes = min(self._writes + max(written - self._written, 0.0), 2.0 * budget)
+        self._written = written
+        return self._writes
+
+
+def _describe_power(figure: float) -> str:
+    for bit, text in POWER_TEXTS:
+        if int(figure) & bit:
+            return text
+    return "the board tells of trouble with its power supply"
+
+
+def _number(value: object) -> float | None:
+    """VALUE, where it is a number that a box may tell; else None."""
+    if isinstance(value, (int, float)) and -NUMBER_MAX < value < NUMBER_MAX:
+        return value
+    return None
+
+
+def _mebibytes(count: float) -> str:
+    return f"{count / MEBIBYTE:.0f} MiB"
