@@ -1,10 +1,12 @@
 """What this machine can bear: every limit of the server, read from a firmware profile.
 
-A profile is a TOML file of lines `key = number` and comments. It is read here, for tomllib would bring in 1.7 MB."""
+A profile is a TOML file of lines `key = number` and comments (gsrt.flatfile)."""
 
 from __future__ import annotations
 
 import os
+
+from gsrt.flatfile import read_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -319,36 +321,18 @@ def _find(name_or_path: str) -> str:
 def _read(path: str) -> dict[str, int | float]:
     values: dict[str, int | float] = {}
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                setting = line.partition("#")[0].strip(" \t\n")
-                if not setting:
-                    continue
-                key, _, text = (part.strip(" \t") for part in setting.partition("="))
-                value = _number(text)
-                if value is None:
-                    raise ProfileError(f"{path}: line {number} is {setting!r}; expected `key = number`")
-                if key in values:
-                    raise ProfileError(f"{path}: line {number} sets {key} a second time")
-                values[key] = value
+        for line in read_lines(path):
+            value = line.value
+            if value is None or isinstance(value, (str, bool)):
+                raise ProfileError(f"{path}: line {line.number} is {line.text!r}; expected `key = number`")
+            if line.key in values:
+                raise ProfileError(f"{path}: line {line.number} sets {line.key} a second time")
+            values[line.key] = value
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ProfileError(f"{path}: not a text file") from None
     return values
-
-
-def _number(text: str) -> int | float | None:
-    """A TOML integer or float without sign or exponent, such as 65536, 65_536 or 0.25; None for anything else."""
-    whole, point, fraction = text.partition(".")
-    digits = whole + (fraction if point else "")
-    if not (text.isascii() and digits.replace("_", "").isdigit()) or (len(whole) > 1 and whole[0] == "0"):
-        return None
-    try:
-        # Python is as strict as TOML about underscores; it would take "5." and ".5", which TOML does not.
-        return int(whole) if not point else float(text) if whole and fraction else None
-    except ValueError:
-        return None
 
 
 def _expected(key: str) -> str:

@@ -228,7 +228,7 @@ def test_an_unknown_name_is_told_which_there_are() -> None:
         (b"\xff\xfe", "not a text file"),
         (b"[limits]\nsessions_max = 1\n", r"line 1 is '\[limits\]'; expected `key = number`"),
         (b"sessions_max 1\n", "line 1 is 'sessions_max 1'"),
-        (b"= 1\n", "unknown key ''"),
+        (b"= 1\n", "line 1 is '= 1'"),
         (b"session_max = 1\n", "unknown key 'session_max'"),
         (b"", "sessions_max is missing"),
     ],
