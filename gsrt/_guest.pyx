@@ -479,11 +479,15 @@ cdef class Turn:
     cdef list late                      # those that were so in the turn before, and are let on in this one
 
     def __init__(self, double each_ms, double all_ms, clock=None):
-        self.each = each_ms / 1000
-        self.all = all_ms / 1000
+        self.limit(each_ms, all_ms)
         self.clock = clock
         self.waiting = []
         self.late = []
+
+    def limit(self, double each_ms, double all_ms):
+        """Other limits, from now on."""
+        self.each = each_ms / 1000
+        self.all = all_ms / 1000
 
     @property
     def is_behind(self):

@@ -194,6 +194,10 @@ class Site:
         """Files on their way."""
         return len(self._downloads)
 
+    def downloads(self) -> list[Download]:
+        """Files on their way, whose reader has been slow for longest first."""
+        return list(self._downloads)
+
     # Answers
 
     def answer(self, stream: Stream, head: RequestHead, folder: str, now: float) -> bool:

@@ -270,6 +270,19 @@ class Scripts:
             self.armed(self.sandbox)
         return self.sandbox
 
+    def switch_off_largest(self, least: int, reason: str) -> int | None:
+        """Switches off the script that holds most, as it was last counted, for a REASON that need be no fault of its
+        own: how many bytes that were. None: none holds LEAST of them."""
+        largest: Attached | None = None
+        for each in self._attached.values():
+            if each.held_bytes >= least:
+                largest, least = each, each.held_bytes
+        if largest is None or largest.guest is None:
+            return None
+        largest.guest.close()
+        largest.switched_off(reason)
+        return least
+
     def tidy_up(self) -> None:
         """A script has gone that may have taken much: what is left of it goes back to the system, a little later."""
 
@@ -447,6 +460,11 @@ class Attached:
             self._tape.recorder.disconnect((now - self.session.began) * 1000, peer_id)
         if self.guest is not None:
             self.guest.disconnected(peer_id, now)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the script held when it was last counted; 0: it is off."""
+        return 0 if self.guest is None else self.guest.handlers.account.held_bytes
 
     def figures(self) -> dict[str, Any]:
         """For the status."""

@@ -51,6 +51,11 @@ class Journal:
             self.keeper.hand_over()
             self.keeper = None
 
+    def rest(self, whether: bool) -> None:
+        """WHETHER no lines are kept in the store for a while: it has no room for what can be done without."""
+        if self.keeper is not None:
+            self.keeper.rests = whether
+
     @property
     def newest(self) -> int:
         """The number of the newest line; 0: there was none yet."""
@@ -110,7 +115,7 @@ class Journal:
 class Keeper:
     """Takes lines to the store: all of a second together, for every write wears a card."""
 
-    __slots__ = ("_clock", "_lines", "_log", "_lost", "_rows_max", "_store", "_timer", "_timers")
+    __slots__ = ("_clock", "_lines", "_log", "_lost", "_rows_max", "_store", "_timer", "_timers", "rests")
 
     def __init__(self, store: Store, timers: Timers, clock: Callable[[], float], rows_max: int, log: Log) -> None:
         self._store = store
@@ -121,10 +126,11 @@ class Keeper:
         self._lines: list[tuple[float, str, str, str, str, int]] = []  # not handed over yet
         self._lost = 0  # lines since the last that were handed over
         self._timer: Timer | None = None
+        self.rests = False  # nothing is taken for a while
 
     def take(self, line: tuple[float, str, str, str, str, int]) -> None:
         """One more: see gsrt.backend.journal. In a flood the first ones stay."""
-        if len(self._lines) >= LINES_WAITING_MAX:
+        if self.rests or len(self._lines) >= LINES_WAITING_MAX:
             self._lost += 1
             return
         self._lines.append(line)

@@ -68,13 +68,13 @@ class Batches:
         "_entropy",
         "_hand_over",
         "_jobs",
-        "_seconds",
         "_wall",
         "_writes",
         "_writes_max",
         "commit_seconds_worst",
         "counters",
         "due",
+        "seconds",
     )
 
     def __init__(
@@ -91,7 +91,7 @@ class Batches:
         self._hand_over = hand_over
         self._wall = wall
         self._entropy = entropy
-        self._seconds = seconds
+        self.seconds = seconds  # that what was changed may wait; another thread may change it
         self._writes_max = writes_max
         self._jobs: list[Job] = []  # performed, and not on the disk yet
         self._writes = 0  # operations of the batch that have changed something
@@ -119,7 +119,7 @@ class Batches:
         if job.error is None and connection.total_changes != changes:
             self._writes += 1
             if self.due is None:
-                self.due = monotonic() + self._seconds
+                self.due = monotonic() + self.seconds
         if self.due is None or self._writes >= self._writes_max or monotonic() >= self.due:
             self.commit()
 

@@ -210,8 +210,17 @@ class Store:
             "store_refused": self._refused,
             "store_waiting": self._open_jobs,
             "store_commit_worst_ms": self._batches.commit_seconds_worst * 1000,
-            "store_written_bytes": _written_bytes(self._thread.native_id),
+            "store_written_bytes": self.written_bytes,
         }
+
+    @property
+    def written_bytes(self) -> int:
+        """What it has had the kernel write to disks so far."""
+        return _written_bytes(self._thread.native_id)
+
+    def gather(self, seconds: float) -> None:
+        """From the next change on, what was changed is written when it is so old."""
+        self._batches.seconds = seconds
 
     def _hand_over(self, jobs: list[Job], reason: str | None) -> None:
         """On the thread: JOBS can be told. REASON: why the disk does not have them."""
