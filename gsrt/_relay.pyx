@@ -14,6 +14,7 @@ handler given to the Relay:
     datagram(address: bytes, packet: bytes, now)    a packet with opCode 0 by UDP: a login, if it is one
     closed(stream, reason: str, orderly: bool, now) the other side is gone; the stream is already closed
     link_opening(address: bytes, datagram: bytes, now) -> bytes | None   a datagram of a link's handshake: the answer
+    seek(datagram: bytes, now) -> bytes | None      somebody asks whether there is a server: the answer
     link_established(leg, now)                      a link is there: whoever opened it has shown that it has the keys
     failed(stream: Stream | None, error, now)       one of the above raised; the stream is already closed
 
@@ -71,6 +72,7 @@ cdef enum:
     DISCARD_READS = 64          # of 4 KB, when a connection is closed over unread bytes
     LATER_MAX = 256             # datagrams kept in one turn for scripts that others go before
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
+    TYPE_SEEK = 7               # of a datagram that begins with 0, and is no link's: docs/LINK.md, section 10
     PEERS = 256                 # peer ids fit a byte
     WAY_BYTES = 3               # how a held frame is to travel: kind and stream
 
@@ -1316,7 +1318,7 @@ cdef class Relay(Carrier):
         if self.incoming[which].msg_hdr.msg_flags & MSG_TRUNC:
             self.count(None, DROPPED_OVERSIZE, 1)
             return 0
-        if size < 2 or not 0 < at[1] <= TYPE_DATA:
+        if size < 2 or not 0 < at[1] <= TYPE_SEEK:
             self.count(None, DROPPED_MALFORMED, 1)
             return 0
         if at[1] == TYPE_DATA:
@@ -1336,7 +1338,11 @@ cdef class Relay(Carrier):
         address = PyBytes_FromStringAndSize(<const char*>&self.incoming_addresses[which][0],
                                             self.incoming[which].msg_hdr.msg_namelen)
         try:
-            answer = self.handler.link_opening(address, PyBytes_FromStringAndSize(<const char*>at, size), now)
+            datagram = PyBytes_FromStringAndSize(<const char*>at, size)
+            if at[1] == TYPE_SEEK:
+                answer = self.handler.seek(datagram, now)
+            else:
+                answer = self.handler.link_opening(address, datagram, now)
             if answer is not None:
                 self.get_links().answer(address, answer)
         except Exception as error:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gsrt.connections import Connection, Connections
     from gsrt.linkgate import LinkGate
     from gsrt.log import Log
+    from gsrt.metrics import Metrics
     from gsrt.profile import Profile
     from gsrt.protocol.http import RequestHead
     from gsrt.session import Player
@@ -42,6 +43,7 @@ HANDSHAKES_PER_TURN = 4
 
 # Paths that mean something else than a file, whatever there is in www/.
 HEALTH = "/healthz"
+METRICS = "/metrics"
 PLATFORM = "/ws/"
 
 COUNTERS = (
@@ -64,6 +66,11 @@ COUNTERS = (
     "peers_cut",
     "tls_unavailable",
     "http_requests",
+    "seeks",
+    "seeks_malformed",
+    "seeks_too_many",
+    "beacons",
+    "beacons_failed",
 )
 
 
@@ -90,7 +97,10 @@ class Reception:
         self.handshakes_left = HANDSHAKES_PER_TURN  # the server fills it up again every turn
         self.platform: Connections | None = None
         self.link_gate: Callable[[], LinkGate] | None = None  # makes it; the server's to set
+        self.metrics: Callable[[], Metrics] | None = None  # the same
+        self.answer_seek: Callable[[bytes, float], bytes | None] | None = None  # see discovery.Announcer.answer
         self._gate: LinkGate | None = None
+        self._metrics: Metrics | None = None
         self._site: Site | None = None
         self._tls: ServerContext | None = None
         self._pending: dict[Stream, Pending] = {}  # oldest first
@@ -233,6 +243,7 @@ class Reception:
 
     def http(self, stream: Stream, data: bytes, now: float) -> int:
         from gsrt.protocol import http, websocket
+        from gsrt.protocol.files import path_of
 
         try:
             parsed = http.parse_head(data)
@@ -261,8 +272,9 @@ class Reception:
             else:
                 stream.start_websocket()
             return used
-        if not self._answer_with_file(stream, head, now):
-            stream.write(self._page(head.method, head.target))
+        path = path_of(head.target) or "/"
+        if not self._answer_with_file(stream, head, path, now):
+            stream.write(self._page(stream, head.method, path, now))
             stream.finish()
         return used
 
@@ -319,6 +331,9 @@ class Reception:
                 return None
             self._gate = self.link_gate()
         return self._gate.opening(address, datagram, now)
+
+    def seek(self, datagram: bytes, now: float) -> bytes | None:
+        return None if self.answer_seek is None else self.answer_seek(datagram, now)
 
     def link_established(self, leg: Leg, now: float) -> None:
         player: Player = leg.owner
@@ -394,14 +409,13 @@ class Reception:
 
         threading.Thread(target=load, name="load TLS", daemon=True).start()
 
-    def _answer_with_file(self, stream: Stream, head: RequestHead, now: float) -> bool:
+    def _answer_with_file(self, stream: Stream, head: RequestHead, path: str, now: float) -> bool:
         """Whether the game has a folder for browsers, and that answers."""
         platform = self.platform
         if platform is None or head.method not in ("GET", "HEAD"):
             return False
         folder = platform.desk.game.www
-        path = head.target.partition("?")[0]
-        if folder is None or path == HEALTH or path.startswith(PLATFORM):
+        if folder is None or path in (HEALTH, METRICS) or path.startswith(PLATFORM):
             return False
         if self._site is None:
             from gsrt.site import Site
@@ -418,16 +432,18 @@ class Reception:
             )
         return self._site.answer(stream, head, folder, now)
 
-    def _page(self, method: str, target: str) -> bytes:
+    def _page(self, stream: Stream, method: str, path: str, now: float) -> bytes:
         from gsrt import __version__
         from gsrt.protocol import http
 
         if method not in ("GET", "HEAD"):
             return http.response(405, b"only GET is answered here\n", headers=(("Allow", "GET, HEAD"),))
-        path = target.partition("?")[0]
         if path == HEALTH:
             return http.response(200, b"ok\n", method=method)
+        if path == METRICS and self.metrics is not None:
+            self._metrics = self._metrics or self.metrics()
+            return self._metrics.answer(address_of(stream.peer_name), method, now)
         if path == "/":
             text = f"gsrt {__version__}: players {self.sessions.connected}, sessions {len(self.sessions)}\n"
             return http.response(200, text.encode(), method=method)
-        return http.response(404, b"there is / and /healthz\n", method=method)
+        return http.response(404, b"there is /, /healthz and /metrics\n", method=method)

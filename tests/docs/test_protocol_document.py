@@ -33,7 +33,7 @@ TRAFFIC = {
     *("packets_in", "bytes_in", "packets_out", "bytes_out", "datagrams_in", "datagrams_out", "writes_out"),
     *("packets_to_server", "packets_from_server", "packets_held", "connections_accepted", "closed_orderly", "logins"),
     *("udp_logins", "link_logins"),
-    *("http_requests", "control_requests"),
+    *("http_requests", "control_requests", "seeks", "beacons"),
 }
 
 

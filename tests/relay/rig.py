@@ -165,6 +165,9 @@ class Recorder:
         if self.on_text is not None:
             self.on_text(stream, message, now)
 
+    def seek(self, datagram: bytes, now: float) -> bytes | None:
+        return None
+
     def link_opening(self, address: bytes, datagram: bytes, now: float) -> bytes | None:
         return None  # nobody is let in by a link here
 
