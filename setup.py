@@ -1,6 +1,7 @@
 """Build of the compiled modules; everything else about the project stands in pyproject.toml.
 
 GSRT_SANITIZE=address,undefined in the environment builds them with those sanitizers, in a build tree of their own.
+GSRT_SODIUM=/a/prefix links them with the libsodium.a of that place, which becomes part of the module that uses it.
 """
 
 from __future__ import annotations
@@ -22,17 +23,28 @@ else:
     COMPILE = ["-O2", "-g0"]
     LINK = []
 
+SODIUM = os.environ.get("GSRT_SODIUM", "")
 
-def compiled(name: str, libraries: tuple[str, ...] = ()) -> Extension:
-    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx, what is shared at C level, and `libraries`."""
+
+def compiled(name: str) -> Extension:
+    """The extension module `gsrt.NAME`, made from gsrt/NAME.pyx and what is shared at C level."""
     return Extension(
         f"gsrt.{name}",
         [f"gsrt/{name}.pyx"],
         depends=sorted(glob("gsrt/*.pxd")),
-        libraries=list(libraries),
         extra_compile_args=COMPILE,
-        extra_link_args=LINK,
+        extra_link_args=[*LINK],
     )
+
+
+def with_sodium(extension: Extension) -> Extension:
+    """The extension, linked with libsodium: the system's, or the static one that GSRT_SODIUM names."""
+    if SODIUM:
+        extension.include_dirs.append(f"{SODIUM}/include")
+        extension.extra_objects.append(f"{SODIUM}/lib/libsodium.a")
+    else:
+        extension.libraries.append("sodium")
+    return extension
 
 
 class BuildExtensions(build_ext):
@@ -59,7 +71,7 @@ setup(
     include_package_data=False,
     ext_modules=[
         *(compiled(name) for name in ("_core", "_link", "_links", "_relay", "_meter", "_guard", "_guest")),
-        compiled("_sodium", libraries=("sodium",)),
+        with_sodium(compiled("_sodium")),
     ],
     cmdclass={"build_ext": BuildExtensions},
     options={"build": {"build_base": BUILD_BASE}},
