@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
-from gsrt.cli.serve import Options, default_state_dir
+from gsrt.cli.serve import Options, add_arguments, default_state_dir
+from gsrt.config import KEYS, METRICS
 from gsrt.profile import ProfileError
 from gsrt.transports.control import ControlError
 from tests.cli.conftest import Run
@@ -54,9 +56,14 @@ def test_without_arguments_everything_has_a_default(
         "host": "0.0.0.0",
         "port": None,
         "control": f"{tmp_path}/gsrt/control.sock",
+        "control_group": False,
         "profile": "generic",
         "tick_ms": None,
         "insecure_link": False,
+        "metrics": "local",
+        "name": None,
+        "contain": False,
+        "lock_memory": False,
         "cert": None,
         "key": None,
         "state_dir": f"{tmp_path}/state/gsrt",
@@ -70,14 +77,20 @@ def test_without_arguments_everything_has_a_default(
 def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
     arguments = "--host ::1 --port 0 --control /run/c --profile pi4 --tick 2.5 --cert c.pem --key k.pem --state /s"
     words = [*arguments.split(), "--insecure-link", "--demo", "red,blue", "--script", "/games/tag.py", "/games/tag"]
+    words += ["--control-group", "--metrics", "all", "--name", "Anna's", "--contain", "--lock-memory"]
     assert gsrt("serve", *words).status == 0
     assert values(started.options[0]) == {
         "host": "::1",
         "port": 0,
         "control": "/run/c",
+        "control_group": True,
         "profile": "pi4",
         "tick_ms": 2.5,
         "insecure_link": True,
+        "metrics": "all",
+        "name": "Anna's",
+        "contain": True,
+        "lock_memory": True,
         "cert": "c.pem",
         "key": "k.pem",
         "state_dir": "/s",
@@ -86,6 +99,83 @@ def test_every_argument_arrives(gsrt: Run, started: Started) -> None:
         "game": "/games/tag",
         "command": "gsrt",
     }
+
+
+def test_what_the_command_line_does_not_say_the_configuration_does(gsrt: Run, started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "gsrt.toml"
+    file.write_text(
+        """host = "::"
+port = 8785
+name = "Anna's box"
+game = "duel"
+script = "tag.py"
+profile = "auto"
+tick_ms = 2
+cert = "c.pem"
+key = "k.pem"
+state = "/s"
+control = "/run/c"
+control_group = true
+insecure_link = true
+metrics = "off"
+contain = true
+lock_memory = true
+"""
+    )
+    assert gsrt("serve", "--config", str(file)).status == 0
+    in_file = {
+        "host": "::",
+        "port": 8785,
+        "control": "/run/c",
+        "control_group": True,
+        "profile": "auto",
+        "tick_ms": 2,
+        "insecure_link": True,
+        "metrics": "off",
+        "name": "Anna's box",
+        "contain": True,
+        "lock_memory": True,
+        "cert": f"{tmp_path}/c.pem",
+        "key": f"{tmp_path}/k.pem",
+        "state_dir": "/s",
+        "demo": None,
+        "script": f"{tmp_path}/tag.py",
+        "game": f"{tmp_path}/duel",
+        "command": "gsrt",
+    }
+    assert values(started.options[0]) == in_file
+    words = "--host ::1 --port 0 --no-insecure-link --no-contain --cert d.pem --key l.pem --metrics all /games/tag"
+    assert gsrt("serve", "--config", str(file), *words.split()).status == 0
+    assert values(started.options[1]) == in_file | {
+        "host": "::1",
+        "port": 0,
+        "insecure_link": False,
+        "contain": False,
+        "cert": "d.pem",
+        "key": "l.pem",
+        "metrics": "all",
+        "game": "/games/tag",
+    }
+
+
+def test_every_mistake_in_the_configuration_is_a_line(gsrt: Run, started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "gsrt.toml"
+    file.write_text('prot = 1\nmetrics = "some"\n')
+    outcome = gsrt("serve", "--config", str(file))
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.splitlines() == [
+        f"{file}:1: there is no key 'prot': is 'port' meant?",
+        f'{file}:2: \'metrics = "some"\': metrics is "off", "local" or "all"',
+    ]
+    assert not started.options
+
+
+def test_command_line_and_configuration_know_the_same_settings() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = {action.dest: action for action in parser._actions}
+    assert words["metrics"].choices == METRICS
+    assert {"tick" if key == "tick_ms" else key for key in KEYS} == words.keys() - {"help", "config", "demo"}
 
 
 def test_the_servers_status_is_the_commands(gsrt: Run, started: Started) -> None:
