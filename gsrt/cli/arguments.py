@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def add_control(parser: ArgumentParser) -> None:
     """--control: `arguments.control` is the path given, or None."""
     parser.add_argument(
-        "--control", metavar="PATH", help="the server's control socket (default: that of a server this user started)"
+        "--control",
+        metavar="PATH",
+        help="the server's control socket (default: that of a server this user started, else the service's)",
     )
 
 

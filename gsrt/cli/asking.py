@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from gsrt.cli import CommandError
-from gsrt.transports.control import ControlError, NoServer, call, default_path
+from gsrt.transports.control import ControlError, NoServer, call, find_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def ask(control: str | None, request: dict[str, Any], timeout: float = 5.0) -> d
 
     Raises Unserved when there is no server, CommandError when it says no."""
     try:
-        answer = call(control or default_path(), request, timeout)
+        answer = call(control or find_path(), request, timeout)
     except NoServer as error:
         raise Unserved(str(error)) from None
     except ControlError as error:

@@ -1,7 +1,8 @@
 """The control socket: how `gsrt session create` and its siblings talk to the server of this machine.
 
-A UNIX stream socket of mode 0600. A request is one JSON object on one line, and so is its answer: `{"do": NAME, ...}`,
-then `{"ok": true, ...}` or `{"ok": false, "error": "what to do"}`. A connection may carry several in turn."""
+A UNIX stream socket of mode 0600, or 0660 where the server's group may use it too. A request is one JSON object on one
+line, and so is its answer: `{"do": NAME, ...}`, then `{"ok": true, ...}` or `{"ok": false, "error": "what to do"}`. A
+connection may carry several in turn."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ READ_BYTES = 65536  # taken from a connection at once
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # what `call` reads at most: the status of 65,535 sessions fits
 PATH_BYTES_MAX = 107  # sun_path of unix(7), less its closing zero
 BACKLOG = 16
+SERVICE_PATH = "/run/gsrt/control.sock"  # of the server that systemd runs
 ACCEPT_PAUSE_SECONDS = 0.5  # how long a server without free file descriptors leaves new connections waiting
 
 
@@ -92,10 +94,12 @@ class ControlServer:
         clients_max: int = 16,
         line_bytes_max: int = 65536,
         idle_seconds: float = 30.0,
+        group: bool = False,
         log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens the socket at PATH, in place of one that a dead server left behind. CLOCK is the loop's, in seconds.
+        With GROUP, members of this process's group may use it too.
 
         Raises ControlError when a live server has it, or it cannot be made."""
         self.path = path
@@ -116,7 +120,7 @@ class ControlServer:
             "control_clients_idle": 0,
             "control_accepts_failed": 0,
         }
-        self._listener = _listen(path)
+        self._listener = _listen(path, 0o117 if group else 0o177)
         made = os.stat(path)
         self._file = (made.st_dev, made.st_ino)
 
@@ -360,7 +364,10 @@ def call(path: str, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
                 "running one with --control"
             ) from None
         except PermissionError:
-            raise ControlError(f"{path} belongs to another user: run this as the one who runs the server") from None
+            raise ControlError(
+                f"{path} is not for you: run this as root (sudo), as the one who runs the server, or, where that is "
+                "allowed (control_group), as a member of its group"
+            ) from None
         except (TimeoutError, BlockingIOError):  # the latter from connect: the backlog is full
             raise ControlError(f"the server at {path} did not answer within {timeout:g} seconds") from None
         except OSError as error:
@@ -397,12 +404,32 @@ def default_path() -> str:
     return os.path.join(directory, "control.sock")
 
 
-def _listen(path: str) -> socket.socket:
+def find_path() -> str:
+    """Where to look for a server when nobody says: at `default_path`, or at the service's where nobody listens there.
+    Raises ControlError as that does."""
+    own = default_path()
+    there = os.path.isdir(os.path.dirname(SERVICE_PATH))
+    return SERVICE_PATH if there and not _is_served(own) else own
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # its backlog is full
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _listen(path: str, mask: int) -> socket.socket:
+    """MASK is the permissions that the socket file does not have."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         os.makedirs(os.path.dirname(_checked(path)) or ".", mode=0o700, exist_ok=True)
         # The file must not be open to others even for the moment before a chmod.
-        mask = os.umask(0o177)
+        usual = os.umask(mask)
         try:
             try:
                 listener.bind(path)
@@ -412,7 +439,7 @@ def _listen(path: str) -> socket.socket:
                 _remove_stale(path)
                 listener.bind(path)
         finally:
-            os.umask(mask)
+            os.umask(usual)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

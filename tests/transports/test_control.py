@@ -19,7 +19,7 @@ import pytest
 
 from gsrt.log import Log
 from gsrt.transports import control
-from gsrt.transports.control import ControlError, ControlServer, Later, call, default_path
+from gsrt.transports.control import ControlError, ControlServer, Later, call, default_path, find_path
 
 DEADLINE_SECONDS = 10.0
 
@@ -188,6 +188,11 @@ def test_only_the_owner_may_use_the_socket_and_its_directory(tmp_path: Path) -> 
     assert stat.S_IMODE(os.stat(path.parent).st_mode) == 0o700
     loop.close()
     assert not path.exists()
+
+
+def test_the_group_may_use_it_where_that_is_wanted(path: Path, make_loop: Callable[..., Loop]) -> None:
+    loop = make_loop(group=True)
+    assert stat.S_IMODE(os.stat(loop.path).st_mode) == 0o660
 
 
 def test_the_umask_is_as_it_was(path: Path) -> None:
@@ -748,3 +753,46 @@ class TestDefaultPath:
         os.chown(tmp_path / "gsrt", 12345, -1)
         with pytest.raises(ControlError, match="has to be a directory of yours"):
             default_path()
+
+
+class TestFindPath:
+    @pytest.fixture(autouse=True)
+    def service(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """Where the service's socket is; the user's own directory is another."""
+        monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+        (tmp_path / "user").mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "user"))
+        path = tmp_path / "run" / "control.sock"
+        monkeypatch.setattr(control, "SERVICE_PATH", str(path))
+        return path
+
+    def test_without_a_service_it_is_the_users_own(self) -> None:
+        assert find_path() == default_path()
+
+    def test_the_service_is_found_where_this_user_runs_none(self, service: Path) -> None:
+        Path(default_path()).parent.mkdir(mode=0o700)
+        with socket.socket(socket.AF_UNIX) as dead:  # of a server that was killed
+            dead.bind(default_path())
+        loop = Loop(service)
+        assert find_path() == str(service)
+        loop.close()
+
+    def test_a_server_of_this_user_goes_before_the_service(self, service: Path) -> None:
+        own, other = Loop(Path(default_path())), Loop(service)
+        assert find_path() == default_path()
+        own.close()
+        other.close()
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+    def test_who_may_not_use_it_is_told_who_may(self, service: Path, tmp_path: Path) -> None:
+        loop = Loop(service)
+        child = os.fork()
+        if not child:
+            os.setuid(12345)
+            try:
+                call(str(service), {"do": "status"})
+            except ControlError as error:
+                os._exit("run this as root" in str(error) and "control_group" in str(error))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        loop.close()
