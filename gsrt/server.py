@@ -201,6 +201,7 @@ class Server:
                 clients_max=self.profile.control_clients_max,
                 line_bytes_max=self.profile.control_line_bytes_max,
                 idle_seconds=self.profile.control_idle_seconds,
+                group=options.control_group,
                 log=log,
             )
         except ControlError:
