@@ -118,7 +118,7 @@ def _counters(counts: Mapping[str, int]) -> list[str]:
 
 
 def _counter_of_status(name: str, count: float) -> str:
-    return counter(f"gsrt_{name}_total", f"{name} of gsrt status.", count)
+    return counter(f"gsrt_{name}_total", f"Counter {name} of gsrt status.", count)
 
 
 def _governor(figures: Mapping[str, Any]) -> list[str]:
@@ -138,7 +138,7 @@ def _governor(figures: Mapping[str, Any]) -> list[str]:
     ]
     for name, count in figures["counters"].items():
         snake = "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
-        parts.append(counter(f"gsrt_governor_{snake}_total", f"{name} of the governor of gsrt status.", count))
+        parts.append(counter(f"gsrt_governor_{snake}_total", f"Counter {name} of the governor.", count))
     return parts
 
 
@@ -189,10 +189,11 @@ def _open_descriptors() -> int | None:
         return None
 
 
-def _descriptors_max() -> int:
+def _descriptors_max() -> int | None:
     import resource
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def _process_began() -> float | None:

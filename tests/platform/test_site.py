@@ -255,10 +255,13 @@ def test_the_folder_comes_and_goes(servers: Servers, www: Path) -> None:
 
 def test_what_means_something_else(site: Callable[..., PlatformServer], www: Path) -> None:
     (www / "healthz").write_bytes(NOBODYS)
+    (www / "metrics").write_bytes(NOBODYS)
     (www / "ws").mkdir()
     (www / "ws" / "a").write_bytes(NOBODYS)
     server = site()
     assert fetch(server, "/healthz").body == b"ok\n"
+    assert fetch(server, "http://example.org/healthz?x").body == b"ok\n"
+    assert NOBODYS not in (fetch(server, "/metrics").body, fetch(server, "http://example.org/metrics").body)
     assert fetch(server, "/ws/a").status == 404
     assert fetch(server, "/game.js", method="POST").status == 405
 
