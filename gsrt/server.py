@@ -22,7 +22,7 @@ from gsrt.device.systemd import STATUS_SECONDS, Notifier, SocketsError, take_lis
 from gsrt.log import Log, error_text
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
-from gsrt.requests import describe_created, handle
+from gsrt.requests import describe_created, handle, totals
 from gsrt.resume import Image, Resumed
 from gsrt.scripts.compiling import HostError, compile_file
 from gsrt.scripts.host import Scripts
@@ -37,8 +37,10 @@ from gsrt.worker import Worker, deliver_until
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
+    from gsrt.discovery import Announcer
     from gsrt.game.model import Game
     from gsrt.linkgate import LinkGate
+    from gsrt.metrics import Metrics
     from gsrt.platform import Platform
     from gsrt.scripts.sandbox import Sandbox
     from gsrt.store.precedence import Precedence
@@ -213,6 +215,9 @@ class Server:
         self.relay = Relay(self._datagrams.fileno(), self.profile, self.reception, os.urandom)
         tokens = Tokens(os.urandom)
         self.reception.link_gate = lambda: self._make_link_gate(tokens)
+        self.reception.metrics = self._make_metrics
+        self.reception.answer_seek = lambda datagram, now: self._known_announcer().answer(datagram, now)
+        self._announcer: Announcer | None = None
         house = House(self.relay, tokens, self.timers, self.profile, log)
         self.sessions = Sessions(house, os.urandom)
         self.image = Image(log, resumed)
@@ -262,6 +267,29 @@ class Server:
             later=self.timers.set,
         )
 
+    def _make_metrics(self) -> Metrics:
+        """With the first scrape."""
+        from gsrt.metrics import Metrics
+
+        return Metrics(self._options.metrics, lambda: totals(self))
+
+    def _known_announcer(self) -> Announcer:
+        """Made with the first beacon, or when somebody asks whether there is a server."""
+        if self._announcer is None:
+            from gsrt.beacon import announcer_of
+
+            self._announcer = announcer_of(self, self._options.name or socket.gethostname())
+        return self._announcer
+
+    def _light_beacon(self) -> None:
+        """Where anybody else could reach us."""
+        seconds = self.profile.beacon_seconds
+        if seconds and not self.host.startswith(("127.", "::1", "localhost")):
+            from gsrt.beacon import Beacon
+
+            announcer, counters = self._known_announcer(), self.reception.counters
+            Beacon(self._datagrams, self.host, announcer, self.timers, seconds, counters, self.clock())
+
     def _open_platform(self, game: Game) -> None:
         from gsrt.platform import Platform
         from gsrt.store.errors import StoreError
@@ -280,6 +308,7 @@ class Server:
         """The loop, until stop()."""
         self._prepare_tls()
         self._wait_for_scripts()
+        self._light_beacon()
         # What is there by now stays: a collection need not go through it every time, at some milliseconds in a tick.
         gc.collect()
         gc.freeze()
