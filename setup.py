@@ -70,7 +70,7 @@ setup(
     package_data={"gsrt": ["py.typed", "*.pyi"], "gsrt.firmware_profiles": ["*.toml"]},
     include_package_data=False,
     ext_modules=[
-        *(compiled(name) for name in ("_core", "_link", "_links", "_relay", "_meter", "_guard", "_guest")),
+        *(compiled(name) for name in ("_core", "_link", "_links", "_linkdump", "_relay", "_meter", "_guard", "_guest")),
         with_sodium(compiled("_sodium")),
     ],
     cmdclass={"build_ext": BuildExtensions},
