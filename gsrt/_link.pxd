@@ -13,6 +13,32 @@ cdef enum:
     TYPE_DATA = 6
     CHANNELS = 16
     REFUSED_MAX = 16
+    CLOSE_HANDED_OVER = -2      # no reason on the wire: this end goes on elsewhere
+    DATAGRAM_MIN = 1200
+    FRAGMENT_BYTES = 1100
+    MESSAGE_BYTES_MAX = 262144
+    MESSAGE_BYTES_MIN = FRAGMENT_BYTES
+    RECEIVE_BYTES = 393216
+    RECEIVE_BYTES_MIN = 65536
+    STREAM_MAX = 4095
+    MIN_WINDOW = 4
+    PROBES = 4                  # sizes that are tried
+    UNITS_MAX = 16384           # reliable frames that wait or are under way; more of them than bytes only if they are tiny
+    NODE_BYTES = 40             # what a kept frame takes besides its bytes
+
+    FRAME_MESSAGE = 0x80
+    FRAME_LAST = 0x8b
+    FRAME_TYPES = 0xccf         # which from FRAME_MESSAGE on there are, a bit each
+    FLAG_UNORDERED = 1
+    FLAG_BEGIN = 4
+    FLAG_MORE = 8
+
+cdef enum State:                # of a Unit
+    FREE = 0
+    WAITING                     # in a queue
+    FLYING                      # in a datagram under way, at least one
+    DONE                        # acknowledged while in a queue
+    HELD                        # acknowledged, but not all pieces of the message that it begins
 
 cdef enum Kind:                 # the low bits of a message's frame
     UNRELIABLE = 0
@@ -42,6 +68,12 @@ cdef class Cipher:
     cdef readonly uint32_t tag_bytes
     cdef int seal(self, uint8_t* body, uint32_t size, const uint8_t* header, uint64_t number) noexcept
     cdef bint open(self, uint8_t* body, uint32_t size, const uint8_t* header, uint64_t number) noexcept
+    cdef bytes secrets(self)
+
+
+cdef inline uint32_t most_stream(int kind, bint to_client) noexcept:
+    """The highest stream of a kind, by direction."""
+    return STREAM_MAX if to_client and kind != UNORDERED else 0 if kind == UNORDERED else CHANNELS - 1
 
 
 cdef struct Unit:               # a reliable frame that is not acknowledged

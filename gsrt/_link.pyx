@@ -25,17 +25,9 @@ from gsrt._streams cimport (
 from gsrt._wire cimport load16, load32, store16, store32, varint_size, write_varint
 
 cdef enum:
-    DATAGRAM_MIN = 1200
-    FRAGMENT_BYTES = 1100
-    MESSAGE_BYTES_MAX = 262144
-    MESSAGE_BYTES_MIN = FRAGMENT_BYTES
-    RECEIVE_BYTES = 393216
-    RECEIVE_BYTES_MIN = 65536
-    STREAM_MAX = 4095
     REPEAT_BYTES = 300
     PACE_BURST = 10
     INITIAL_WINDOW = 10
-    MIN_WINDOW = 4
     PERSISTENT_PTOS = 3
     UNRELIABLE_EXCESS = 2
     PROBE_ATTEMPTS = 3
@@ -43,15 +35,12 @@ cdef enum:
     CLOSE_TIMES = 3
     CLOSE_TEXT_BYTES = 200
 
-    PROBES = 4                  # sizes that are tried
-    UNITS_MAX = 16384           # reliable frames that wait or are under way; more of them than bytes only if they are tiny
     REFS_MAX = 32768            # units that datagrams under way carry
     REPEATS_MAX = 1024          # units that are to be repeated
     FILL_UP_BYTES = 80          # that may be padded so that datagrams in a row are equally long: a small packet did not fit
     LOOSE_MAX = 65536           # bytes of unreliable frames in one flush
     TURN_BYTES = FRAGMENT_BYTES # of one stream, before it is the next one's turn
     PING_BYTES = 64             # of a datagram with a PING, at least: the answer may be as long as a CHALLENGE
-    NODE_BYTES = 40             # what a kept frame takes besides its bytes
     FRAME_HEAD_MAX = 16         # type, stream, sequence, total, length
 
     FRAME_PADDING = 0
@@ -59,22 +48,9 @@ cdef enum:
     FRAME_CHALLENGE = 2
     FRAME_RESPONSE = 3
     FRAME_CLOSE = 4
-    FRAME_MESSAGE = 0x80
-    FRAME_LAST = 0x8b
-    FRAME_TYPES = 0xccf         # which from FRAME_MESSAGE on there are, a bit each
-    FLAG_UNORDERED = 1
-    FLAG_BEGIN = 4
-    FLAG_MORE = 8
 
     CLOSE_PROTOCOL = 1
     CLOSE_SILENCE = -1
-
-cdef enum State:
-    FREE = 0
-    WAITING                     # in a queue
-    FLYING                      # in a datagram under way, at least one
-    DONE                        # acknowledged while in a queue
-    HELD                        # acknowledged, but not all pieces of the message that it begins
 
 cdef uint32_t[PROBES] PROBE_SIZES = [1300, 1400, 1452, 1472]
 cdef double REPEAT_LOSS = 0.01
@@ -126,15 +102,14 @@ cdef class Cipher:
         """Decrypts `body` (`size` bytes without the tag behind it) in place; False: it is not what was sealed."""
         return True
 
+    cdef bytes secrets(self):
+        """The suite (1 byte) and its keys, from which _linkdump makes the same again."""
+        return b"\0"
+
 
 cdef bytes cut_text(str text):
     """UTF-8 of a text, as much as fits a CLOSE."""
     return text.encode("utf-8", "replace")[:CLOSE_TEXT_BYTES].decode("utf-8", "ignore").encode()
-
-
-cdef inline uint32_t most_stream(int kind, bint to_client) noexcept:
-    """The highest stream of a kind, by direction."""
-    return STREAM_MAX if to_client and kind != UNORDERED else 0 if kind == UNORDERED else CHANNELS - 1
 
 
 cdef class Link(AckTracker):
@@ -1395,3 +1370,16 @@ cdef class LinkEndpoint(Link):
     def close(self, int reason, str text not None, double now):
         """Ends the connection; datagrams_to_send has the goodbye."""
         self.shut(reason, text)
+
+    def dump(self):
+        """All that `restore` needs, as bytes, with the keys; messages that were not taken yet are in it. This endpoint is
+        ended by that, and the other side is not told. ValueError where it is closed."""
+        from gsrt._linkdump import dump_endpoint
+        return dump_endpoint(self)
+
+    @staticmethod
+    def restore(bytes dump not None, double now):
+        """The endpoint that was dumped, once: in datagrams_to_send is at once what it says again. ValueError for bytes that are
+        no dump of an endpoint, or of another version."""
+        from gsrt._linkdump import restore_endpoint
+        return restore_endpoint(dump, now)

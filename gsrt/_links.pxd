@@ -75,3 +75,4 @@ cdef class Links:
     cdef int forget(self, Leg leg) except -1
     cdef int settle(self, Leg leg, double now) except -1
     cdef int run_timers(self, double now) except -1
+    cdef int enter(self, Leg leg, const uint8_t* address, socklen_t size) except -1

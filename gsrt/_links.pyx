@@ -158,19 +158,39 @@ cdef class Links:
         leg = Leg(cipher, slot.to_bytes(2, "little") + self.entropy(CONNECTION_BYTES - 2), now, is_client=False,
                   receive_bytes=receive_bytes, message_bytes=message_bytes, peer_receive_bytes=peer_receive_bytes,
                   peer_message_bytes=peer_message_bytes)
-        leg.links = self
-        leg.slot = <uint16_t>slot
         leg.opened_at = now
+        self.enter(leg, <const uint8_t*>PyBytes_AS_STRING(address), <socklen_t>PyBytes_GET_SIZE(address))
+        self.earliest = min(self.earliest, now + PENDING_SECONDS)
+        return leg
+
+    cdef int enter(self, Leg leg, const uint8_t* address, socklen_t size) except -1:
+        """A leg takes the place in the table that its connection id names, which is free."""
+        leg.links = self
+        leg.slot = load16(leg.header + 2)
         leg.challenged_at = -INFINITY
         leg.totals = self.totals
         leg.kept_all = &self.kept
-        leg.raw_size = <socklen_t>PyBytes_GET_SIZE(address)
-        memcpy(leg.raw_address, PyBytes_AS_STRING(address), leg.raw_size)
+        self.kept.bytes += leg.pending_bytes
+        leg.raw_size = size
+        memcpy(leg.raw_address, address, size)
         make_address(leg.raw_address, &leg.address)
-        self.legs[slot] = leg
+        self.legs[leg.slot] = leg
         self.count += 1
-        self.earliest = min(self.earliest, now + PENDING_SECONDS)
-        return leg
+        return 0
+
+    def dump_leg(self, Leg leg not None):
+        """An established leg as bytes, its keys among them, for restore_leg of another process of the same boot. It is ended
+        here without a word: nothing more of it is sent or taken, and the carrier is not told. Its carrier, owner, bad network
+        and unreliable frames that wait are not in it. ValueError where it is closed, not established, or taking a datagram."""
+        from gsrt._linkdump import dump_leg
+        return dump_leg(self, leg)
+
+    def restore_leg(self, bytes dump not None, double now):
+        """The leg that was dumped, with its connection id, established, without a member yet; `dump` is good for one time. What
+        was not acknowledged goes out again with the next flush. Before it has a member, it should take no datagram.
+        ValueError for bytes that are no dump of a leg, or of another version, or where its place is taken."""
+        from gsrt._linkdump import restore_leg
+        return restore_leg(self, dump, now)
 
     def answer(self, bytes address not None, bytes datagram not None):
         """A datagram to whoever is there goes out with the next flush."""

@@ -157,3 +157,6 @@ cdef class ChaCha20Poly1305(Cipher):
         write_nonce(nonce, number)
         return crypto_aead_chacha20poly1305_ietf_decrypt(
             body, NULL, NULL, body, size + TAG_BYTES, header, HEADER_BYTES, nonce, self.receive_key) == 0
+
+    cdef bytes secrets(self):
+        return b"\1" + self.send_key[:KEY_BYTES] + self.receive_key[:KEY_BYTES]
