@@ -33,6 +33,7 @@ COMMANDS = {
     "restore": ("gsrt.cli.restore", "put a backup in the place of what a game remembers"),
     "logs": ("gsrt.cli.logs", "show what scripts have logged"),
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
+    "doctor": ("gsrt.cli.doctor", "say what is wrong with this box, its network and its server, and what to do"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),
     "netsim": ("gsrt.cli.netsim", "put a bad network between a game and a server, to try how it does"),
 }

@@ -1,0 +1,109 @@
+"""What the running server says of itself."""
+
+from __future__ import annotations
+
+from gsrt.cli.text import count, duration
+from gsrt.doctor.finding import Finding, fail, ok, warn
+from gsrt.doctor.sockets import sockets_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gsrt.doctor.surroundings import Surroundings
+
+SLOW_TICK_MS = 50.0  # a hold-up of the loop that a player feels
+SHOWN_MAX = 4
+
+# Counters (docs/PROTOCOL.md, 14) that tell of the box and its settings, not of what a client does wrong: what to do.
+TROUBLE = {
+    "connections_refused_descriptors": "raise LimitNOFILE= in the unit, or `ulimit -n`",
+    "connections_refused_full": "raise connections_max in the profile, or look who holds them: gsrt session list",
+    "dropped_udp_send": "the network does not take what is sent: look at the cable, the Wi-Fi, `ip -s link`",
+    "dropped_slow": "players who do not read as fast as others send: look at their Wi-Fi",
+    "dropped_script_busy": "the script is too slow for this box: gsrt logs, docs/SCRIPTS.md",
+    "tls_unavailable": "see the line on the certificate",
+    "closed_error": "faults of the server: read its log, and report it",
+    "control_requests_failed": "faults of the server: read its log, and report it",
+    "store_failures": "see the lines on the disk",
+}
+
+
+def server(surroundings: Surroundings) -> Finding:
+    """Whether one runs and answers."""
+    status = surroundings.status()
+    if status is None:
+        error = surroundings.status_error()
+        if error:
+            return warn(f"cannot be asked: {error}", "run this as the server's user, or with sudo")
+        return ok("none runs (or it is another user's: sudo gsrt doctor)")
+    return ok(
+        f"gsrt {_text(status, 'version')}, process {_text(status, 'pid')}, profile {_text(status, 'profile')}, up for "
+        f"{duration(_number(status.get('uptimeSeconds')))}: "
+        f"{count(int(_number(status.get('peersConnected'))), 'player')} in "
+        f"{count(int(_number(status.get('sessions'))), 'session')}"
+    )
+
+
+def load(surroundings: Surroundings) -> Finding:
+    """What its governor says, and its longest turn."""
+    status = surroundings.status()
+    if status is None:
+        return ok("no server runs")
+    governor = status.get("governor")
+    reasons = governor.get("reasons") if isinstance(governor, dict) else None
+    if isinstance(governor, dict) and governor.get("level") in ("slowed", "refusing"):
+        text = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else "it does not say why"
+        if governor["level"] == "refusing":
+            return fail(f"takes no new sessions: {text}", "it takes them again by itself once that is over")
+        return warn(f"slowed down: {text}", "it gets quicker by itself once that is over")
+    loop = status.get("loop")
+    worst = _number(loop.get("worstTickMs")) if isinstance(loop, dict) else 0.0
+    lately = _number(loop.get("worstTickLatelyMs")) if isinstance(loop, dict) else 0.0
+    if lately > SLOW_TICK_MS:
+        return warn(
+            f"its longest turn since the last look took {lately:.0f} ms, which players have felt",
+            "see the lines on processor and disk speed; gsrt status tells which script takes long",
+        )
+    return ok(f"normal; its longest turn since the last look took {lately:.1f} ms, ever {worst:.1f} ms")
+
+
+def trouble(surroundings: Surroundings) -> Finding:
+    """Counters that tell of a box or network that does not manage."""
+    status = surroundings.status()
+    if status is None:
+        return ok("no server runs")
+    found = [(name, amount) for name, amount in _counters(status).items() if name in TROUBLE and amount > 0]
+    drops = sum(one.drops for one in sockets_at(surroundings, surroundings.server_port()) if one.kind == "UDP")
+    if drops:
+        return warn(
+            f"{drops} datagrams came while the server's UDP buffer was full" + _and(found),
+            "see the lines on UDP buffers and load",
+        )
+    if found:
+        return warn(f"since its start: {_list(found)}", TROUBLE[found[0][0]])
+    return ok("nothing that was counted tells of any")
+
+
+def _counters(status: dict[str, Any]) -> dict[str, float]:
+    """Those of the server and, where a game is served, of its store."""
+    platform = status.get("platform")
+    parts = [status.get("counters"), platform.get("store") if isinstance(platform, dict) else None]
+    return {str(name): _number(amount) for part in parts if isinstance(part, dict) for name, amount in part.items()}
+
+
+def _list(found: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {amount:.0f}" for name, amount in found[:SHOWN_MAX])
+
+
+def _and(found: list[tuple[str, float]]) -> str:
+    return f"; besides: {_list(found)}" if found else ""
+
+
+def _text(status: dict[str, Any], key: str) -> str:
+    return str(status.get(key, "?"))[:100]
+
+
+def _number(value: object) -> float:
+    """A figure of the status; 0 where it is none that makes sense."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else 0.0
