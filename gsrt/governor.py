@@ -122,6 +122,7 @@ class Governor:
 
     def __init__(self, profile: Profile, log: Log) -> None:
         self.level = NORMAL
+        self.memory: Callable[[], int | None] = lambda: None  # bytes that the process has at this moment; the box's
         self.counters = {"looks": 0, "changes": 0, "holdUps": 0, "refused": 0}
         self._profile = profile
         self._log = log
@@ -265,27 +266,39 @@ class Governor:
         """The level that this cause brings about."""
         return self._all[cause].level
 
-    def refusal(self) -> str | None:
-        """Why no new sessions are taken; None: they are."""
-        if self.level < REFUSING:
-            return None
-        causes = [cause.text for cause in self._all.values() if cause.level == REFUSING]
-        return f"no new session now: {'; '.join(causes)}. When that has passed, try again (gsrt status shows it)"
+    def refusal(self, needed: int) -> str | None:
+        """Why nobody new is let in who would need so many bytes of memory, those of players who may still come
+        included; None: whoever comes is. It is counted."""
+        why_not = self._strain() or self._no_memory(needed)
+        if why_not is not None:
+            self.counters["refused"] += 1
+        return why_not
 
-    def memory_refusal(self, held: int | None, needed: int) -> str | None:
-        """Why there is no room for what needs so many bytes more, where HELD are taken (None: not known)."""
+    def login_refusal(self) -> str | None:
+        """Why a player who has a place, and was never in, is not let in; None: it is. Only where memory is short: the
+        place was promised. It is counted."""
+        short = [self._all[name] for name in ("memory", "free memory") if self._all[name].level == REFUSING]
+        if not short:
+            return None
+        self.counters["refused"] += 1
+        return f"no new player now: {short[0].text}"
+
+    def _strain(self) -> str | None:
+        causes = [cause.text for cause in self._all.values() if cause.level == REFUSING]
+        if self.level < REFUSING or not causes:
+            return None
+        return f"nobody new is let in now: {'; '.join(causes)}. When that has passed, try again (gsrt status shows it)"
+
+    def _no_memory(self, needed: int) -> str | None:
+        held = self.memory()
         most = self._profile.memory_bytes_max * self._profile.memory_refuse_percent // 100
         if held is None or held + needed <= most:
             return None
         return (
-            f"no new session now: {_mebibytes(held)} of memory are in use, {_mebibytes(needed)} more would be needed "
-            f"for it and for players who may still come, and the profile allows {_mebibytes(most)}: end a session "
-            "first (gsrt session end ID)"
+            f"nobody new is let in now: {_mebibytes(held)} of memory are in use, {_mebibytes(needed)} more would be "
+            f"needed for those who are still to come, and the profile allows {_mebibytes(most)}: end a session first "
+            "(gsrt session end ID)"
         )
-
-    def refused(self) -> None:
-        """Somebody was refused."""
-        self.counters["refused"] += 1
 
     def figures(self) -> dict[str, Any]:
         """For the status. Bytes, percent, degrees Celsius, milliseconds; None: not known."""

@@ -38,6 +38,7 @@ class Desk:
             port=8784,
             script=None,
             platform=None,
+            box=None,
             scripts=Scripts(
                 house.profile, house.log, house.timers, self.worker, lambda: self.floor.now, lambda size: b"7" * size
             ),

@@ -1,0 +1,139 @@
+"""The server's side of the governor: looks at the box now and then, has the server do what comes of it, and keeps the
+promise of how much memory it takes.
+
+A look is a timer's. The memory is looked at besides in turns of the loop that take place anyway, for it can be gone
+within a second: one system call, at most every few milliseconds. A server with nothing to do does neither more often
+than the profile says.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gsrt.device.readings import Sensors
+from gsrt.governor import LEVELS, NORMAL, Governor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gsrt.reclaim import Reclaimer
+    from gsrt.scripts.sandbox import Sandbox
+    from gsrt.server import Server
+
+ROOT = "/"  # where /proc and /sys are
+MEMORY_LOOK_SECONDS = 0.005
+# Memory is taken back from here on: halfway between the mark from which nobody is let in and the promise itself, so
+# that there is room for what one turn of the loop may take.
+TAKE_BACK_SHARE = 0.5
+NEVER = float("inf")
+
+
+class Box:
+    """What one server looks at. `governor` judges it, `sensors` bring it in."""
+
+    __slots__ = (
+        "_look_for",
+        "_memory_look_at",
+        "_memory_mark",
+        "_reclaimer",
+        "_server",
+        "_slowed",
+        "_slowed_sandbox",
+        "_tick",
+        "_worst_turn",
+        "governor",
+        "sensors",
+    )
+
+    def __init__(self, server: Server, folders: list[str]) -> None:
+        """Watches the disks of those FOLDERS besides; one that is not there yet counts as the one around it."""
+        profile = server.profile
+        self._server = server
+        self._tick = server.tick
+        self._slowed = NORMAL
+        self._slowed_sandbox: Sandbox | None = None
+        self._reclaimer: Reclaimer | None = None
+        self._look_for = 0.0  # when the next look should be
+        self._worst_turn = 0.0  # since the look before
+        self.sensors = Sensors(ROOT, (_existing(folder) for folder in folders))
+        self.governor = Governor(profile, server.log)
+        self.governor.memory = self.sensors.memory
+        refuse = profile.memory_bytes_max * profile.memory_refuse_percent / 100
+        self._memory_mark = int(refuse + (profile.memory_bytes_max - refuse) * TAKE_BACK_SHARE)
+        self._memory_look_at = 0.0
+        if self.sensors.absent:
+            server.log.info("not to be had on this box", sensors=",".join(self.sensors.absent))
+
+    def begin(self, now: float) -> None:
+        """The first look; the others follow."""
+        self.sensors.read(now)  # from which the share of processor time is counted
+        self._look_later(now)
+
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        self._memory_look_at = NEVER
+        self.sensors.close()
+
+    def figures(self) -> dict[str, Any]:
+        """For the status."""
+        taken = {} if self._reclaimer is None else self._reclaimer.counters
+        return {**self.governor.figures(), "absent": list(self.sensors.absent), "takenBack": dict(taken)}
+
+    def turn_ended(self, now: float, taken: float) -> None:
+        """A turn of the loop, begun at NOW, has TAKEN so many seconds."""
+        if taken > self._worst_turn:
+            self._worst_turn = taken
+        if now >= self._memory_look_at:
+            self._look_at_memory(now)
+
+    def _look_at_memory(self, now: float) -> None:
+        """Takes memory back where the promise is near."""
+        self._memory_look_at = now + MEMORY_LOOK_SECONDS
+        held = self.sensors.memory()
+        if held is None or held < self._memory_mark:
+            return
+        if self._reclaimer is None:
+            from gsrt.reclaim import Reclaimer
+
+            self._reclaimer = Reclaimer(self._server, self.sensors.memory)
+        self._reclaimer.take_back(held, self._memory_mark, now)
+
+    def _look_later(self, now: float) -> None:
+        self._look_for = now + self._server.profile.governor_seconds
+        self._server.timers.set(self._look_for, self._look)
+
+    def _look(self, now: float) -> None:
+        late = max(now - self._look_for, self._worst_turn)
+        self._worst_turn = 0.0
+        platform = self._server.platform
+        written = None if platform is None else platform.store.written_bytes
+        readings = self.sensors.read(now, loop_lag_ms=late * 1000, disk_written_bytes=written)
+        self._apply(self.governor.decide(readings, now))
+        self._look_at_memory(now)
+        self._look_later(now)
+
+    def _apply(self, level: int) -> None:
+        """Has the server work as the level says."""
+        server, profile = self._server, self._server.profile
+        share = profile.slow_script_percent / 100 if level > NORMAL else 1.0
+        sandbox = server.scripts.sandbox
+        if sandbox is not None and (level != self._slowed or sandbox is not self._slowed_sandbox):
+            sandbox.turn.limit(profile.script_turn_ms * share, profile.script_turn_all_ms * share)
+            self._slowed_sandbox = sandbox
+        if level != self._slowed:
+            server.tick = max(self._tick, profile.slow_tick_ms / 1000) if level > NORMAL else self._tick
+            server.log.info("the governor", level=LEVELS[level], tick_ms=server.tick * 1000)
+            self._slowed = level
+        if server.platform is not None:
+            factor = profile.slow_store_factor if self.governor.store_is_slow else 1
+            server.platform.store.gather(profile.store_batch_ms / 1000 * factor)
+            server.scripts.journal.rest(self.governor.disk_is_full)
+
+
+def _existing(folder: str) -> str:
+    """The folder, or the nearest one around it that is there."""
+    folder = os.path.abspath(folder)
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder
