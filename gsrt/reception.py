@@ -11,7 +11,7 @@ from gsrt._links import Leg
 from gsrt._relay import format_address
 from gsrt.log import error_text
 from gsrt.protocol import rt
-from gsrt.session import CLOSE_ENDED, KICKED
+from gsrt.session import CLOSE_ENDED, CLOSE_SLOW, EXPECTED, KICKED
 from gsrt.transports import opening
 from gsrt.transports.streams import address_of
 
@@ -308,8 +308,31 @@ class Reception:
             self.log.limited("warn", "login_refused", "login refused", address=stream.peer_name, reason=why_not)
             stream.close()
             return
+        if not self._has_memory(player, stream.peer_name):
+            stream.close()
+            return
         self.counters["logins"] += 1
         player.log_in(stream, now)
+
+    def _has_memory(self, player: Player, address: str) -> bool:
+        """Whether a player who was never in may come in; who was, always may."""
+        governor = self.sessions.house.governor
+        why_not = governor.login_refusal() if governor is not None and player.state == EXPECTED else None
+        if why_not is None:
+            return True
+        self.counters["logins_refused"] += 1
+        self.log.limited(
+            "warn", "login_memory", "login refused", address=address, player=player.player_id, text=why_not
+        )
+        return False
+
+    def downloads(self) -> list[Download]:
+        """Files on their way to browsers."""
+        return [] if self._site is None else self._site.downloads()
+
+    def drop(self, stream: Stream) -> None:
+        """Closes a connection that is no player's of a session."""
+        self._close(stream)
 
     def datagram(self, address: bytes, packet: bytes, now: float) -> None:
         player, why_not = self._authenticate(packet)
@@ -339,6 +362,9 @@ class Reception:
         player: Player = leg.owner
         if player.state == KICKED or player.session.ended:
             leg.close(reason=CLOSE_ENDED, text="the session is over, or the player is not wanted any more")
+            return
+        if not self._has_memory(player, leg.peer_name):
+            leg.close(reason=CLOSE_SLOW, text="the server is short of memory: try again later")
             return
         self.counters["link_logins"] += 1
         player.log_in(leg, now)

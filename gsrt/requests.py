@@ -195,6 +195,7 @@ def totals(server: Server) -> dict[str, Any]:
         "scripts": scripts,
         "counters": {**server.relay.counts(), **server.reception.counts(), **server.control.counters},
         "loop": server.loop_totals(),
+        **({} if server.box is None else {"governor": server.box.figures()}),
         **({} if server.platform is None else {"platform": server.platform.figures()}),
     }
 

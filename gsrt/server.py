@@ -18,6 +18,7 @@ import time
 
 from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
+from gsrt.box import Box
 from gsrt.device.systemd import STATUS_SECONDS, Notifier, SocketsError, take_listen_descriptors, take_port
 from gsrt.log import Log, error_text
 from gsrt.profile import Profile
@@ -248,8 +249,12 @@ class Server:
         self._maker: CertificateMaker | None = None
         self.platform: Platform | None = None
         self._precedence: Precedence | None = None  # over the store's thread
+        self.box: Box | None = None
         if game is not None:
             self._open_platform(game)
+        if self.profile.governor_seconds:
+            self.box = Box(self, [options.state_dir] if game is None else [options.state_dir, game.folder])
+            house.governor = self.box.governor
 
     def _make_link_gate(self, tokens: Tokens) -> LinkGate:
         """With the first client that knocks; without one nothing of it is loaded."""
@@ -309,6 +314,8 @@ class Server:
         self._prepare_tls()
         self._wait_for_scripts()
         self._light_beacon()
+        if self.box is not None:
+            self.box.begin(self.clock())
         # What is there by now stays: a collection need not go through it every time, at some milliseconds in a tick.
         gc.collect()
         gc.freeze()
@@ -335,6 +342,8 @@ class Server:
             stream.close()
         if self._maker is not None:
             self._maker.cancel()
+        if self.box is not None:
+            self.box.close()
         self.control.close()
         self.worker.close()
         self._selector.close()
@@ -441,6 +450,8 @@ class Server:
         taken = self.clock() - now
         if taken > self._worst_tick_lately:
             self._worst_tick_lately = taken
+        if self.box is not None:
+            self.box.turn_ended(now, taken)
         if self._precedence is not None:
             self._precedence.turn_ends()
 

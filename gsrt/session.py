@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from gsrt._relay import Relay, Stream
+    from gsrt.governor import Governor
     from gsrt.linkgate import Entrance
     from gsrt.log import Log
     from gsrt.profile import Profile
@@ -67,7 +68,7 @@ class House:
     """What all sessions of a server share. `changed(session)` is called when a session has begun or ended, or someone
     in it was kicked: what has to be known after a restart is another."""
 
-    __slots__ = ("changed", "log", "profile", "relay", "timers", "tokens")
+    __slots__ = ("changed", "governor", "log", "profile", "relay", "timers", "tokens")
 
     def __init__(self, relay: Relay, tokens: Tokens, timers: Timers, profile: Profile, log: Log) -> None:
         self.relay = relay
@@ -76,6 +77,7 @@ class House:
         self.profile = profile
         self.log = log
         self.changed: Callable[[Session], object] = lambda session: None  # until there is someone to be told
+        self.governor: Governor | None = None  # None: nobody looks at what the box can do
 
 
 class Player:

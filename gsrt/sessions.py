@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 _ID_BYTES = 8
 
+# What one more takes of the memory: a session with its script as scripts usually are, a player with a TLS connection.
+# Those who take more are looked after when the memory nears its end (gsrt.reclaim).
+SESSION_BYTES = 262_144
+PLAYER_BYTES = 65_536
+
 
 class Sessions:
     """The sessions by id. `entropy(n)` gives n random bytes."""
@@ -46,6 +51,12 @@ class Sessions:
                 f"{self._players} players are expected and {players} more would pass the profile's "
                 f"{profile.players_max}: end a session first (gsrt session end ID)"
             )
+        governor = self.house.governor
+        if governor is not None:
+            expected = self._players - self.connected + players
+            why_not = governor.refusal(expected * PLAYER_BYTES + sessions * SESSION_BYTES)
+            if why_not is not None:
+                raise SessionError(why_not)
 
     def create(self, players: Sequence[str], now: float, *, lasting: bool = False) -> Session:
         """A new session of these player ids; SessionError where a limit forbids it or an id is no id."""
