@@ -76,11 +76,11 @@ fuzz-link: sanitized-tree
 
 sanitized-tree: $(SANITIZED)/tools
 	@mkdir -p $(SANITIZED)/tree && cd $(SANITIZED)/tree && rm -rf $(TREE)
-	@cp -Rp $(TREE) $(SANITIZED)/tree && rm -f $(SANITIZED)/tree/gsrt/*.so
+	@cp -Rp $(TREE) $(SANITIZED)/tree && rm -f $(SANITIZED)/tree/gsrt/*.so $(SANITIZED)/tree/gsrt/*/*.so
 	cd $(SANITIZED)/tree && GSRT_SANITIZE=address,undefined ../bin/python setup.py --quiet build_ext --inplace
 
 clean:
-	rm -rf $(VENV) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis gsrt/*.so
+	rm -rf $(VENV) $(SANITIZED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis gsrt/*.so gsrt/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- how the above comes about -----------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ def with_sodium(extension: Extension) -> Extension:
     return extension
 
 
+# Made by cffi, which has its C file under build/ as well.
+FROM_CFFI = "gsrt.device._linux"
+
+
 class BuildExtensions(build_ext):
     """build_ext that makes C of .pyx only when it really builds, and leaves it under build/, not in the package."""
 
@@ -61,6 +65,8 @@ class BuildExtensions(build_ext):
         # Only the sources: setuptools has already put notes of its own on the extension objects.
         for extension, generated in zip(self.extensions, sources, strict=True):
             extension.sources = generated.sources
+            if extension.name == FROM_CFFI:
+                extension.extra_compile_args, extension.extra_link_args = COMPILE, LINK
         super().run()
 
 
@@ -73,6 +79,7 @@ setup(
         *(compiled(name) for name in ("_core", "_link", "_links", "_linkdump", "_relay", "_meter", "_guard", "_guest")),
         with_sodium(compiled("_sodium")),
     ],
+    cffi_modules=["gsrt/device/_linux_build.py:ffi"],
     cmdclass={"build_ext": BuildExtensions},
     options={"build": {"build_base": BUILD_BASE}},
     zip_safe=False,

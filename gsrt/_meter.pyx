@@ -446,7 +446,7 @@ cdef struct Watchdog:
     bint armed
     long slices                     # of one call, that wake it
     int note_fd                     # -1: no note
-    char* path
+    char* path                      # NULL: nothing is executed
     char** arguments
     char** environment
 
@@ -462,21 +462,26 @@ cdef size_t append(char* line, size_t used, const char* text, size_t size) noexc
 
 
 cdef void start_anew() noexcept nogil:
-    """The running script does not come back: note whose it is, and execute the server anew in this process."""
+    """The running script does not come back: note whose it is, and execute the server anew in this process, or end it
+    where it may execute nothing."""
     cdef char[LINE_BYTES] line
     cdef size_t used = 0
     cdef const char* before = b"error script.watchdog a callback did not come back, the server starts anew script="
+    cdef const char* ending = b"error script.watchdog a callback did not come back, the server ends script="
     cdef const char* failed = b"error script.watchdog the server cannot be started anew\n"
     if watchdog.note_fd >= 0 and state.tag_bytes:
         write(watchdog.note_fd, state.tag, state.tag_bytes)
+    if watchdog.path == NULL:
+        before = ending
     used = append(line, used, before, strlen(before))
     used = append(line, used, state.tag, state.tag_bytes)
     line[used] = c"\n"
     say(line, used + 1)
     timer_delete(timer)
     signal_reset(SIGNAL)
-    execve(watchdog.path, watchdog.arguments, watchdog.environment)
-    say(failed, strlen(failed))
+    if watchdog.path != NULL:
+        execve(watchdog.path, watchdog.arguments, watchdog.environment)
+        say(failed, strlen(failed))
     _exit(70)                       # EX_SOFTWARE
 
 
@@ -931,12 +936,13 @@ cdef class Meter:
     def arm_watchdog(
         self,
         double seconds,
-        bytes path not None,
+        bytes path,
         list arguments not None,
         list environment not None,
         int note_fd=-1,
     ):
-        """When one call has used `seconds` of CPU time, past its budget: execute `path` in this process.
+        """When one call has used `seconds` of CPU time, past its budget: execute `path` in this process. None: the
+        process exits with status 70, and whoever has started it starts the next.
 
         The account's tag is written to note_fd first (-1: nowhere), and a line to the log on descriptor 2. Descriptors
         that are to stay open have to be inheritable. If it cannot be executed, the process exits with status 70.
@@ -946,10 +952,12 @@ cdef class Meter:
             raise ValueError("the watchdog waits for more than no time")
         made.slices = max(1, <long>(seconds * 1000 / SLICE_MS))
         made.note_fd = note_fd
-        made.path = copied_text(path)
-        if made.path == NULL:
-            raise MemoryError
+        made.path = NULL
         made.arguments = made.environment = NULL
+        if path is not None:
+            made.path = copied_text(path)
+            if made.path == NULL:
+                raise MemoryError
         try:
             made.arguments = copied(arguments)
             made.environment = copied(environment)

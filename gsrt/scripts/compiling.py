@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gsrt.scripts.compiler import Compiled
+    from gsrt.scripts.helper import Helper
 
     Stamp = tuple[int, int, int]  # of a file: modification time, size, inode
 
 SECONDS_MAX = 60.0  # 64 KB of awkward source take 2 s on a PC
 CODE_BYTES_MAX = 4 << 20  # of a script as marshal has it: it stays in memory as long as the script
 READ_BYTES = 65536
+
+helper: Helper | None = None  # of a process that may start no other any more, which is for good; None: it may
 
 
 class HostError(Exception):
@@ -62,6 +65,12 @@ def compile_file(path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
 
 def _run(path: str, source_bytes_max: int) -> bytes:
     """What the child writes. Raises OSError, HostError."""
+    if helper is not None:
+        reader = helper.begin(path, source_bytes_max)
+        try:
+            return _read(path, reader)
+        finally:
+            os.close(reader)
     # Its modules are to be those of this process, wherever they come from: so no search for them, and no site module.
     program = (
         f"import sys; sys.path[:] = {sys.path!r}; from gsrt.scripts.compile_child import main; "

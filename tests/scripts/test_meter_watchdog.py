@@ -48,12 +48,12 @@ SUM = "sum(range(10**11))"
 
 
 def run(
-    note: Path, *, program: str = sys.executable, prepare: str = "", work: str = SUM
+    note: Path, *, program: str | None = sys.executable, prepare: str = "", work: str = SUM
 ) -> subprocess.CompletedProcess[str]:
     source = ENDLESS.format(
         note=str(note),
         prepare=prepare,
-        program=os.fsencode(program),
+        program=None if program is None else os.fsencode(program),
         following=FOLLOWING,
         work=work,
     )
@@ -95,6 +95,16 @@ def test_a_program_that_cannot_be_executed(tmp_path: Path) -> None:
     done = run(tmp_path / "note", program=str(tmp_path / "missing"))
     assert done.returncode == 70
     assert done.stderr.splitlines()[1] == "error script.watchdog the server cannot be started anew"
+
+
+def test_a_process_that_may_execute_nothing_ends(tmp_path: Path) -> None:
+    done = run(tmp_path / "note", program=None)
+    assert done.returncode == 70
+    assert done.stderr == (
+        "error script.watchdog a callback did not come back, the server ends script=session 7 ships.py\n"
+    )
+    assert done.stdout.count("\n") == 1
+    assert (tmp_path / "note").read_bytes() == b"session 7 ships.py"
 
 
 def test_it_does_not_bite_what_comes_back(tmp_path: Path) -> None:
