@@ -8,6 +8,7 @@ that hung, the port's two sockets stay open, so that whoever connects meanwhile 
 `GSRT_RESUME` in the environment of the new program says which descriptor is what, for which process, and when the
 restarts of the last minute were: `pid=812,restarts=5021.4/5040.9,image=7,note=8,listener=5,datagrams=6,wake=11`.
 `wake` is where the numbers of signals arrive: one that asks the server to end may have come while the script hung.
+A server that is contained names `compiler` besides, the socket of the process that compiles its scripts.
 
 The image is `gsrtimg1`, the length of what follows and its CRC-32 (4 bytes each, little-endian), then JSON:
 `{"quarantined": {digest: path}, "sessions": [{"id", "began", "lasting", "script", "players": [[player id, peer id,
@@ -194,6 +195,7 @@ class Resumed:
         self.quarantined: dict[str, str] = {}  # digest -> path
         self.restarts: tuple[float, ...] = ()  # when, in the monotonic clock's seconds; those that still count
         self.hung: Hung | None = None
+        self.compiler: socket.socket | None = None  # to the process that compiles scripts (gsrt.scripts.helper)
         self.told_to_stop = False  # by a signal that the program before could not heed
 
     @property
@@ -226,6 +228,7 @@ class Resumed:
         except (OSError, ValueError) as error:
             log.error("the port was not inherited", reason=str(error))
         self.told_to_stop = _told_to_stop(named.get("wake", ""))
+        self.compiler = _inherited_compiler(named.get("compiler", ""))
         try:
             self.sessions, self.quarantined = read_image(self.image)
         except (Damaged, OSError) as error:
@@ -351,6 +354,18 @@ def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, so
         inherited.setblocking(False)
         sockets.append(inherited)
     return sockets[0], sockets[1]
+
+
+def _inherited_compiler(number: str) -> socket.socket | None:
+    """The socket of that descriptor, if it is one of sequenced packets."""
+    try:
+        inherited = socket.socket(fileno=_descriptor(number))
+    except (OSError, ValueError):
+        return None
+    if (inherited.family, inherited.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        inherited.detach()
+        return None
+    return inherited
 
 
 def _told_to_stop(wake: str) -> bool:

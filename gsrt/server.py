@@ -25,6 +25,7 @@ from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle, totals
 from gsrt.resume import Image, Resumed
+from gsrt.scripts import compiling
 from gsrt.scripts.compiling import HostError, compile_file
 from gsrt.scripts.host import Scripts
 from gsrt.session import House, Session
@@ -38,6 +39,7 @@ from gsrt.worker import Worker, deliver_until
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
+    from gsrt.device.containment import Contained
     from gsrt.discovery import Announcer
     from gsrt.game.model import Game
     from gsrt.linkgate import LinkGate
@@ -168,6 +170,9 @@ class Server:
         log.limit(self.profile.log_lines_per_second, self.profile.log_lines_burst)
         self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
         self.host = options.host
+        self.contained: Contained | None = None
+        # Contained, a server that somebody else starts again executes nothing, not even itself.
+        self._executes = not (options.contain and self.manager.enabled)
         self._stopping = False
         self._ticks = 0
         self._worst_tick = 0.0
@@ -356,7 +361,10 @@ class Server:
         """Path, arguments and environment for execve(2) to restart this server with its port and its sessions; after
         wake_on_signals()."""
         sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self._wake[0]}
-        return self.image.restart_command({name: each.fileno() for name, each in sockets.items()})
+        named = {name: each.fileno() for name, each in sockets.items()}
+        if compiling.helper is not None:
+            named["compiler"] = compiling.helper.fileno()
+        return self.image.restart_command(named)
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
@@ -584,10 +592,21 @@ class Server:
             os.close(self._spare)
             self._spare = -1
 
+    def _contain(self) -> None:
+        """Last of the start, if asked for: nothing that is open by now is touched by it."""
+        if not self._options.contain:
+            return
+        from gsrt.contained import contain_server
+
+        self.contained = contain_server(self._options, self.log, executes=self._executes)
+        if self.scripts.sandbox is not None:
+            self._arm_watchdog(self.scripts.sandbox)  # what a restart has to inherit has become more
+
     # The manager of this service
 
     def _tell_ready(self) -> None:
         """Everybody can be let in: the port is open, and whether there is TLS is known."""
+        self._contain()
         if self.manager.ready(self._status_text()):
             self.timers.set(self.clock() + STATUS_SECONDS, self._tell_status)
 
@@ -609,8 +628,15 @@ class Server:
     def _arm(self, sandbox: Sandbox) -> None:
         """There is a script: from now on its processor time is measured, and it cannot hang the server for good."""
         sandbox.meter.start_timer()
+        self._arm_watchdog(sandbox)
+
+    def _arm_watchdog(self, sandbox: Sandbox) -> None:
         if self.image.note >= 0:
-            sandbox.meter.arm_watchdog(self.profile.script_watchdog_seconds, *self.restart_command(), self.image.note)
+            path, arguments, environment = self.restart_command()
+            seconds = self.profile.script_watchdog_seconds
+            sandbox.meter.arm_watchdog(
+                seconds, path if self._executes else None, arguments, environment, self.image.note
+            )
 
     def _wait_for_scripts(self) -> None:
         """After a restart nobody is let in before the sessions' scripts are back: what they would have refused is not
@@ -691,6 +717,10 @@ def serve(options: Options) -> int:
     manager = Notifier(os.environ, time.monotonic)
     handed_in = take_listen_descriptors(os.environ, os.getpid())
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
+    if resumed.compiler is not None:
+        from gsrt.scripts.helper import Helper
+
+        compiling.helper = Helper(resumed.compiler)
     refusals: tuple[type[Exception], ...] = (ServeError, CertificateError, SocketsError)
     game: Game | None = None
     if options.game is not None:
