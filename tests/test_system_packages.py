@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / ".ci" / "system-packages"
-NEEDED = ("gcc", "make", "openssl")
+NEEDED = ("gcc", "make", "openssl", "systemd-analyze")
 
 
 class Machine:
@@ -56,12 +56,13 @@ def test_a_bare_machine_is_told_the_whole_command(machine: Machine) -> None:
     done = machine.look()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "    sudo apt-get install python3 python3-venv python3-dev gcc libc6-dev libsodium-dev make openssl"
+        "    sudo apt-get install python3 python3-venv python3-dev gcc libc6-dev libsodium-dev make openssl systemd"
     )
 
 
 @pytest.mark.parametrize(
-    ("missing", "packages"), [("gcc", "gcc libc6-dev libsodium-dev"), ("make", "make"), ("openssl", "openssl")]
+    ("missing", "packages"),
+    [("gcc", "gcc libc6-dev libsodium-dev"), ("make", "make"), ("openssl", "openssl"), ("systemd-analyze", "systemd")],
 )
 def test_only_what_is_missing_is_named(machine: Machine, missing: str, packages: str) -> None:
     machine.has_all()
