@@ -44,6 +44,9 @@ def session_create(server: Server, request: dict[str, Any]) -> dict[str, Any] | 
         raise SessionError("players: a list of player ids is expected")
     host = _text(request, "host", default=server.public_host())
     script, record = _optional(request, "script") or server.script, _optional(request, "record")
+    if server.contained is not None:
+        _refuse(None if script is None else server.contained.why_not_read(script))
+        _refuse(None if record is None else server.contained.why_not_write(record))
     if script is not None:
         return _create_with_script(server, players, host, script, record)
     if record is not None:
@@ -228,6 +231,8 @@ def backup(server: Server, request: dict[str, Any]) -> Later:
         raise SessionError("file: an absolute path is expected, for the server may work in another folder")
     if server.platform is None:
         raise SessionError("this server remembers nothing: it serves no game (gsrt serve GAME)")
+    if server.contained is not None:
+        _refuse(server.contained.why_not_write(path))
     later = Later()
 
     def done(size: int | None, error: BaseException | None) -> None:
@@ -276,6 +281,11 @@ def logs_older(server: Server, request: dict[str, Any]) -> Later:
     except StoreError as error:
         raise SessionError(str(error)) from None
     return later
+
+
+def _refuse(reason: str | None) -> None:
+    if reason is not None:
+        raise SessionError(reason)
 
 
 def _optional(request: dict[str, Any], key: str) -> str | None:
