@@ -12,6 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+MEBIBYTE = 1 << 20
+LEVEL_TEXTS = {
+    "normal": "all is well",
+    "slowed": "strained, the server does less at a time",
+    "refusing": "strained, nobody new is let in",
+}
 PARTS = {"players": "counters", "matches": "matches", "store": "store"}  # of a game: as they are called here and there
 
 
@@ -36,7 +42,12 @@ def _describe(answer: dict[str, Any]) -> str:
     if platform:
         online, tickets = platform["playersOnline"], platform["matches"]["tickets"]
         summary.append(("game", f"{printable(platform['game'])}: {online} online, {tickets} looking for a match"))
-    blocks = [columns(summary, indent=""), _counters("In total", answer["counters"])]
+    governor = answer.get("governor")  # none, where the profile has nobody look at the box
+    if governor:
+        summary.append(("box", _box(governor)))
+    blocks = [columns(summary, indent="")]
+    blocks += (f"Attention: {printable(reason)}" for reason in (governor or {}).get("reasons", ()))
+    blocks.append(_counters("In total", answer["counters"]))
     for one in answer["perSession"]:
         blocks.append(_counters(f"Session {one['sessionId']}", one["counters"]))
         for player, quality in one["links"].items():
@@ -52,6 +63,18 @@ def _describe(answer: dict[str, Any]) -> str:
             blocks.append(_counters(title, _figures(script)))
     blocks.append(_counters("Loop", answer["loop"]))
     return "\n\n".join(blocks)
+
+
+def _box(governor: dict[str, Any]) -> str:
+    """How the box is: the level, and what is known of it."""
+    found = [LEVEL_TEXTS.get(governor["level"], governor["level"])]
+    held, most = governor["memoryBytes"], governor["memoryBytesMax"]
+    if held is not None:
+        found.append(f"{held / MEBIBYTE:.0f} of {most / MEBIBYTE:.0f} MiB of memory")
+    for key, text in (("cpuPercent", "{:.0f} % of a core"), ("temperatureCelsius", "{:.0f} degrees Celsius")):
+        if governor[key] is not None:
+            found.append(text.format(governor[key]))
+    return ", ".join(found)
 
 
 def _figures(script: dict[str, Any]) -> dict[str, float]:
