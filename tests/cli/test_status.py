@@ -92,3 +92,35 @@ def test_a_game_is_shown_with_its_players_matches_store_and_events(gsrt: Run, se
     assert "\ngame         quiz: 2 online, 4 looking for a match\n\n" in out
     assert "\nPlayers\n  requests  13\n\nMatches\n  running  1\n  tickets  4\n\nStore\n  store_writes" in out
     assert "\nEvent won: /games/quiz/events/won.py, running\n  events  3\n\nLoop\n" in out
+
+
+GOVERNOR = {
+    "level": "normal",
+    "causes": {},
+    "reasons": [],
+    "memoryBytes": 15_204_352,
+    "memoryBytesMax": 67_108_864,
+    "cpuPercent": 12.4,
+    "temperatureCelsius": None,
+}
+
+
+def test_the_box_is_shown(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["status"] = {"ok": True, **STATUS, "governor": GOVERNOR}
+    out = gsrt("status").out
+    assert "box          all is well, 14 of 64 MiB of memory, 12 % of a core\n" in out
+    assert "Attention" not in out
+
+
+def test_what_strains_the_box_is_shown_with_what_to_do(gsrt: Run, server: ServerDouble) -> None:
+    strained = {
+        "level": "refusing",
+        "causes": {"temperature": "refusing"},
+        "reasons": ["the processor is too hot: give it air"],
+        "temperatureCelsius": 84.2,
+        "memoryBytes": None,
+    }
+    server.answers["status"] = {"ok": True, **STATUS, "governor": GOVERNOR | strained}
+    out = gsrt("status").out
+    assert "box          strained, nobody new is let in, 12 % of a core, 84 degrees Celsius\n" in out
+    assert "\n\nAttention: the processor is too hot: give it air\n\n" in out
