@@ -1,0 +1,1 @@
+"""Wheels for boards that are not this machine: compiler, headers and libraries of the targets, and their checks."""

@@ -1,0 +1,28 @@
+"""zig as a C compiler for a target: one command for each of a tool chain's tools, as builds expect them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from cross.targets import GLIBC, Target
+from cross.workshop import Workshop
+
+
+def tool_chain(workshop: Workshop, target: Target) -> Path:
+    """A folder with cc, ar and ranlib for the target. It brings its own C library's headers, and looks at none here."""
+    folder = workshop.folder / "compilers" / target.name
+    folder.mkdir(parents=True, exist_ok=True)
+    zig = shlex.quote(str(workshop.zig()))
+    # No path of this machine in what is compiled.
+    maps = f"-ffile-prefix-map={workshop.folder}=. -Wno-unused-command-line-argument"
+    commands = {
+        "cc": f'cc -target {target.triple}.{GLIBC} -mcpu={target.cpu} {maps} "$@"',
+        "ar": 'ar "$@"',
+        "ranlib": 'ranlib "$@"',
+    }
+    for name, command in commands.items():
+        path = folder / name
+        path.write_text(f"#!/bin/sh\nexec {zig} {command}\n")
+        path.chmod(0o755)
+    return folder
