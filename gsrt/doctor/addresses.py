@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gsrt.doctor.finding import Finding, fail, ok, warn
+from gsrt.doctor.surroundings import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _of_psutil() -> list[Interface] | None:
         import psutil
     except ImportError:
         return None
-    from ipaddress import ip_network
+    from ipaddress import ip_address
 
     states = psutil.net_if_stats()
     found = []
@@ -89,7 +90,7 @@ def _of_psutil() -> list[Interface] | None:
         for entry in entries:
             local = entry.address.partition("%")[0]
             try:
-                length = ip_network(f"{'::' if ':' in local else '0.0.0.0'}/{entry.netmask}").prefixlen
+                length = int(ip_address(entry.netmask or "")).bit_count()
             except ValueError:
                 length = 128 if ":" in local else 32
             if (pair := _pair(local, length)) is not None:
@@ -220,7 +221,5 @@ def _signal(surroundings: Surroundings, name: str) -> int:
     for line in (surroundings.read("/proc/net/wireless") or "").splitlines():
         parts = line.split()
         if len(parts) > 3 and parts[0] == f"{name}:":
-            level = parts[3].rstrip(".")
-            if level.removeprefix("-").isdigit() and len(level) <= 4:
-                return int(level)
+            return whole_number(parts[3].rstrip(".")) or 0
     return 0

@@ -31,6 +31,7 @@ VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": DROP, "return": RETURN, "c
 NEUTRAL = frozenset(("counter", "log", "comment", "mangle", "notrack", "quota", "meter", "set", "ct helper"))
 RULES_MAX = 20_000
 PORT_FIELDS = ("tcp", "udp", "th")
+OTHER_PROTOCOLS = ("icmp", "icmpv6", "igmp", "ip6", "arp", "sctp", "dccp", "esp", "ah", "comp")
 
 
 def judge(ruleset: object, packet: Packet) -> frozenset[str]:
@@ -159,13 +160,15 @@ class _Reader:
     def _matches(self, value: dict[Any, Any]) -> int:
         right = value.get("right")
         operator = value.get("op")
+        if self._is_of_another_protocol(value.get("left")):  # whatever is asked of it then
+            return NO
         if operator in ("==", "in", "!="):
             match = self._fits(value.get("left"), self._elements(right))
             return negated(match) if operator == "!=" else match
         if operator in ("<", ">", "<=", ">=") and self._is_port(value.get("left")) and isinstance(right, int):
             ours = self._packet.port
             fits = {"<": ours < right, ">": ours > right, "<=": ours <= right, ">=": ours >= right}[operator]
-            return min(self._is_kind(value.get("left")), YES if fits else NO)
+            return YES if fits else NO
         return MAYBE
 
     def _elements(self, right: object) -> list[Any]:
@@ -188,17 +191,20 @@ class _Reader:
         payload = left.get("payload") if isinstance(left, dict) else None
         return isinstance(payload, dict) and payload.get("protocol") in PORT_FIELDS and payload.get("field") == "dport"
 
-    def _is_kind(self, left: Any) -> int:
-        protocol = left["payload"]["protocol"]
-        return YES if protocol in (self._packet.kind, "th") else NO
+    def _is_of_another_protocol(self, left: object) -> bool:
+        payload = left.get("payload") if isinstance(left, dict) else None
+        protocol = payload.get("protocol") if isinstance(payload, dict) else None
+        return protocol in OTHER_PROTOCOLS or (protocol in ("tcp", "udp") and protocol != self._packet.kind)
 
     def _fits(self, left: object, values: list[Any]) -> int:
         """Whether what LEFT names is one of VALUES in the packet."""
         if not isinstance(left, dict):
             return MAYBE
         packet = self._packet
+        if self._is_of_another_protocol(left):
+            return NO
         if self._is_port(left):
-            return min(self._is_kind(left), of_values(values, self._is_our_port))
+            return of_values(values, self._is_our_port)
         meta = left.get("meta")
         key = meta.get("key") if isinstance(meta, dict) else None
         if key in ("iif", "iifname"):
@@ -214,10 +220,6 @@ class _Reader:
             return YES if "ip" in values else NO
         if field == ("ip", "saddr"):
             return of_values(values, self._is_our_source)
-        if payload.get("protocol") in ("icmp", "icmpv6", "ip6", "arp") or (
-            payload.get("protocol") in ("tcp", "udp") and payload.get("protocol") != packet.kind
-        ):
-            return NO
         connection = left.get("ct")
         if isinstance(connection, dict) and connection.get("key") == "state":
             return YES if "new" in values else NO

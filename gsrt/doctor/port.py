@@ -94,7 +94,7 @@ def reachable(surroundings: Surroundings) -> Finding:
         return ok("not tried, for no server runs")
     found = interfaces(surroundings) or []
     addresses = [str(address) for _, address, _ in lan_addresses(found)]
-    host = surroundings.settings.host if surroundings.settings.host[:1].isdigit() else str(status.get("host", ""))
+    host = str(status.get("host", ""))
     if host not in ("", "0.0.0.0", "::"):
         addresses = [host]
     elif host == "0.0.0.0":
