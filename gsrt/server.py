@@ -133,7 +133,8 @@ def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
         try:
             datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
         except PermissionError:
-            datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
+            if datagrams.getsockopt(socket.SOL_SOCKET, plain) < size:  # else systemd has given more than we may ask for
+                datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
 
 
 def raise_descriptor_limit(wanted: int) -> int:
