@@ -38,19 +38,21 @@ class Pair:
         there = Conditions.parse(conditions) if isinstance(conditions, str) else conditions
         back = there if back is None else back
         back = Conditions.parse(back) if isinstance(back, str) else back
-        self.ends = tuple(
-            LinkEndpoint(cipher, CONNECTION, now, is_client=is_client)
-            for cipher, is_client in zip(ciphers(encrypted), (True, False), strict=True)
+        client, server = ciphers(encrypted)
+        self.ends = (
+            LinkEndpoint(client, CONNECTION, now, is_client=True),
+            LinkEndpoint(server, CONNECTION, now, is_client=False),
         )
         self.roads = (BadLink(there, 2 * seed, origin=now), BadLink(back, 2 * seed + 1, origin=now))
         self.heard: tuple[list[Message], list[Message]] = ([], [])
         self.sent: tuple[list[tuple[float, bytes]], list[tuple[float, bytes]]] = ([], [])
         self.events = 0
         self._keep = keep
+        self._away: dict[int, tuple[float, bytes, list[bytes]]] = {}  # until when, the dump, what came meanwhile
 
     def next_event(self) -> float:
         """When something happens by itself; infinity: never."""
-        due = min(self.ends[0].next_timer(), self.ends[1].next_timer())
+        due = min(self.ends[0].next_timer(), self.ends[1].next_timer(), *(until for until, _, _ in self._away.values()))
         for road in self.roads:
             arrives = road.next_time()
             if arrives is not None and arrives < due:
@@ -78,19 +80,48 @@ class Pair:
             end, road = self.ends[which], self.roads[1 - which]
             arrives = road.next_time()
             busy = False
+            if which in self._away:
+                until, _, waiting = self._away[which]
+                waiting += road.take(now)
+                if until <= now:
+                    self._come_back(which)
+                continue
             if arrives is not None and arrives <= now:
                 for datagram in road.take(now):
                     end.receive_datagram(datagram, now)
                 busy = True
-                heard = self.heard[which]
-                while (message := end.next_message()) is not None:
-                    heard.append(message)
+                self._listen(which)
             if end.next_timer() <= now:
                 end.handle_timer(now)
                 busy = True
             if busy:
                 self.flush(which)
         return True
+
+    def _listen(self, which: int) -> None:
+        while (message := self.ends[which].next_message()) is not None:
+            self.heard[which].append(message)
+
+    def hand_over(self, which: int, seconds: float = 0.0) -> bytes:
+        """The endpoint is dumped, and made again from that so much later; what arrives meanwhile lies in the socket.
+        Returns the dump."""
+        dump = self.ends[which].dump()
+        self._away[which] = (self.now + seconds, dump, [])
+        if not seconds:
+            self._come_back(which)
+        return dump
+
+    def is_away(self, which: int) -> bool:
+        return which in self._away
+
+    def _come_back(self, which: int) -> None:
+        _, dump, waiting = self._away.pop(which)
+        end = LinkEndpoint.restore(dump, self.now)
+        self.ends = (end, self.ends[1]) if which == 0 else (self.ends[0], end)
+        for datagram in waiting:
+            end.receive_datagram(datagram, self.now)
+        self._listen(which)
+        self.flush(which)
 
     def run(self, until: float) -> None:
         """Everything that happens before `until`."""
@@ -106,4 +137,4 @@ class Pair:
     @property
     def is_quiet(self) -> bool:
         """Whether all reliable messages are acknowledged."""
-        return all(end.unit_count == 0 and end.waiting_bytes == 0 for end in self.ends)
+        return not self._away and all(end.unit_count == 0 and end.waiting_bytes == 0 for end in self.ends)
