@@ -158,6 +158,22 @@ def format_address(bytes address):
     return address_text(raw_address(address))
 
 
+cdef bint is_held(bytes held, uint32_t packets):
+    """Whether these bytes are so many packets as a Member holds them."""
+    cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(held)
+    cdef const uint8_t* end = at + PyBytes_GET_SIZE(held)
+    cdef uint64_t length
+    while at < end:
+        if end - at < WAY_BYTES or at[0] > UNORDERED:
+            return False
+        at = read_length(at + WAY_BYTES, end, &length)
+        if at == NULL or length > <uint64_t>(end - at) or packets == 0:
+            return False
+        at += length
+        packets -= 1
+    return packets == 0
+
+
 cdef bytes normal_form(bytes packet):
     """A sound packet whose fields stand in an unusual order, rewritten as every client reads it."""
     made = Packet.decode(packet)
@@ -468,6 +484,43 @@ cdef class Member:
         """The peer has said that datagrams reach it."""
         self.udp_confirmed = self.udp_bound
 
+    def dump(self):
+        """What a later program has to know of the peer besides its connection, as restore() takes it."""
+        return {
+            "open": self.is_open, "known": self.is_known,
+            "sequence": self.last_sequence if self.has_sequence else None,
+            "address": PyBytes_FromStringAndSize(<const char*>self.raw_address, self.raw_size) if self.udp_bound else None,
+            "confirmed": self.udp_confirmed,
+            "held": PyBytes_FromStringAndSize(<const char*>self.held, self.held_size), "packets": self.held_packets,
+        }
+
+    def restore(self, dumped):
+        """What dump() has told, after the peer's connection, if it has one, was attached. Raises ValueError, with nothing
+        changed, for what is no such thing."""
+        cdef bytes held = dumped["held"]
+        cdef int32_t sequence = dumped["sequence"] or 0
+        cdef uint32_t packets = dumped["packets"]
+        if <uint64_t>PyBytes_GET_SIZE(held) > 1 << 30 or not is_held(held, packets):
+            raise ValueError("what was held for a peer is damaged")
+        if dumped["address"] is not None:
+            self.bind(dumped["address"])
+            self.udp_confirmed = dumped["confirmed"]
+        self.room.enter(self)
+        self.is_open = dumped["open"]
+        self.is_known = dumped["known"]
+        self.has_sequence = dumped["sequence"] is not None
+        self.last_sequence = sequence
+        PyMem_Free(self.held)
+        self.held_size = self.held_capacity = self.held_packets = 0
+        self.held = NULL
+        if packets:
+            self.held = <uint8_t*>PyMem_Malloc(PyBytes_GET_SIZE(held))
+            if self.held == NULL:
+                raise MemoryError
+            self.held_size = self.held_capacity = <uint32_t>PyBytes_GET_SIZE(held)
+            self.held_packets = packets
+            memcpy(self.held, PyBytes_AS_STRING(held), self.held_size)
+
     def send(self, bytes frame):
         """A frame of the server's own to the peer's stream or link; ready or not. Dropped where it has none."""
         cdef Way way = Way(ORDERED, 0, NULL)
@@ -642,6 +695,46 @@ cdef class Stream:
                 self.relay.handler.failed(None, error, self.relay.now)
             self.relay.discard_input(self)
         self.relay.drop_stream(self)
+
+    def dump(self):
+        """What a later program has to know to go on with a peer's connection, as Relay.restore_stream() takes it. None: it
+        cannot, for TLS is in the way, or the connection is about to end."""
+        if self.fd < 0 or self.layer is not None or self.member is None or self.member.doomed or self.send_error:
+            return None
+        if (self.mode != RT and self.mode != WEBSOCKET) or self.overrun or self.finishing or self.ended:
+            return None
+        return {
+            "websocket": self.mode == WEBSOCKET, "skip": self.skip,
+            "kept": PyBytes_FromStringAndSize(<const char*>self.kept, self.kept_size),
+            "message": PyBytes_FromStringAndSize(<const char*>self.message, self.message_size) if self.in_message else None,
+            "rest": self.rest,
+            "out": PyBytes_FromStringAndSize(<const char*>self.out + self.out_at, self.out_size - self.out_at),
+            "packets": self.out_packets,
+        }
+
+    cdef int restore(self, dumped) except -1:
+        """What dump() has told. Raises ValueError."""
+        cdef bytes kept = dumped["kept"], out = dumped["out"], message = dumped["message"] or b""
+        cdef uint64_t skip = dumped["skip"]
+        cdef Relay relay = self.relay
+        if (skip > relay.frame_skip_bytes_max or PyBytes_GET_SIZE(message) > MESSAGE_BYTES
+                or <uint64_t>PyBytes_GET_SIZE(out) > 1 << 30):
+            raise ValueError("a connection's state is damaged")
+        if dumped["websocket"]:
+            self.start_websocket()
+        else:
+            self.mode = RT
+        self.skip = skip
+        if kept:
+            self.keep(<const uint8_t*>PyBytes_AS_STRING(kept), <uint32_t>PyBytes_GET_SIZE(kept))
+        if dumped["message"] is not None:
+            relay.keep_fragment(self, <const uint8_t*>PyBytes_AS_STRING(message), <uint32_t>PyBytes_GET_SIZE(message))
+        self.rest = dumped["rest"]
+        if out:
+            self.append_out(<const uint8_t*>PyBytes_AS_STRING(out), <uint32_t>PyBytes_GET_SIZE(out))
+        self.out_packets = dumped["packets"]
+        relay.pause(self)               # resume() takes what was kept, and has it read again
+        return relay.mark(self)
 
     cdef int reserve_out(self, uint32_t size) except -1:
         cdef uint32_t capacity
@@ -1358,6 +1451,10 @@ cdef class Relay(Carrier):
         """A leg for who has proved a token from `address`: see Links.open."""
         return self.get_links().open(address, cipher, now, **terms)
 
+    def restore_link(self, bytes dump, double now):
+        """A leg that the program before had open: see Links.restore_leg."""
+        return self.get_links().restore_leg(dump, now)
+
     def answer(self, bytes address, bytes datagram):
         """A datagram to whoever is at `address` goes out with the next flush."""
         self.get_links().answer(address, datagram)
@@ -1462,6 +1559,18 @@ cdef class Relay(Carrier):
         cdef Stream stream = Stream(self, fd, peer_name)
         self.watch(stream, EPOLL_CTL_ADD)
         self.streams[fd] = stream
+        return stream
+
+    def restore_stream(self, int fd, str peer_name, dumped):
+        """Takes over a connected socket from the program before: its Stream, with the state that Stream.dump() has told. It
+        is to be attached to its member before anything else happens. Raises ValueError for what is no such state; the
+        socket is closed then."""
+        cdef Stream stream = self.add_stream(fd, peer_name)
+        try:
+            stream.restore(dumped)
+        except BaseException:
+            self.drop_stream(stream)
+            raise
         return stream
 
     cdef int watch(self, Stream stream, int operation) except -1:

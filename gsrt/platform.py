@@ -87,6 +87,10 @@ class Platform:
         server.reception.platform = self.connections
         self._watcher = Watcher(game, profile, server.worker, server.timers, server.clock, self._game_changed, log)
 
+    def look_now(self) -> None:
+        """Takes up what has changed in the game's folder."""
+        self._watcher.look_now()
+
     def stop(self) -> None:
         """The server is about to end its sessions: their matches stay as they are, for the next server."""
         self._watcher.close()

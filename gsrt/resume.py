@@ -9,6 +9,8 @@ that hung, the port's two sockets stay open, so that whoever connects meanwhile 
 restarts of the last minute were: `pid=812,restarts=5021.4/5040.9,image=7,note=8,listener=5,datagrams=6,wake=11`.
 `wake` is where the numbers of signals arrive: one that asks the server to end may have come while the script hung.
 A server that is contained names `compiler` besides, the socket of the process that compiles its scripts.
+Where it was no accident but a hand-over (gsrt.handover), there are `live=12,streams=13/14/15` besides. As a service of
+systemd's, the new program gets all of these from there, by their names.
 
 The image is `gsrtimg1`, the length of what follows and its CRC-32 (4 bytes each, little-endian), then JSON:
 `{"quarantined": {digest: path}, "sessions": [{"id", "began", "lasting", "script", "players": [[player id, peer id,
@@ -32,7 +34,7 @@ from gsrt.tokens import NAME_CHARACTERS, is_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
     from gsrt.log import Log
     from gsrt.session import Session
@@ -51,8 +53,11 @@ DESCRIPTOR_MAX = 2**31 - 1  # a C int
 
 _MAGIC = b"gsrtimg1"
 _HEAD_BYTES = len(_MAGIC) + 4 + 4
-_IMAGE_NAME = "gsrt-image"
-_NOTE_NAME = "gsrt-note"
+LIVE_MAGIC = b"gsrtliv1"
+IMAGE_NAME = "gsrt-image"
+NOTE_NAME = "gsrt-note"
+LIVE_NAME = "gsrt-live"
+STREAM_NAME = "gsrt-stream"  # of each connection that goes along
 _PEER_ID_MAX = 255
 _MFD_NOEXEC_SEAL = 8  # Linux 6.3: never to be run; some systems allow no other
 
@@ -134,8 +139,8 @@ class Image:
         self._log = log
         self._lines: dict[str, str] = {}  # session id -> its JSON
         self._changed: dict[Session, None] = {}  # in the order of their changes
-        self._descriptor = _memory_file(_IMAGE_NAME) if resumed.image < 0 else resumed.image
-        self.note = _memory_file(_NOTE_NAME) if resumed.note < 0 else resumed.note
+        self._descriptor = _memory_file(IMAGE_NAME) if resumed.image < 0 else resumed.image
+        self.note = _memory_file(NOTE_NAME) if resumed.note < 0 else resumed.note
 
     def changed(self, session: Session) -> None:
         """A session has begun, has ended, or someone was kicked: the image is to be written again, soon."""
@@ -160,9 +165,14 @@ class Image:
         except OSError as error:
             self._log.limited("error", "image", "a restart would lose the sessions", reason=error.strerror)
 
-    def restart_command(self, sockets: dict[str, int]) -> tuple[bytes, list[bytes], list[bytes]]:
+    @property
+    def descriptor(self) -> int:
+        """Of the memory file; -1: there is none."""
+        return self._descriptor
+
+    def restart_command(self, sockets: Mapping[str, int | str]) -> tuple[bytes, list[bytes], list[bytes]]:
         """Path, arguments and environment ("NAME=value" each) for execve(2) to start this program anew, as it was
-        started, with these files and inheritable `sockets` (name -> descriptor)."""
+        started, with these files and inheritable `sockets` (name -> descriptor, or several with "/" between them)."""
         named = {
             "pid": os.getpid(),
             "restarts": "/".join(map(repr, self.restarts)),
@@ -197,6 +207,8 @@ class Resumed:
         self.hung: Hung | None = None
         self.compiler: socket.socket | None = None  # to the process that compiles scripts (gsrt.scripts.helper)
         self.told_to_stop = False  # by a signal that the program before could not heed
+        self.live: bytes | None = None  # what the program before has handed over (gsrt.handover); None: it could not
+        self.streams: list[int] = []  # descriptors of the connections that came along
 
     @property
     def scripts_allowed(self) -> bool:
@@ -219,20 +231,46 @@ class Resumed:
         resumed._take(named, now, log)
         return resumed
 
+    def take_stored(self, descriptors: dict[str, list[int]], log: Log) -> None:
+        """What the service manager has kept for this program (name -> descriptors) is taken out of DESCRIPTORS, but for
+        the port's sockets. Whatever is wrong with it is logged and left out; this never fails."""
+        files = {}
+        for name in (IMAGE_NAME, NOTE_NAME, LIVE_NAME):
+            numbers = descriptors.pop(name, [])
+            files[name] = _inherited_file(str(numbers[0]), name) if numbers else -1
+        self.streams += descriptors.pop(STREAM_NAME, [])
+        if files[IMAGE_NAME] < 0:
+            return  # the first start
+        self.image, self.note = files[IMAGE_NAME], files[NOTE_NAME]
+        self._look_into(files[LIVE_NAME], log)
+
     def _take(self, named: dict[str, str], now: float, log: Log) -> None:
-        self.restarts = _recent(named.get("restarts", ""), now)
-        self.image = _inherited_file(named.get("image", ""), _IMAGE_NAME)
-        self.note = _inherited_file(named.get("note", ""), _NOTE_NAME)
+        self.image = _inherited_file(named.get("image", ""), IMAGE_NAME)
+        self.note = _inherited_file(named.get("note", ""), NOTE_NAME)
+        live = _inherited_file(named.get("live", ""), LIVE_NAME)
+        self.restarts = _recent(named.get("restarts", ""), now, () if live >= 0 else (now,))
+        self.streams = [_descriptor(each) for each in named.get("streams", "").split("/") if each.isdigit()]
         try:
             self.sockets = _inherited_sockets(named.get("listener", ""), named.get("datagrams", ""))
         except (OSError, ValueError) as error:
             log.error("the port was not inherited", reason=str(error))
         self.told_to_stop = _told_to_stop(named.get("wake", ""))
         self.compiler = _inherited_compiler(named.get("compiler", ""))
+        self._look_into(live, log)
+
+    def _look_into(self, live: int, log: Log) -> None:
+        """Reads the files: the image, what was handed over (`live`, -1: nothing), or else the note, which says why."""
         try:
             self.sessions, self.quarantined = read_image(self.image)
         except (Damaged, OSError) as error:
             log.error("sessions lost in the restart", reason=str(error))
+        if live >= 0:
+            try:
+                self.live = _read_body(live, LIVE_MAGIC)
+            except (Damaged, OSError) as error:
+                log.error("players have to come back by themselves", reason=str(error))
+            os.close(live)
+            return
         try:
             self.hung = Hung(_take_note(self.note))
         except (OSError, ValueError):
@@ -259,22 +297,37 @@ class Resumed:
         self.quarantined[hung.digest] = hung.path
 
 
-def write_image(descriptor: int, body: bytes) -> None:
+def live_file(body: bytes) -> int:
+    """A memory file of what is handed over; raises OSError."""
+    descriptor = _memory_file(LIVE_NAME)
+    if descriptor < 0:
+        raise OSError("the kernel gives no memory file")
+    write_image(descriptor, body, LIVE_MAGIC)
+    return descriptor
+
+
+def write_image(descriptor: int, body: bytes, magic: bytes = _MAGIC) -> None:
     """Writes the whole file anew; raises OSError. One that was not written to its end shows by length and CRC."""
     os.ftruncate(descriptor, 0)
-    head = _MAGIC + len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
+    head = magic + len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
     os.pwrite(descriptor, head + body, 0)
 
 
-def read_image(descriptor: int) -> tuple[list[SavedSession], dict[str, str]]:
-    """The sessions, and the scripts in quarantine (digest -> path). Raises Damaged, OSError."""
+def _read_body(descriptor: int, magic: bytes) -> bytes:
+    """What write_image() has written. Raises Damaged, OSError."""
     if descriptor < 0:
         raise Damaged("there is no image")
     data = os.pread(descriptor, IMAGE_BYTES_MAX, 0)
     body = data[_HEAD_BYTES:]
-    length, check = (int.from_bytes(data[at : at + 4], "little") for at in (len(_MAGIC), len(_MAGIC) + 4))
-    if not data.startswith(_MAGIC) or len(data) < _HEAD_BYTES or length != len(body) or check != crc32(body):
+    length, check = (int.from_bytes(data[at : at + 4], "little") for at in (len(magic), len(magic) + 4))
+    if not data.startswith(magic) or len(data) < _HEAD_BYTES or length != len(body) or check != crc32(body):
         raise Damaged("the image is damaged, or of another version")
+    return body
+
+
+def read_image(descriptor: int) -> tuple[list[SavedSession], dict[str, str]]:
+    """The sessions, and the scripts in quarantine (digest -> path). Raises Damaged, OSError."""
+    body = _read_body(descriptor, _MAGIC)
     import json
 
     try:
@@ -390,15 +443,15 @@ def _take_note(descriptor: int) -> bytes:
     return note
 
 
-def _recent(restarts: str, now: float) -> tuple[float, ...]:
-    """The restarts of the last minute, this one included."""
+def _recent(restarts: str, now: float, this: tuple[float, ...]) -> tuple[float, ...]:
+    """The restarts of the last minute, and THIS one."""
     times = []
     for text in restarts.split("/"):
         try:
             times.append(float(text))
         except ValueError:
             continue
-    return (*(each for each in times[-RESTARTS_MAX:] if now - RESTARTS_SECONDS < each <= now), now)
+    return (*(each for each in times[-RESTARTS_MAX:] if now - RESTARTS_SECONDS < each <= now), *this)
 
 
 def _bury_children() -> None:

@@ -19,12 +19,20 @@ import time
 from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
 from gsrt.box import Box
-from gsrt.device.systemd import STATUS_SECONDS, Notifier, SocketsError, take_listen_descriptors, take_port
+from gsrt.device.systemd import (
+    DATAGRAMS_NAME,
+    LISTENER_NAME,
+    STATUS_SECONDS,
+    Notifier,
+    SocketsError,
+    take_listen_descriptors,
+    take_port,
+)
 from gsrt.log import Log, error_text
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import describe_created, handle, totals
-from gsrt.resume import Image, Resumed
+from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME, Image, Resumed
 from gsrt.scripts import compiling
 from gsrt.scripts.compiling import HostError, compile_file
 from gsrt.scripts.host import Scripts
@@ -50,10 +58,13 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
 ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
+WAKE_BYTES = 4096  # numbers of signals taken at once
 PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at again
 PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
 RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
 DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection, and no file of www/
+
+READ_SECONDS = 5.0  # for the service manager to take what is handed over
 
 SCRIPTS_BACK_SECONDS = 30.0  # for the scripts of before a restart; each takes some tenths to compile
 
@@ -175,6 +186,11 @@ class Server:
         # Contained, a server that somebody else starts again executes nothing, not even itself.
         self._executes = not (options.contain and self.manager.enabled)
         self._stopping = False
+        self._departs = False  # another program takes this one's place
+        self._reloads = False  # the files are to be read again
+        self._live = -1  # descriptor of what was handed over
+        self._left: list[int] = []  # descriptors of the connections that go along
+        self._going_along: set[str] = set()  # their names
         self._ticks = 0
         self._worst_tick = 0.0
         self._worst_tick_lately = 0.0
@@ -234,6 +250,8 @@ class Server:
                 self.sessions.restore(saved, self.began)
             log.info("sessions are back", sessions=len(resumed.sessions))
         self.image.keep_current()
+        if resumed.live is not None:
+            self._arrive(resumed.live, resumed.streams)
         self.reception.sessions = self.sessions
         self._take_spare()
         self._selector = selectors.DefaultSelector()
@@ -336,16 +354,31 @@ class Server:
         """The loop ends after the tick it is in."""
         self._stopping = True
 
+    def depart(self) -> None:
+        """As stop(), but close() then says no goodbye: another program takes this one's place."""
+        self._departs = True
+        self.stop()
+
+    @property
+    def has_departed(self) -> bool:
+        """Whether everything is ready for another program, after close()."""
+        return self._live >= 0
+
     def close(self) -> None:
         """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
         if self.platform is not None:
             self.platform.stop()
-        self.sessions.end_all("the server is shutting down")
+        if self._departs:
+            self.sessions.rest_scripts()
+        else:
+            self.sessions.end_all("the server is shutting down")
         if self.platform is not None:
             self.platform.close()
         self.relay.flush()
+        if self._departs:
+            self._leave_behind()
         for stream in list(self.relay.streams.values()):
-            stream.close()
+            stream.close(orderly=stream.peer_name not in self._going_along)
         if self._maker is not None:
             self._maker.cancel()
         if self.box is not None:
@@ -353,19 +386,59 @@ class Server:
         self.control.close()
         self.worker.close()
         self._selector.close()
-        self._listener.close()
-        self._datagrams.close()
-        self.image.close()
         self._give_spare()
+        if not self.has_departed:
+            self._listener.close()
+            self._datagrams.close()
+            self.image.close()
+
+    def _leave_behind(self) -> None:
+        """What the program that comes needs to know of who is in; if it cannot be told, it knows the sessions."""
+        from gsrt.handover import Departure
+        from gsrt.resume import live_file
+
+        self.image.keep_current()
+        try:
+            departure = Departure(self.sessions, self.relay)
+            self._left = [os.dup(each.fd) for each in departure.streams]
+            self._live = live_file(departure.body)
+        except (OSError, ValueError, TypeError) as error:
+            self.log.error("players have to come back by themselves", reason=error_text(error))
+            return
+        self._going_along = {each.peer_name for each in departure.streams}
+        self.log.info("handed over", sessions=len(self.sessions), connections=len(self._left))
+
+    def _arrive(self, live: bytes, streams: list[int]) -> None:
+        from gsrt.handover import arrive
+
+        back, gone = arrive(live, streams, self.sessions, self.relay, self.log, self.began)
+        self.log.info("players are in as before", players=back, to_come_back=gone)
 
     def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:
         """Path, arguments and environment for execve(2) to restart this server with its port and its sessions; after
         wake_on_signals()."""
         sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self._wake[0]}
-        named = {name: each.fileno() for name, each in sockets.items()}
+        named: dict[str, int | str] = {name: each.fileno() for name, each in sockets.items()}
         if compiling.helper is not None:
             named["compiler"] = compiling.helper.fileno()
+        if self.has_departed:
+            for descriptor in (self._live, *self._left):
+                os.set_inheritable(descriptor, True)
+            named |= {"live": self._live, "streams": "/".join(map(str, self._left))}
         return self.image.restart_command(named)
+
+    def leave_with_manager(self) -> None:
+        """Has the manager keep what a later program needs: after start-up, and again after close()."""
+        for descriptor, name in (
+            (self.image.descriptor, IMAGE_NAME),
+            (self.image.note, NOTE_NAME),
+            (self._listener.fileno(), LISTENER_NAME),
+            (self._datagrams.fileno(), DATAGRAMS_NAME),
+            (self._live, LIVE_NAME),
+            *((each, STREAM_NAME) for each in self._left),
+        ):
+            if descriptor >= 0:
+                self.manager.store(descriptor, name)
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
@@ -378,6 +451,8 @@ class Server:
         self._selector.register(reader, selectors.EVENT_READ, WAKE)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
+        signal.signal(signal.SIGUSR2, lambda *_: self.depart())
+        signal.signal(signal.SIGHUP, lambda *_: self._read_again())
 
     def public_host(self) -> str:
         """The address that players are told: the one listened at, or this machine's own on its network."""
@@ -389,6 +464,27 @@ class Server:
                 return str(probe.getsockname()[0])
             except OSError:
                 return "127.0.0.1"
+
+    def _read_again(self) -> None:
+        """The loop is to read again what the server has read from files."""
+        self._reloads = True
+
+    def _reload(self) -> None:
+        """A certificate of the host's, the scripts and the game, as far as they have changed."""
+        self._reloads = False
+        self.manager.reloading()
+        self.log.info("reading the files again")
+        options = self._options
+        try:
+            if options.cert is not None and options.key is not None:
+                check_pair(options.cert, options.key)
+                self._use_certificate(options.cert, options.key)
+        except CertificateError as error:
+            self.log.error("the certificate stays as it was", reason=str(error))
+        self.scripts.look_now()
+        if self.platform is not None:
+            self.platform.look_now()
+        self.manager.ready(self._status_text())
 
     def _public_address(self) -> str:
         """The same as an IP address; 127.0.0.1 where the server listens at a name."""
@@ -476,6 +572,10 @@ class Server:
         self, ready: list[object], events: list[tuple[selectors.SelectorKey, int]], now: float, due: float
     ) -> None:
         """What a turn does besides players' packets, between taking them and the flush."""
+        if WAKE in ready:
+            self._wake[0].recv(WAKE_BYTES)
+            if self._reloads:
+                self._reload()
         if LISTENER in ready:
             self._accept(now)
         if self.control in ready:
@@ -718,6 +818,7 @@ def serve(options: Options) -> int:
     manager = Notifier(os.environ, time.monotonic)
     handed_in = take_listen_descriptors(os.environ, os.getpid())
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
+    resumed.take_stored(handed_in, log)
     if resumed.compiler is not None:
         from gsrt.scripts.helper import Helper
 
@@ -728,7 +829,7 @@ def serve(options: Options) -> int:
         from gsrt.store.errors import StoreError
 
         refusals = (*refusals, StoreError)
-        game = _read(options.game, Profile.load(options.profile), log, again=resumed.sockets is not None)
+        game = _read(options.game, Profile.load(options.profile), log, again=resumed.image >= 0)
         if game is None:
             return 1
     try:
@@ -750,13 +851,33 @@ def serve(options: Options) -> int:
             server.close()
             return 1
         print(_invitation(server, session), flush=True)
+    if manager.enabled:
+        for name in (LIVE_NAME, STREAM_NAME):
+            manager.forget(name)
+        server.leave_with_manager()
     try:
         server.run()
     finally:
         manager.stopping("ending")
         server.close()
-    log.info("stopped")
+    if server.has_departed:
+        _hand_over(server)
+    else:
+        log.info("stopped")
     return 0
+
+
+def _hand_over(server: Server) -> None:
+    """Another program takes this one's place: the manager's next, or else one that this process becomes."""
+    if server.manager.enabled:
+        server.leave_with_manager()
+        if not server.manager.wait_until_read(READ_SECONDS):
+            server.log.error("systemd does not take what is handed over", todo="see journalctl -u gsrt")
+        return
+    for number in (signal.SIGUSR2, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the one that comes is not killed by them before it heeds them
+    program, arguments, environment = server.restart_command()
+    os.execve(program, arguments, {name: value for name, _, value in (each.partition(b"=") for each in environment)})
 
 
 def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, log: Log) -> None:

@@ -12,8 +12,8 @@ from gsrt.protocol import rt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Protocol
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Protocol
 
     from gsrt._relay import Relay, Stream
     from gsrt.governor import Governor
@@ -196,6 +196,44 @@ class Player:
         self.state = ABSENT
         self.grace = house.timers.set(now + house.profile.grace_seconds, lambda later: self._leave(reason, later))
         self._note("info", "lost", None, reason=reason, grace=house.profile.grace_seconds)
+
+    # Going over to another program
+
+    def dump(self) -> dict[str, Any] | None:
+        """What the program that takes over has to know of it, besides its connection; None where it is not in."""
+        if self.state not in (JOINING, READY, ABSENT):
+            return None
+        return {
+            "state": self.state,
+            "grace": None if self.grace is None else self.grace.when,
+            "hellos": 0 if self.hello is None else self.hellos_left,
+            "member": self.member.dump(),
+        }
+
+    def restore(self, dumped: Mapping[str, Any], connection: Stream | Leg | None, now: float) -> None:
+        """As dump() has told, before anything has happened in the session. Without its `connection`, which could not be
+        taken over, it is as if that were lost now. Raises ValueError for what no dump() tells."""
+        state = dumped["state"]
+        if state not in (JOINING, READY, ABSENT):
+            raise ValueError(f"a player who is {state!r}")
+        if isinstance(connection, Leg):
+            self.member.attach_link(connection)
+        elif connection is not None:
+            self.member.attach(connection)
+        self.member.restore(dumped["member"])
+        self.session.keep()
+        self.state = state
+        if connection is not None:
+            connection.owner = self
+            if dumped["hellos"]:
+                self.hellos_left = dumped["hellos"]
+                self._say_hello(now)
+        elif state == ABSENT:
+            self.grace = self.session.house.timers.set(
+                dumped["grace"], lambda later: self._leave("it has not come back", later)
+            )
+        else:
+            self.lost("the server was restarted", False, now)
 
     # What the server does
 
@@ -419,6 +457,12 @@ class Session:
             return
         self._expire_after(self.house.profile.session_linger_seconds, now)
 
+    def expire_at(self, when: float) -> None:
+        """It ends at that time if nobody comes."""
+        self.keep()
+        if not self.lasting and not self.ended:
+            self.expiry = self.house.timers.set(when, lambda later: self.end("nobody has been in it"))
+
     def end(self, reason: str) -> None:
         """Closes all connections, takes all tokens back."""
         if self.ended:
@@ -436,6 +480,4 @@ class Session:
             self.watcher.session_ended(self)
 
     def _expire_after(self, seconds: float, now: float) -> None:
-        self.keep()
-        if not self.lasting and not self.ended:
-            self.expiry = self.house.timers.set(now + seconds, lambda later: self.end("nobody has been in it"))
+        self.expire_at(now + seconds)

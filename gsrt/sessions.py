@@ -106,6 +106,13 @@ class Sessions:
         for session in self:
             session.end(reason)
 
+    def rest_scripts(self) -> None:
+        """No script runs any more; the sessions are as they are."""
+        for session in self:
+            if session.guest is not None:
+                session.guest.ended()
+                session.guest = None
+
     def _add(self, session: Session) -> None:
         self._by_id[session.session_id] = session
         self._players += len(session.players)

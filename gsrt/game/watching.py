@@ -56,6 +56,12 @@ class Watcher:
         self._open = False
         self._timers.cancel(self._timer)
 
+    def look_now(self) -> None:
+        """Looks before it is time, unless that happens already."""
+        if self._open and (self._timer is not None or self._seconds == 0):
+            self._timers.cancel(self._timer)
+            self._look(self._clock())
+
     def _look_later(self) -> None:
         if self._open and self._seconds > 0:
             self._timer = self._timers.set(self._clock() + self._seconds, self._look)
@@ -63,6 +69,7 @@ class Watcher:
     def _look(self, now: float) -> None:
         from gsrt.worker import WorkerError
 
+        self._timer = None
         before, game, profile = self._stamps, self.game, self._profile
 
         def work() -> Found:

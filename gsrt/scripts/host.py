@@ -298,6 +298,12 @@ class Scripts:
 
     # Changed files
 
+    def look_now(self) -> None:
+        """Looks at the files before it is time, unless that happens already."""
+        if not self._looking:
+            self.timers.cancel(self._look)
+            self._look_at_files(self.clock())
+
     def _look_later(self, now: float) -> None:
         if self._look is None and self.profile.script_reload_seconds > 0 and (self._attached or self._watching):
             self._look = self.timers.set(now + self.profile.script_reload_seconds, self._look_at_files)
@@ -332,6 +338,7 @@ class Scripts:
             return found
 
         def finished(found: list[tuple[str, Stamp, Compiled | HostError]] | None, error: BaseException | None) -> None:
+            self._looking = False
             for path, stamp, result in found or ():
                 self._stamps[path] = stamp
                 if not isinstance(result, HostError):
@@ -341,6 +348,7 @@ class Scripts:
 
         try:
             self.worker.submit(work, finished)
+            self._looking = True
         except WorkerError:
             self._look_later(now)
 

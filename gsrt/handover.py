@@ -1,0 +1,171 @@
+"""The hand-over: all that a program taking this one's place has to know, so that players do not notice the change.
+
+Sessions and tokens are in the image anyway (gsrt.resume); what comes here besides is of the moment: who is in, by which
+connection, what is on its way. It is written once, when the old program is about to go, into a memory file of the name
+`gsrt-live`: `gsrtliv1`, length and CRC as in the image, then JSON:
+
+    {"sessions": {session id: {"expires": seconds or null, "players": {peer id: {"state", "grace", "hellos",
+     "member", "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}}}}}
+
+Bytes are base64; what `member` and the two `state` hold is told where it is dumped (Member.dump, Stream.dump,
+Links.dump_leg). Times are those of the monotonic clock, which both programs share. There are keys in it: it never lies
+on a disk.
+
+TCP and WebSocket connections go along as descriptors, told apart by the other side's address. Those with TLS cannot:
+their players are as if they had lost the connection at this moment, and have the profile's grace to come back
+unnoticed. Links and the UDP legs need no descriptor but the port's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from binascii import a2b_base64, b2a_base64
+
+from gsrt._links import Leg
+from gsrt.log import error_text
+from gsrt.transports.streams import Borrowed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from gsrt._relay import Relay, Stream
+    from gsrt.log import Log
+    from gsrt.session import Player, Session
+    from gsrt.sessions import Sessions
+
+
+class Departure:
+    """What goes along: `body` (the JSON), and the `streams`, whose sockets do."""
+
+    def __init__(self, sessions: Sessions, relay: Relay) -> None:
+        """Takes it down. From here on no packet may be taken or sent."""
+        import json
+
+        self.streams: list[Stream] = []
+        self._relay = relay
+        told = {each.session_id: self._session(each) for each in sessions}
+        self.body = json.dumps({"sessions": told}, default=_text).encode("ascii")
+
+    def _session(self, session: Session) -> dict[str, Any]:
+        players = {str(each.peer_id): self._player(each) for each in session.players}
+        return {
+            "expires": None if session.expiry is None else session.expiry.when,
+            "players": {peer_id: told for peer_id, told in players.items() if told is not None},
+        }
+
+    def _player(self, player: Player) -> dict[str, Any] | None:
+        told = player.dump()
+        if told is None:
+            return None
+        told["stream"] = told["link"] = None
+        connection = player.stream
+        if isinstance(connection, Leg):
+            cookie = 0 if player.entrance is None else player.entrance.cookie_time
+            told["link"] = {"state": self._links().dump_leg(connection), "cookie": cookie}
+        elif connection is not None:
+            state = connection.dump()
+            if state is not None:
+                told["stream"] = {"name": connection.peer_name, "state": state}
+                self.streams.append(connection)
+        return told
+
+    def _links(self) -> Any:
+        return self._relay.links
+
+
+def arrive(
+    body: bytes, descriptors: Sequence[int], sessions: Sessions, relay: Relay, log: Log, now: float
+) -> tuple[int, int]:
+    """The other end: puts into the sessions, which are there already, who was in, and takes over the connections of
+    those DESCRIPTORS: how many players are in again, and how many have to come back by themselves. A player whose part
+    is damaged is told in the log and has to come back, too."""
+    import json
+
+    by_name = _by_name(descriptors)
+    back = gone = 0
+    try:
+        told = json.loads(body)["sessions"]
+        for session_id, its in told.items():
+            session = sessions.find(session_id)
+            if session is None:
+                continue
+            if its["expires"] is not None:
+                session.expire_at(its["expires"])
+            for player in session.players:
+                if (his := its["players"].get(str(player.peer_id))) is not None:
+                    kept = _take_over(player, his, by_name, relay, log, now)
+                    back, gone = back + kept, gone + (not kept)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.error("players have to come back by themselves: what was handed over is damaged", reason=error_text(error))
+    for descriptor in by_name.values():
+        os.close(descriptor)
+    return back, gone
+
+
+def _take_over(
+    player: Player, told: Mapping[str, Any], by_name: dict[str, int], relay: Relay, log: Log, now: float
+) -> bool:
+    """Whether the player is in as before."""
+    connection: Stream | Leg | None = None
+    try:
+        if told["link"] is not None:
+            connection = relay.restore_link(_bytes(told["link"]["state"]), now)
+            _remember_login(player, told["link"]["cookie"], connection)
+        elif told["stream"] is not None:
+            name = told["stream"]["name"]
+            descriptor = by_name.pop(name, None)
+            if descriptor is not None:
+                connection = relay.restore_stream(descriptor, name, _with_bytes(told["stream"]["state"]))
+        player.restore({**told, "member": _with_bytes(told["member"])}, connection, now)
+    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+        log.error("a player has to come back", player=player.player_id, reason=error_text(error))
+        if connection is not None:
+            connection.close()
+        player.member.leave()
+        player.session.rest(now)
+        return False
+    return connection is not None or told["state"] == "absent"
+
+
+def _remember_login(player: Player, cookie: int, leg: Leg) -> None:
+    """What tells the LOGIN by which that player has come in from a later one."""
+    from gsrt.linkgate import Entrance
+
+    player.entrance = Entrance(cookie, b"", leg, b"")
+
+
+def _by_name(descriptors: Sequence[int]) -> dict[str, int]:
+    """Connections by "ip:port" of the other side; those that are broken already are closed."""
+    found = {}
+    for descriptor in descriptors:
+        try:
+            with Borrowed(descriptor) as connection:
+                address = connection.getpeername()
+                connection.setblocking(False)
+                is_stream = connection.type == socket.SOCK_STREAM
+        except OSError:
+            is_stream = False
+        if is_stream and f"{address[0]}:{address[1]}" not in found:
+            os.set_inheritable(descriptor, False)
+            found[f"{address[0]}:{address[1]}"] = descriptor
+        else:
+            os.close(descriptor)
+    return found
+
+
+def _text(value: object) -> str:
+    if type(value) is not bytes:
+        raise TypeError(f"{type(value).__name__} is not handed over")
+    return b2a_base64(value, newline=False).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return a2b_base64(text.encode("ascii"), strict_mode=True)
+
+
+def _with_bytes(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dump() of the relay has told: texts there are bytes."""
+    return {name: _bytes(value) if type(value) is str else value for name, value in told.items()}
