@@ -23,8 +23,8 @@ VERSION_TEXT_BYTES = 24
 NAME_BYTES = 64
 GAME_BYTES = 64
 
-ANSWERS_PER_SECOND = 100.0  # a party of that size may look for a server at the same moment
-ANSWERS_BURST = 100.0
+SEEKS_PER_SECOND = 100.0  # a party of that size may look for a server at the same moment
+SEEKS_BURST = 100.0
 
 _NONCE = slice(4, 12)
 _SERVER = slice(12, 20)
@@ -139,7 +139,7 @@ class Announcer:
     def __init__(self, describe: Callable[[bytes], Notice], counters: MutableMapping[str, int]) -> None:
         self._describe = describe
         self._counters = counters
-        self._answers_left = ANSWERS_BURST
+        self._answers_left = SEEKS_BURST
         self._filled_at = 0.0
 
     def beacon(self) -> bytes:
@@ -151,8 +151,8 @@ class Announcer:
         if not is_seek(datagram):
             self._counters["seeks_malformed"] += 1
             return None
-        gathered = max(now - self._filled_at, 0.0) * ANSWERS_PER_SECOND
-        self._answers_left = min(self._answers_left + gathered, ANSWERS_BURST)
+        gathered = max(now - self._filled_at, 0.0) * SEEKS_PER_SECOND
+        self._answers_left = min(self._answers_left + gathered, SEEKS_BURST)
         self._filled_at = now
         if self._answers_left < 1:
             self._counters["seeks_too_many"] += 1

@@ -35,6 +35,7 @@ COMMANDS = {
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
     "doctor": ("gsrt.cli.doctor", "say what is wrong with this box, its network and its server, and what to do"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),
+    "discover": ("gsrt.cli.discover", "show the servers on this network"),
     "netsim": ("gsrt.cli.netsim", "put a bad network between a game and a server, to try how it does"),
 }
 

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import pytest
 
+from gsrt import discovery
 from gsrt._core import ACK_LIMITS
 from gsrt._link import FRAMES, KIND_ORDERED, KIND_SEQUENCED, KIND_UNORDERED, LINK_LIMITS, LinkEndpoint
 from gsrt._links import LINKS_LIMITS
 from gsrt._sodium import open_sealed
+from gsrt.client.discovery import ASKED_MAX, FOUND_MAX
 from gsrt.protocol import link, link_client
 from gsrt.protocol.link import Terms
 from gsrt.sha256 import sha256
@@ -120,17 +122,23 @@ def transcript() -> Transcript:
 
 @checks("1. Datagrams: datagram")
 def datagrams(table: Table) -> None:
-    rows = by_name(table, "HELLO", "COOKIE", "LOGIN", "WELCOME", "REFUSED", "DATA")
+    rows = by_name(table, "HELLO", "COOKIE", "LOGIN", "WELCOME", "REFUSED", "DATA", "SEEK", "HERE", "BEACON")
     for name, row in rows.items():
-        assert getattr(link, name) == plain(row[1])
-        if name != "DATA":
-            assert getattr(link, f"{name}_BYTES") == plain(row[3])
+        ours = discovery if hasattr(discovery, name) else link
+        assert getattr(ours, name) == plain(row[1])
+        if " to " not in row[3]:
+            assert getattr(ours, f"{name}_BYTES") == plain(row[3])
     made = transcript()
     sizes = {"HELLO": made.hello, "COOKIE": made.cookie, "LOGIN": made.login, "WELCOME": made.welcome}
     sizes["REFUSED"] = made.entry.refusal(link.REFUSED_FULL)
     for name, datagram in sizes.items():
         assert (datagram[0], datagram[1], len(datagram)) == (0, plain(rows[name][1]), plain(rows[name][3]))
-    assert [row[2] for row in table.rows] == ["client", "server", "client", "server", "server", "both"]
+    assert [row[2] for row in table.rows[:6]] == ["client", "server", "client", "server", "server", "both"]
+    assert [row[2] for row in table.rows[6:]] == ["client", "server", "server"]
+    for kind in (discovery.HERE, discovery.BEACON):
+        shortest, longest = (notice("x"), notice("x" * 100, "x" * 100, "x" * 100))
+        sizes_now = [len(each.to_bytes(kind)) for each in (shortest, longest)]
+        assert f"{sizes_now[0]} to {sizes_now[1]}" == table.rows[kind - 1][3]
     least, most = map(plain, rows["DATA"][3].split(" to "))
     hand = Hand()
     assert not hand.end.receive_datagram(raw(0, b""), 0.0)
@@ -516,6 +524,63 @@ def closes(table: Table) -> None:
         assert [one.frames for one in made] == [[Frame(4, sequence=plain(value), bytes=b"text")]] * 3
     ours = {name for name in vars(link_client) if name.startswith("CLOSE_")} - {"CLOSE_SILENCE"}
     assert {row[0] for row in table.rows} == ours
+
+
+# ---- 10. Who serves here
+
+
+def notice(version: str, name: str = "n", game: str | None = None) -> discovery.Notice:
+    return discovery.Notice(
+        nonce=b"a nonce.", server=b"serverid", port=0x1234, sessions=5, players=6, version=version, name=name, game=game
+    )
+
+
+@checks("SEEK: field")
+def seek(table: Table) -> None:
+    expected = {"zero": b"\0", "type": b"\7", "version": b"\1", "zero2": b"\0", "nonce": b"a nonce."}
+    fields(table, discovery.seek(b"a nonce."), {**expected, "padding": bytes(180)})
+
+
+@checks("HERE and BEACON: field")
+def here(table: Table) -> None:
+    texts = {"gsrt_version": b"\x030.1", "name": b"\5attic", "game": b"\4duel"}
+    expected = {
+        "zero": b"\0",
+        "type": None,
+        "version": b"\1",
+        "zero2": b"\0",
+        "nonce": b"a nonce.",
+        "server": b"serverid",
+        "port": b"\x34\x12",
+        "sessions": b"\5\0\0\0",
+        "players": b"\6\0\0\0",
+    }
+    fixed = table._replace(rows=table.rows[: -len(texts)])
+    for kind in (discovery.HERE, discovery.BEACON):
+        made = notice("0.1", "attic", "duel").to_bytes(kind)
+        fields(fixed, made[:30], {**expected, "type": bytes((kind,))})
+        assert made[30:] == b"".join(texts.values())
+    assert (table.rows[1][3], table.rows[9][1]) == ("8 for a HERE, 9 for a BEACON", "30")
+    most = {row[0]: int(row[2].split(" to ")[1]) for row in table.rows[-len(texts) :]}
+    assert most == {
+        "gsrt_version": 1 + discovery.VERSION_TEXT_BYTES,
+        "name": 1 + discovery.NAME_BYTES,
+        "game": 1 + discovery.GAME_BYTES,
+    }
+    for row in table.rows[-len(texts) :]:
+        assert f"of {most[row[0]] - 1} bytes at most" in row[3]
+
+
+@checks("HERE and BEACON: limit")
+def discovery_limits(table: Table) -> None:
+    assert {row[0]: float(row[1]) for row in table.rows} == {
+        "BEACON_PORT": discovery.BEACON_PORT,
+        "SEEKS_PER_SECOND": discovery.SEEKS_PER_SECOND,
+        "SEEKS_BURST": discovery.SEEKS_BURST,
+        "ASKED_MAX": ASKED_MAX,
+        "FOUND_MAX": FOUND_MAX,
+    }
+    assert discovery.SEEKS_PER_SECOND * len(notice("x" * 99, "x" * 99, "x" * 99).to_bytes(discovery.HERE)) == 18_500
 
 
 # ---- the checker itself

@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gsrt.netsim.model import BadLink, Conditions
 
@@ -47,6 +47,7 @@ LATE_SECONDS = 0.001
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
+IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 IFF_UP = 0x1
 SIOCGIFFLAGS = 0x8913
@@ -69,9 +70,10 @@ def why_not() -> str:
 
 
 class Namespace:
-    """A network namespace with one TUN device of this address. `device` is the descriptor of its packets."""
+    """A network namespace with one TUN device of this address, or a TAP device (`kind`), which carries Ethernet frames.
+    `device` is the descriptor of its packets."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, kind: int = IFF_TUN) -> None:
         self.address = address
         with contextlib.ExitStack() as stack:
             with _returning():
@@ -82,12 +84,12 @@ class Namespace:
                     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
                 self.device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
                 stack.callback(os.close, self.device)
-                fcntl.ioctl(self.device, TUNSETIFF, struct.pack("16sH22x", DEVICE, IFF_TUN | IFF_NO_PI))
+                fcntl.ioctl(self.device, TUNSETIFF, struct.pack("16sH22x", DEVICE, kind | IFF_NO_PI))
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
                     _set_up(any_socket, address)
             self._open = stack.pop_all()
 
-    def __enter__(self) -> Namespace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:
