@@ -36,7 +36,7 @@ def expected_files(tree: Path, suffix: str, abi3: tuple[str, ...]) -> set[str]:
             files.add(f"gsrt/{path}")
         elif path.suffix == ".pyx":
             files.add(f"{str(path)[: -len('.pyx')]}{suffix}")
-        elif (path.parts[0] == "gsrt" and path.suffix in (".py", ".pyi", ".typed")) or path.name == "py.typed":
+        elif (path.parts[0] == "gsrt" and path.suffix in (".py", ".pyi")) or path.name == "py.typed":
             files.add(str(path))
     return files | {f"{name}.abi3.so" for name in abi3}
 

@@ -60,7 +60,7 @@ TARGETS = (
     Target(
         "armv7l",
         "arm-linux-gnueabihf",
-        "generic+v7a+vfp3d16",
+        "generic+v7a+vfp3d16-d32-neon",
         "manylinux_2_17_armv7l",
         "armhf",
         ("qemu-arm-static", "-cpu", "cortex-a7"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 TOP = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
 FOLDERS = ("firmware_profiles", "gsrt")
-_SUFFIXES = (".h", ".pxd", ".py", ".pyi", ".pyx", ".toml", ".typed")
+_SUFFIXES = (".h", ".pxd", ".py", ".pyi", ".pyx", ".toml")
 
 
 def source_files(project: Path) -> Iterator[Path]:
@@ -17,8 +17,13 @@ def source_files(project: Path) -> Iterator[Path]:
     yield from map(Path, TOP)
     for folder in FOLDERS:
         for path in sorted((project / folder).rglob("*")):
-            if path.is_file() and (path.suffix in _SUFFIXES or path.name == "py.typed"):
+            if is_source(path):
                 yield path.relative_to(project)
+
+
+def is_source(path: Path) -> bool:
+    """Whether it is a file that was written, not one that a build has left."""
+    return path.is_file() and (path.suffix in _SUFFIXES or path.name == "py.typed")
 
 
 def copy_tree(project: Path, copy: Path) -> None:
