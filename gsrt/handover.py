@@ -63,8 +63,7 @@ class Departure:
         told["stream"] = told["link"] = None
         connection = player.stream
         if isinstance(connection, Leg):
-            cookie = 0 if player.entrance is None else player.entrance.cookie_time
-            told["link"] = {"state": self._links().dump_leg(connection), "cookie": cookie}
+            told["link"] = self._link(player, connection)
         elif connection is not None:
             state = connection.dump()
             if state is not None:
@@ -72,8 +71,14 @@ class Departure:
                 self.streams.append(connection)
         return told
 
-    def _links(self) -> Any:
-        return self._relay.links
+    def _link(self, player: Player, leg: Leg) -> dict[str, Any] | None:
+        links = self._relay.links
+        assert links is not None
+        try:
+            state = links.dump_leg(leg)
+        except ValueError:  # it has just ended
+            return None
+        return {"state": state, "cookie": 0 if player.entrance is None else player.entrance.cookie_time}
 
 
 def arrive(

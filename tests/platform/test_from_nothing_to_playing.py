@@ -3,6 +3,7 @@ plain WebSocket clients that speak JSON, and clients of the session."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -103,6 +104,7 @@ class Player:
         self.found: Message = {}
         self.session: Session | None = None
         self.packets: list[Packet] = []
+        self.told: list[bool] = []  # whether it is ready, whenever that changes
 
     def seek(self, skill: float) -> None:
         self.client.ask("MatchmakingRequest", matchShortCode="arena", skill=skill, participantData={"of": self.name})
@@ -115,7 +117,11 @@ class Player:
     def enter(self) -> None:
         self.packets.clear()
         self.session = Session(
-            self.found["host"], int(self.found["port"]), self.found["accessToken"], on_data=self.packets.append
+            self.found["host"],
+            int(self.found["port"]),
+            self.found["accessToken"],
+            on_ready=self.told.append,
+            on_data=self.packets.append,
         )
         self.session.start()
 
@@ -283,6 +289,30 @@ def test_a_match_outlives_the_server(folder: Path, company: Company, killed: boo
         late.ask("MatchmakingRequest", matchShortCode="arena", action="cancel")
         for player in players:
             player.leave()
+
+
+def test_a_match_goes_on_through_a_hand_over(server: ServerProcess, company: Company) -> None:
+    players = company.players(server.port, "Ann", "Ben", "Cleo")
+    for player in players:
+        player.seek(1)
+    for player in players:
+        player.join()
+    all_ready(players)
+
+    server.process.send_signal(signal.SIGUSR2)
+    until(players, lambda: server.log().count("info listening ") == 2, "the hand-over")
+    for player in players:
+        assert player.session is not None
+        player.session.send(SCORE, data={1: 5})
+
+    until(players, lambda: all(len(each.heard(RANK)) == 3 for each in players), "the new script writes scores")
+    until(players, lambda: any(each.heard(RESTORED) for each in players), "the new script knows that it is new")
+    assert [each.told for each in players] == [[True]] * 3
+    back = company.device(server.port, auth_token=players[0].client.auth_token)
+    details = back.ask("MatchDetailsRequest", matchId=players[0].found["matchId"])
+    assert details["accessToken"] == players[0].found["accessToken"]
+    for player in players:
+        player.leave()
 
 
 def test_who_was_offline_is_told_at_the_next_sign_in(server: ServerProcess, company: Company) -> None:
