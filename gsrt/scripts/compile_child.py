@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import signal
 import sys
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gsrt.scripts.compiler import Problem
 
 DATA_BYTES_MORE = 256 << 20  # addresses too, the stack among them; some sources make the compiler take a lot
+SECONDS_MAX = 60  # then it ends, should nobody end it or read what it writes
 NICENESS = 5  # the players first
 
 
@@ -29,6 +31,7 @@ def main(path: str, source_bytes_max: int) -> None:
 
     from gsrt.scripts.compiler import STACK_BYTES
 
+    signal.alarm(SECONDS_MAX)
     os.nice(NICENESS)
     most = _data_bytes() + DATA_BYTES_MORE
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -64,13 +64,24 @@ def compile_file(path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
 
 
 def _run(path: str, source_bytes_max: int) -> bytes:
-    """What the child writes. Raises OSError, HostError."""
-    if helper is not None:
-        reader = helper.begin(path, source_bytes_max)
+    """What the process that compiles it writes. Raises OSError, HostError."""
+    asked = helper
+    if asked is None:
         try:
-            return _read(path, reader)
-        finally:
-            os.close(reader)
+            return _run_child(path, source_bytes_max)
+        except PermissionError:
+            asked = helper
+            if asked is None:
+                raise  # else the process was contained since, on another thread
+    reader = asked.begin(path, source_bytes_max)
+    try:
+        return _read(path, reader)
+    finally:
+        os.close(reader)
+
+
+def _run_child(path: str, source_bytes_max: int) -> bytes:
+    """What a child writes. Raises OSError, HostError."""
     # Its modules are to be those of this process, wherever they come from: so no search for them, and no site module.
     program = (
         f"import sys; sys.path[:] = {sys.path!r}; from gsrt.scripts.compile_child import main; "
@@ -101,7 +112,10 @@ def _run(path: str, source_bytes_max: int) -> bytes:
     finally:
         os.close(reader)
         # It has ended, or there is no use for it any more.
-        os.kill(child, signal.SIGKILL)
+        try:
+            os.kill(child, signal.SIGKILL)
+        except PermissionError:
+            pass  # contained since: it ends by itself
         os.waitpid(child, 0)
 
 

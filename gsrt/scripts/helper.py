@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 REQUEST_BYTES_MAX = 8192  # a path has 4 KB
 DESCRIPTOR_BYTES = 4  # a C int
-ANSWER_SECONDS_MAX = 60  # the copy ends itself then, should nobody read its answer
 
 
 class Helper:
@@ -116,7 +115,6 @@ def _answer(message: bytes, descriptor: int) -> None:
     """The copy."""
     from gsrt.scripts.compile_child import main
 
-    signal.alarm(ANSWER_SECONDS_MAX)
     os.dup2(descriptor, 1)
     limit, _, path = message.decode("utf-8", "surrogateescape").partition(" ")
     try:
