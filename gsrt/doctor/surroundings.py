@@ -100,6 +100,7 @@ class Surroundings:
         self._status: dict[str, Any] | None = None
         self._status_error = ""
         self._asked = False
+        self._said: dict[tuple[str, ...], Output | None] = {}
         self._profile: Profile | None = None
         self._profile_error: str | None = None  # "": it is read
 
@@ -156,8 +157,10 @@ class Surroundings:
         return os.path.lexists(self.path(path))
 
     def run(self, *words: str, seconds: float = COMMAND_SECONDS) -> Output | None:
-        """Runs a program; None where it is not there."""
-        return self._run(words, seconds)
+        """What a program says, of which each is asked the same thing once; None where it is not there."""
+        if words not in self._said:
+            self._said[words] = self._run(words, seconds)
+        return self._said[words]
 
     def json(self, *words: str) -> Any:
         """What a program prints, as JSON; None where it is not there, fails, or prints something else."""

@@ -53,6 +53,13 @@ def test_json_of_programs(box: Box) -> None:
     assert [seen.json(name) for name in ("bad", "failing", "deep", "absent")] == [None] * 4
 
 
+def test_a_program_is_asked_the_same_once(box: Box) -> None:
+    box.commands = {"ip": "[]"}
+    seen = box.surroundings()
+    assert [seen.json("ip", "a"), seen.json("ip", "a"), seen.json("ip", "b")] == [[], [], []]
+    assert box.asked == ["ip a", "ip b"]
+
+
 def test_the_server_is_asked_once(box: Box) -> None:
     box.status = {"port": 9000}
     seen = box.surroundings()
