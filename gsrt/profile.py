@@ -12,8 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What a profile holds: key -> (smallest, largest) value. Two floats make it a key in seconds or milliseconds, where
-# whole numbers are welcome too; two ints make it a count or a number of bytes.
+AUTO = "auto"  # in the place of a name: the profile that suits this box
+
+# What a profile holds: key -> (smallest, largest) value; gsrt.profile_schema says what each means. Two floats make it a
+# key in seconds or milliseconds, where whole numbers are welcome too; two ints make it a count or a number of bytes.
 LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "sessions_max": (1, 65535),
     "players_per_session_max": (1, 255),
@@ -154,9 +156,10 @@ class Profile:
     """The limits of one machine. Counts and bytes are int; seconds and milliseconds are float, but for the
     keep-alive times, which the kernel takes in whole seconds."""
 
-    __slots__ = ("name", *LIMITS)
+    __slots__ = ("chosen", "name", *LIMITS)
 
     name: str
+    chosen: str  # why it is this one, where it was asked for as "auto"; else ""
     sessions_max: int
     players_per_session_max: int
     players_max: int
@@ -272,9 +275,10 @@ class Profile:
         if unknown:
             raise ProfileError(f"{source}: unknown key {unknown[0]!r}; a profile holds {', '.join(LIMITS)}")
         self.name = name
+        self.chosen = ""
         for key in LIMITS:
             if key not in values:
-                raise ProfileError(f"{source}: {key} is missing; expected {_expected(key)}")
+                raise ProfileError(f"{source}: {key} is missing; expected {expected(key)}")
             setattr(self, key, _checked(source, key, values[key]))
         for smaller, larger in ORDER:
             if getattr(self, smaller) > getattr(self, larger):
@@ -285,11 +289,13 @@ class Profile:
 
     @classmethod
     def load(cls, name_or_path: str) -> Profile:
-        """The profile called NAME_OR_PATH: one that comes with gsrt, or a file if it holds a "/" or ends in .toml.
+        """The profile called NAME_OR_PATH, as `locate` finds it.
 
         Raises ProfileError when there is none, when a line is something else, and as the constructor does."""
-        path = _find(name_or_path)
-        return cls(_read(path), os.path.basename(path).removesuffix(".toml"), path)
+        path, why = locate(name_or_path)
+        profile = cls(_read(path), name_of(path), path)
+        profile.chosen = why
+        return profile
 
 
 def available() -> list[str]:
@@ -307,15 +313,32 @@ def _folders() -> tuple[str, str]:
     return os.path.join(package, "firmware_profiles"), os.path.join(os.path.dirname(package), "firmware_profiles")
 
 
-def _find(name_or_path: str) -> str:
+def locate(name_or_path: str) -> tuple[str, str]:
+    """The file of a profile, and why it is this one ("" where it was asked for by name). That is one that comes with
+    gsrt and is called so, the one that suits this box for "auto", or the path itself: with a "/", or ending in .toml.
+
+    Raises ProfileError when no profile is called so."""
     if "/" in name_or_path or name_or_path.endswith(".toml"):
-        return name_or_path
+        return name_or_path, ""
+    name, why = name_or_path, ""
+    if name == AUTO:
+        from gsrt.device.model import choose_here
+
+        name, why = choose_here()
     for folder in _folders():
-        path = os.path.join(folder, name_or_path + ".toml")
+        path = os.path.join(folder, name + ".toml")
         if os.path.isfile(path):
-            return path
+            return path, why
     names = ", ".join(available())
-    raise ProfileError(f"there is no profile {name_or_path!r}; there are {names}, or give the path of a .toml file")
+    raise ProfileError(
+        f"there is no profile {name!r}; there are {names}, auto for the one that suits this box, or give the path of a "
+        ".toml file"
+    )
+
+
+def name_of(path: str) -> str:
+    """What the profile in this file is called."""
+    return os.path.basename(path).removesuffix(".toml")
 
 
 def _read(path: str) -> dict[str, int | float]:
@@ -335,16 +358,22 @@ def _read(path: str) -> dict[str, int | float]:
     return values
 
 
-def _expected(key: str) -> str:
+def expected(key: str) -> str:
+    """What a key's value has to be: "a whole number from 1 to 65535"."""
     smallest, largest = LIMITS[key]
     return f"a {'whole number' if isinstance(smallest, int) else 'number'} from {smallest} to {largest}"
 
 
-def _checked(source: str, key: str, value: object) -> int | float:
+def is_allowed(key: str, value: object) -> bool:
+    """Whether a key may have this value, of the right type and in its range."""
     smallest, largest = LIMITS[key]
-    fits = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(smallest, float):
-        fits = fits or isinstance(value, float)
-    if not fits or not smallest <= value <= largest:  # type: ignore[operator]  # a number, by the line above
-        raise ProfileError(f"{source}: {key} is {value!r}; expected {_expected(key)}")
-    return float(value) if isinstance(smallest, float) else value  # type: ignore[arg-type,return-value]
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole and not (isinstance(smallest, float) and isinstance(value, float)):
+        return False
+    return smallest <= value <= largest  # type: ignore[operator]  # a number, by the line above
+
+
+def _checked(source: str, key: str, value: object) -> int | float:
+    if not is_allowed(key, value):
+        raise ProfileError(f"{source}: {key} is {value!r}; expected {expected(key)}")
+    return float(value) if isinstance(LIMITS[key][0], float) else value  # type: ignore[arg-type,return-value]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.support.reproducible  # noqa: F401 - importing it is what sets it
+from gsrt.device import model
 from gsrt.profile import LIMITS, ORDER, Profile, ProfileError, _read, available
 
 GENERIC = Path(__file__).parent.parent / "firmware_profiles" / "generic.toml"
@@ -140,7 +141,7 @@ def test_every_profile_that_comes_with_gsrt_is_toml_and_loads_by_its_name(path: 
 
 
 def test_schema_and_attributes_are_the_same_list_with_the_same_types() -> None:
-    annotations = {key: kind for key, kind in Profile.__annotations__.items() if key != "name"}
+    annotations = {key: kind for key, kind in Profile.__annotations__.items() if key not in ("name", "chosen")}
     assert annotations == {key: type(bounds[0]).__name__ for key, bounds in LIMITS.items()}
     assert all(type(smallest) is type(largest) and smallest < largest for smallest, largest in LIMITS.values())
 
@@ -270,8 +271,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Profile.load(f"{tmp_path}/")
 
 
-def test_every_key_of_a_profile_has_a_comment_of_its_own() -> None:
-    lines = GENERIC.read_text().splitlines()
-    for number, line in enumerate(lines):
-        if line and not line.startswith("#"):
-            assert lines[number - 1].startswith("# "), line
+def test_auto_is_the_profile_that_suits_the_box_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "choose_here", lambda: ("pi-4", "this is a Raspberry Pi 4 Model B Rev 1.4"))
+    profile = Profile.load("auto")
+    assert (profile.name, profile.chosen) == ("pi-4", "this is a Raspberry Pi 4 Model B Rev 1.4")
+    assert profile.sessions_max == Profile.load("pi-4").sessions_max
+    assert Profile.load("pi-4").chosen == ""
+
+
+def test_auto_knows_only_profiles_that_there_are() -> None:
+    named = {name for _, name, _ in model.BOARDS} | set(model.PROMISES)
+    assert named <= set(available())
+    assert set(available()) == set(model.PROMISES)

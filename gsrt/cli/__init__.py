@@ -29,6 +29,13 @@ COMMANDS = {
     "player netsim": ("gsrt.cli.player_netsim", "put a bad network before one player of a running session"),
     "script check": ("gsrt.cli.script_check", "say whether scripts would be taken, and what to write where not"),
     "script run": ("gsrt.cli.script_run", "feed a script a recorded session and print what it does"),
+    "profile list": (
+        "gsrt.cli.profile_list",
+        "show the limits there are for each kind of box, and which suit this one",
+    ),
+    "profile show": ("gsrt.cli.profile_show", "show every limit of a profile, and what it means"),
+    "profile diff": ("gsrt.cli.profile_diff", "show where two profiles differ"),
+    "profile check": ("gsrt.cli.profile_check", "say everything that is wrong with a profile"),
     "backup": ("gsrt.cli.backup", "copy what the running server remembers into a file"),
     "restore": ("gsrt.cli.restore", "put a backup in the place of what a game remembers"),
     "logs": ("gsrt.cli.logs", "show what scripts have logged"),

@@ -28,7 +28,11 @@ def add_json(parser: ArgumentParser) -> None:
 def add_profile(parser: ArgumentParser) -> None:
     """--profile: whose limits are those of the server it is for."""
     parser.add_argument(
-        "--profile", default="generic", metavar="NAME", help="limits: a name or a .toml file (default: %(default)s)"
+        "--profile",
+        default="generic",
+        metavar="NAME",
+        help="limits: a name (gsrt profile list), auto for the one that suits this box, or a .toml file "
+        "(default: %(default)s)",
     )
 
 
@@ -38,6 +42,16 @@ def load_profile(name: str) -> Profile:
 
     try:
         return Profile.load(name)
+    except ProfileError as error:
+        raise CommandError(str(error)) from None
+
+
+def locate_profile(name: str) -> tuple[str, str]:
+    """The file of the profile of this name or path, and why it is that one ("" if named). Raises CommandError."""
+    from gsrt.profile import ProfileError, locate
+
+    try:
+        return locate(name)
     except ProfileError as error:
         raise CommandError(str(error)) from None
 

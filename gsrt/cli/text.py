@@ -38,3 +38,19 @@ def duration(seconds: float) -> str:
 def count(amount: int, noun: str) -> str:
     """ "1 player", "2 players"."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+
+
+def plain(number: float) -> str:
+    """NUMBER without a fraction where it has none: "3", "0.25"."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def amount(number: float, unit: str) -> str:
+    """NUMBER with its unit: "16 sessions", "0.25 seconds", and for many bytes "67108864 bytes (64 MiB)"."""
+    text = f"{plain(number)} {unit}".rstrip()
+    if not unit.startswith("bytes") or number < 4096:
+        return text
+    for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{text} ({number / size:.3g} {name})"
+    return text

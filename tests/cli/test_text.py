@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gsrt.cli.text import columns, count, duration, printable
+from gsrt.cli.text import amount, columns, count, duration, printable
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,20 @@ def test_what_a_terminal_would_obey_is_shown_instead() -> None:
 
 def test_counts_agree_with_their_noun() -> None:
     assert [count(n, "player") for n in (0, 1, 2)] == ["0 players", "1 player", "2 players"]
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        (16, "sessions", "16 sessions"),
+        (0.25, "seconds", "0.25 seconds"),
+        (3.0, "seconds", "3 seconds"),
+        (7, "", "7"),
+        (1024, "bytes", "1024 bytes"),
+        (65536, "bytes", "65536 bytes (64 KiB)"),
+        (16_000_000, "bytes a second", "16000000 bytes a second (15.3 MiB)"),
+        (3 << 30, "bytes", "3221225472 bytes (3 GiB)"),
+    ],
+)
+def test_an_amount_has_its_unit_and_many_bytes_a_larger_one(number: float, unit: str, text: str) -> None:
+    assert amount(number, unit) == text
