@@ -841,6 +841,8 @@ def serve(options: Options) -> int:
     server.wake_on_signals()
     if resumed.told_to_stop:
         server.stop()
+    if server.profile.chosen:
+        log.info("profile chosen", profile=server.profile.name, why=server.profile.chosen)
     log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
     if options.demo:
         try:
