@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsrt.doctor.addresses import Interface, interfaces, lan_addresses
+from gsrt.doctor.addresses import ANY_ADDRESS, Interface, interfaces, lan_addresses
 from gsrt.doctor.finding import Finding, ok, warn
 
 TYPE_CHECKING = False
@@ -20,6 +20,16 @@ def discovery(surroundings: Surroundings) -> Finding:
     usable: dict[str, Interface] = {one.name: one for one, address, _ in lan_addresses(found) if address.version == 4}
     if not usable:
         return warn("no network to be found in", f"see the line on addresses; {BY_HAND}")
+    status = surroundings.status()
+    if (
+        status is not None
+        and status.get("host") in ANY_ADDRESS
+        and not surroundings.is_found(surroundings.server_port())
+    ):
+        return warn(
+            f"a search over {', '.join(usable)} does not find the running server",
+            f"see the line on the firewall; {BY_HAND}",
+        )
     broadcast = [name for name, one in usable.items() if "BROADCAST" in one.flags]
     multicast = [name for name, one in usable.items() if "MULTICAST" in one.flags]
     if not broadcast:

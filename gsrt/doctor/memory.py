@@ -20,9 +20,9 @@ def limits(surroundings: Surroundings) -> Finding:
     else:
         there = _of_old_kind(surroundings)
     if there:
-        return ok("the unit's MemoryMax= is enforced (memory controller)")
-    return warn(
-        "no memory controller, so the unit's MemoryMax= is not enforced; the server's own promise holds all the same",
+        return ok("the kernel can hold a unit to a MemoryMax= or MemoryHigh= (memory controller)")
+    return ok(
+        "no memory controller: a MemoryMax= or MemoryHigh= in a unit does nothing; the server's own promise holds",
         "on a Pi: add cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, and restart the box",
     )
 

@@ -84,7 +84,11 @@ def libraries(surroundings: Surroundings) -> Finding:
     for name, what, todo in (
         ("gsrt._sodium", "no link (libsodium)", "apt-get install libsodium23"),
         ("sqlite3", "no games (SQLite)", "apt-get install python3, or build Python with SQLite"),
-        ("RestrictedPython", "no scripts (RestrictedPython)", "apt-get install python3-restrictedpython"),
+        (
+            "RestrictedPython",
+            "no scripts (RestrictedPython)",
+            "pip install 'RestrictedPython>=9.0,<10' for this Python; the .deb brings it",
+        ),
     ):
         if words[name][0] != "ok":
             return fail(f"{what}: {words[name][1]}", todo)

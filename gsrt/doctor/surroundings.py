@@ -20,6 +20,7 @@ FILE_BYTES_MAX = 1024 * 1024  # read of one file: /proc/net/tcp of some thousand
 NAMES_MAX = 65536  # read of one folder: the processes of a box
 COMMAND_SECONDS = 1.5  # for one program, if the check gives it no other time
 CONTROL_SECONDS = 1.5  # for the running server to answer
+SEARCH_SECONDS = 0.4  # for a server of this box itself to answer a broadcast
 NUMBER_DIGITS_MAX = 20  # 64 bits
 UDP_SEGMENT = 103  # of linux/udp.h
 SEGMENT_BYTES = 1000
@@ -251,6 +252,16 @@ class Surroundings:
             except OSError:
                 return False
             return True
+
+    def is_found(self, port: int) -> bool:
+        """Whether a search of the networks finds a server of this port, elsewhere than at a loopback address."""
+        from gsrt.client.discovery import discover
+
+        try:
+            found = discover(SEARCH_SECONDS, port)
+        except OSError:
+            return False
+        return any(each.port == port and not each.host.startswith(("127.", "::1")) for each in found)
 
     def landlock_version(self) -> int | None:
         """Which version of landlock the kernel has; below 1: none. None: there is no telling."""

@@ -33,6 +33,7 @@ class Box:
         self.user = 0
         self.landlock: int | None = 4
         self.segments = True
+        self.found = True  # a search of the network finds the server
 
     def write(self, path: str, text: str | bytes) -> None:
         """A file of this box."""
@@ -65,6 +66,7 @@ class Box:
         seen.now = lambda: self.now
         seen.landlock = self.landlock
         seen.segments = self.segments
+        seen.found = self.found
         return seen
 
     def _run(self, words: Sequence[str], seconds: float) -> Output | None:
@@ -90,12 +92,16 @@ class Seen(Surroundings):
 
     landlock: int | None = 4
     segments = True
+    found = True
 
     def machine(self) -> str:
         return "aarch64"
 
     def can_segment(self) -> bool:
         return self.segments
+
+    def is_found(self, port: int) -> bool:
+        return self.found
 
     def landlock_version(self) -> int | None:
         return self.landlock

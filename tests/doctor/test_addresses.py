@@ -190,6 +190,15 @@ def test_a_network_that_does_not(box: Box, flags: tuple[str, ...], lacks: str) -
     assert lacks in finding.found
 
 
+@pytest.mark.parametrize(
+    ("host", "found", "state"), [("0.0.0.0", True, "ok"), ("0.0.0.0", False, "warn"), ("10.0.0.1", False, "ok")]
+)
+def test_a_search_finds_the_running_server(wired: Box, host: str, found: bool, state: str) -> None:
+    wired.status = {"port": 8784, "host": host}
+    wired.found = found
+    assert discovery(wired.surroundings()).state == state
+
+
 def test_wifi_only_may_keep_guests_apart(wireless: Box) -> None:
     wireless.interface("wlan0", "192.168.1.5/24")
     finding = discovery(wireless.surroundings())
