@@ -7,6 +7,8 @@ SANITIZED := .venv-sanitize
 SHELL := /bin/sh
 
 ONLY ?=
+FOR ?=
+TESTS ?=
 RUNS ?= 200
 PYTEST_ARGUMENTS ?=
 # Compilers side by side; each takes some hundred megabytes.
@@ -19,7 +21,7 @@ SOURCES := $(sort $(shell find gsrt firmware_profiles -name '*.py' -o -name '*.p
 SANITIZE_TESTS = $(wildcard tests/core tests/link tests/links tests/relay tests/protocol tests/scripts tests/sessions)
 UNDER_SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
+TREE = $(wildcard gsrt firmware_profiles tests benchmarks docs examples packaging setup.py pyproject.toml README.md LICENSE CHANGELOG.md)
 
 # setup.py, tests and benchmarks find the working tree first; the `gsrt` command runs what is installed.
 INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -27,7 +29,7 @@ REQUIREMENTS = import sys, tomllib; \
 	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
 	print(*project["build-system"]["requires"], *project["project"]["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 
-.PHONY: help build run test kill-test lint bench sanitize sanitized-tree fuzz-link wheel clean FORCE
+.PHONY: help build run test kill-test lint bench sanitize sanitized-tree fuzz-link wheel wheels debs arm-test clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +42,9 @@ help:
 	@echo 'make sanitize   the codec and relay tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz-link  RUNS=10000000 mutated datagrams for the links of a server under the same sanitizers'
 	@echo 'make wheel      dist/*.whl'
+	@echo 'make wheels     wheels for x86-64, aarch64, armv7l and armv6l in dist/, or some: FOR=aarch64,armv6l'
+	@echo 'make debs       Debian packages for amd64, arm64 and armhf in dist/'
+	@echo 'make arm-test   tests in an emulated Debian with the wheels for ARM; all of them: TESTS=tests'
 	@echo 'make clean      removes all of that again'
 
 build: $(VENV)/installed
@@ -64,6 +69,19 @@ bench: build $(VENV)/bench-tools
 wheel: build
 	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+# Compilers, headers, libraries and emulated machines are got once, below build/cross.
+CROSS = PYTHONPATH=packaging $(PYTHON) -B -m
+wheels debs arm-test: JOBS = 2
+
+wheels:
+	$(CROSS) cross.wheels $(if $(FOR),--for $(FOR)) --jobs $(JOBS)
+
+debs:
+	$(CROSS) deb.build $(if $(FOR),--for $(FOR)) --jobs $(JOBS)
+
+arm-test:
+	$(CROSS) cross.emulation $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
 
 # In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
 # so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.

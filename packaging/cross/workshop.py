@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,8 @@ class Workshop:
     def prepare(self) -> None:
         """Tools from PyPI, at the versions that stand above. Raises SystemExit, subprocess.CalledProcessError."""
         require_commands(COMMANDS)
+        if importlib.util.find_spec("ensurepip") is None:
+            require_packages(["python3-venv"])
         os.umask(0o022)
         stamp = self.folder / "tools" / "installed"
         wanted = "\n".join(TOOLS)
@@ -86,17 +89,22 @@ class Workshop:
 
 
 def require_commands(commands: Mapping[str, str]) -> None:
-    """Each command -> its package: root gets what is missing installed, everybody else told (SystemExit)."""
-    missing = sorted({package for command, package in commands.items() if shutil.which(command) is None})
+    """Each command -> its package: what is missing is installed, or named. Raises SystemExit."""
+    require_packages({package for command, package in commands.items() if shutil.which(command) is None})
+
+
+def require_packages(missing: Collection[str]) -> None:
+    """Root gets these packages installed, everybody else is told (SystemExit)."""
     if not missing:
         return
+    words = sorted(missing)
     if os.geteuid() != 0:
-        raise SystemExit(f"this needs some more packages:\n    sudo apt-get install {' '.join(missing)}")
-    print(f"installing {' '.join(missing)}", flush=True)
+        raise SystemExit(f"this needs some more packages:\n    sudo apt-get install {' '.join(words)}")
+    print(f"installing {' '.join(words)}", flush=True)
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run([*apt, "update"], check=True, env=quietly)
-    subprocess.run([*apt, "install", "-y", "--no-install-recommends", *missing], check=True, env=quietly)
+    subprocess.run([*apt, "install", "-y", "--no-install-recommends", *words], check=True, env=quietly)
 
 
 def source_date(project: Path, environment: Mapping[str, str]) -> int:
