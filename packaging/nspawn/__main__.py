@@ -1,0 +1,87 @@
+"""`make systemd-test`: installs the package in a container with a real systemd, and tries what it has promised.
+
+    PYTHONPATH=.:packaging python -m nspawn PACKAGE [--report FILE] [--only STEP,...]
+
+Needs root. What was seen is kept in the report, with the journal of steps that fail; the exit status is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from nspawn.container import Container, ContainerError, base_system, install_tools
+from nspawn.report import Report
+from nspawn.trial import PROJECT, Trial
+
+WORK = PROJECT / "build" / "systemd-test"
+REPORT = PROJECT / "build" / "reports" / "systemd-test.txt"
+
+STEPS = (
+    "is_installed",
+    "owner_can_ask",
+    "is_contained",
+    "is_played",
+    "is_reloaded",
+    "is_restarted",
+    "is_restarted_often",
+    "is_upgraded",
+    "hangs",
+    "is_killed",
+    "has_its_port_from_systemd",
+    "stops_with_a_goodbye",
+    "tells_mistakes",
+    "is_purged",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make systemd-test", description="tries the package on a real systemd")
+    parser.add_argument("package", type=Path, help="the .deb for this machine")
+    parser.add_argument("--report", type=Path, default=REPORT, metavar="FILE")
+    parser.add_argument("--only", metavar="STEPS", help="only these, after the installation: " + ",".join(STEPS[1:]))
+    given = parser.parse_args()
+    wanted = STEPS if given.only is None else (STEPS[0], *given.only.split(","))
+    if unknown := set(wanted) - set(STEPS):
+        parser.error(f"no such steps: {', '.join(sorted(unknown))}")
+    if os.getuid() != 0:
+        print("containers with a systemd of their own need root: sudo make systemd-test", file=sys.stderr)
+        return 1
+    install_tools()
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one container at a time: they would share their cgroups
+        return attempt(given.package, given.report, wanted)
+
+
+def attempt(package: Path, path: Path, steps: tuple[str, ...]) -> int:
+    """Tries the steps in a new container: the exit status."""
+    root = WORK / "root"
+    shutil.rmtree(root, ignore_errors=True)  # of a test that was killed
+    archive = base_system(WORK)
+    report = Report(path)
+    container = Container(archive, root, WORK / "console.txt")
+    try:
+        container.start()
+        report.say(f"{package.name} on {container.run('systemctl', '--version').splitlines()[0]}")
+        trial = Trial(container, package)
+        for name in steps:
+            if name not in ("is_installed", "is_purged"):
+                trial.restore()
+            report.step(name.replace("_", " "), getattr(trial, name), container.journal)
+        report.keep("journal", container.journal())
+    except ContainerError as error:
+        report.failed.append("container")
+        report.say(f"FAILED {error}")
+    finally:
+        container.stop()
+        report.close()
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""A Debian in a container whose first process is a real systemd; needs root, and Linux's unified cgroups somewhere.
+
+The container's network is its own and has only a loopback. Everything that is started here ends with `stop`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+# What a fresh Raspberry Pi OS Lite has of that which matters here, and what the package depends on.
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2"),
+    *("python3", "python3-cffi-backend", "openssl", "libsodium23"),
+)
+SUITE = "bookworm"
+TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
+
+BOOT_SECONDS = 60.0
+COMMAND_SECONDS = 60.0
+LET_IN = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+MAKE_SECONDS = 900.0
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_NAMES = ("payload", "supervisor")  # systemd-nspawn --keep-unit makes them below the cgroup it is started in
+
+
+class ContainerError(Exception):
+    """The container cannot be made, or does not come up; the message says why."""
+
+
+def install_tools() -> None:
+    """Has Debian's packages of missing programs installed."""
+    missing = [package for program, package in TOOLS.items() if shutil.which(program) is None]
+    if missing:
+        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=MAKE_SECONDS)
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        subprocess.run(
+            command, check=True, timeout=MAKE_SECONDS, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        )
+
+
+def base_system(cache: Path) -> Path:
+    """The archive of a Debian without gsrt; made when it is not in CACHE yet. Raises CalledProcessError."""
+    key = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
+    archive = cache / f"{SUITE}-{key}.tar"
+    if not archive.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        made = archive.with_suffix(".part.tar")
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, made],
+            check=True,
+            timeout=MAKE_SECONDS,
+            stdout=subprocess.DEVNULL,
+        )
+        made.rename(archive)
+    return archive
+
+
+class Container:
+    """A running system, whose files are below `root`."""
+
+    def __init__(self, archive: Path, root: Path, console: Path) -> None:
+        """Unpacks it into ROOT, which must not be there yet; what its console shows is written to CONSOLE."""
+        self.root = root
+        self._console = console
+        self._process: subprocess.Popen[bytes] | None = None
+        self._init = 0
+        self._cgroups: list[Path] = []
+        root.mkdir(parents=True)
+        subprocess.run(["tar", "--extract", "--numeric-owner", f"--file={archive}", f"--directory={root}"], check=True)
+
+    def start(self) -> None:
+        """Boots it. Raises ContainerError where it does not come up."""
+        self._cgroups = [path for path in _cgroups_to_be() if not path.exists()]
+        with self._console.open("wb") as console:
+            self._process = subprocess.Popen(
+                [
+                    *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"),
+                    *("--console=pipe", f"--directory={self.root}", "--machine=gsrt-test"),
+                    f"--system-call-filter={' '.join(LET_IN)}",  # its own filter is of before these
+                    "--boot",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                start_new_session=True,
+            )
+        end = time.monotonic() + BOOT_SECONDS
+        while True:
+            if self._process.poll() is not None:
+                said = self._console.read_text(errors="replace")[-2000:]
+                raise ContainerError(f"systemd-nspawn ended with {self._process.returncode}:\n{said}")
+            self._init = _child_of(self._process.pid)
+            state = self.run("systemctl", "is-system-running", check=False).strip() if self._init else ""
+            if state in ("running", "degraded"):
+                return
+            if time.monotonic() > end:
+                raise ContainerError(f"the container is not up after {BOOT_SECONDS:g} s: {state}")
+            time.sleep(0.1)
+
+    def run(self, *words: str, check: bool = True, seconds: float = COMMAND_SECONDS) -> str:
+        """What a command inside prints, errors included. Raises AssertionError where it fails, unless not to CHECK."""
+        done = subprocess.run(
+            [*self._enter("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout}")
+        return done.stdout
+
+    def beside(self, words: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        """Starts a program of the host in the container's network, its input and output in pipes."""
+        return subprocess.Popen(
+            [*self._enter("--net"), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=environment,
+        )
+
+    def show(self, name: str, unit: str = "gsrt.service") -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+    def journal(self) -> str:
+        """What the server and systemd have said about it."""
+        return self.run("journalctl", "--no-pager", "--output=short-precise", "--unit=gsrt.service", check=False)
+
+    def stop(self) -> None:
+        """Ends all of it and removes its files."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            if self._init:
+                try:
+                    self.run("systemctl", "poweroff", check=False, seconds=10.0)
+                    process.wait(20.0)
+                except subprocess.TimeoutExpired:
+                    pass
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        for path in self._cgroups:
+            _remove_cgroup(path)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _enter(self, *namespaces: str) -> list[str]:
+        return ["nsenter", f"--target={self._init}", *namespaces, "--"]
+
+
+def _child_of(pid: int) -> int:
+    """The first child of a process; 0 where it has none."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return 0
+    return int(children[0]) if children else 0
+
+
+def _cgroups_to_be() -> list[Path]:
+    """Where systemd-nspawn will make cgroups, if it is started by this process: in each hierarchy it uses."""
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        mounts = [CGROUPS, CGROUPS / "unified"] if not controllers else [CGROUPS / controllers.removeprefix("name=")]
+        if controllers in ("", "name=systemd"):
+            found += [mount / path.lstrip("/") / name for mount in mounts if mount.is_dir() for name in CGROUP_NAMES]
+    return found
+
+
+def _remove_cgroup(path: Path) -> None:
+    """Removes a cgroup and those below it, as far as nothing runs there any more."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass

@@ -1,0 +1,320 @@
+"""What the installed package has to stand: each method is a step, returns what was seen, and raises AssertionError."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nspawn.container import Container
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOST, PORT = "127.0.0.1", 8784
+CONTROL = "/run/gsrt/control.sock"
+CONFIGURATION = "/etc/gsrt/gsrt.toml"
+PLAYERS = ("ann", "ben", "cat")  # the match gives each another kind of client
+
+DEADLINE = 30.0
+WATCHDOG_SECONDS = 10.0  # WatchdogSec=
+PLAY_SECONDS = 1.5  # before and after what the players shall not notice
+EXPOSURE_MAX = 1.1
+MANY_RESTARTS = 5  # under play, one after the other
+
+
+class Match:
+    """A session on the server in the container, and its players beside it. A context manager."""
+
+    def __init__(self, container: Container) -> None:
+        made = container.run("gsrt", "session", "create", "--json", "--players", ",".join(PLAYERS), "--host", HOST)
+        answer = json.loads(made)
+        self.session_id: str = answer["sessionId"]
+        tokens = [each["accessToken"] for each in answer["players"]]
+        environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'packaging'}"}
+        words = [sys.executable, "-m", "nspawn.match", HOST, str(answer["port"]), *tokens]
+        self._process = container.beside(words, environment)
+        self.first = self._read()
+        assert all(self.first["ready"].values()), f"not everybody could join: {self.first}"
+
+    def __enter__(self) -> Match:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and self._process.poll() is None:
+            try:
+                error.add_note(f"the players: {self.look()}")
+            except (AssertionError, OSError):
+                pass
+        self._process.kill()
+        self._process.communicate()
+
+    def look(self) -> dict[str, Any]:
+        """How the players are doing."""
+        return self._ask("look")
+
+    def finish(self) -> dict[str, Any]:
+        """The same at the end, when everything has arrived or will not any more."""
+        return self._ask("finish")
+
+    def play(self, seconds: float = PLAY_SECONDS) -> None:
+        """Lets them play until each has sent so many more packets as fit into that time at a slow pace."""
+        wanted = {name: count + int(seconds * 20) for name, count in self.look()["sent"].items()}
+        end = time.monotonic() + DEADLINE
+        while any(count < wanted[name] for name, count in self.look()["sent"].items()):
+            assert time.monotonic() < end, f"they cannot send: {self.look()}"
+            time.sleep(0.1)
+
+    def finish_unharmed(self) -> str:
+        """They play on, end, and nobody has noticed anything: what was exchanged."""
+        self.play()
+        end = self.finish()
+        assert not any(end["told"].values()), f"players were told: {end}"
+        assert not end["wrong"], f"lost or double: {end}"
+        assert end["all there"], f"not everything arrived: {end}"
+        assert all(end["ready"].values()), f"somebody is not in any more: {end}"
+        return (
+            f"{sum(end['received'].values())} reliable packets exchanged, none lost or double, nobody told of anything"
+        )
+
+    def wait_until_all_are_back(self) -> None:
+        end = time.monotonic() + DEADLINE
+        while not all((now := self.look())["ready"].values()):
+            assert time.monotonic() < end, f"not everybody came back: {now}"
+            time.sleep(0.1)
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        ready = select.select([self._process.stdout], [], [], 2 * DEADLINE)[0]
+        line = self._process.stdout.readline() if ready else ""
+        assert line, f"the players have ended with {self._process.poll()}"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+class Trial:
+    """The package in a container."""
+
+    def __init__(self, container: Container, package: Path) -> None:
+        self.container = container
+        self._package = package
+        self._version = ""
+        self._before: set[str] = set()
+
+    def restore(self) -> None:
+        """The service runs as after the installation, whatever the step before has left; nothing of it remains."""
+        run = self.container.run
+        run("systemctl", "reset-failed", "gsrt.service", check=False)
+        run("systemctl", "start", "gsrt.service", check=False)
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def is_installed(self) -> str:
+        self._before = self._files()
+        self._install(self._package)
+        show = self.container.show
+        assert show("ActiveState") == "active", show("ActiveState")
+        assert show("UnitFileState") == "enabled", show("UnitFileState")
+        assert show("StatusText").startswith(f"port {PORT}: "), show("StatusText")
+        self._version = self.container.run("dpkg-query", "--show", "--showformat=${Version}", "gsrt")
+        return f"version {self._version}, {show('StatusText')!r}"
+
+    def owner_can_ask(self) -> str:
+        """root and members of the group can, others are told why not."""
+        run = self.container.run
+        status = json.loads(run("gsrt", "status", "--json"))
+        assert status["port"] == PORT
+        as_member = ("setpriv", "--reuid=65534", "--regid=gsrt", "--clear-groups")
+        assert json.loads(run(*as_member, "gsrt", "status", "--json"))["pid"] == status["pid"]
+        as_other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        refused = run(*as_other, "gsrt", "status", check=False)
+        assert "sudo" in refused, refused
+        return f"profile {status['profile']}, up for {status['uptimeSeconds']:.1f} s"
+
+    def is_contained(self) -> str:
+        text = self.container.run("cat", f"/proc/{self.container.show('MainPID')}/status")
+        told = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        assert told["NoNewPrivs"].strip() == "1"
+        assert told["Seccomp"].strip() == "2"
+        assert all(int(told[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+        assert told["Uid"].split()[0] != "0"
+        judged = self.container.run("systemd-analyze", "security", "--no-pager", "gsrt.service")
+        (exposure,) = re.findall(r"Overall exposure level for gsrt.service: ([\d.]+)", judged)
+        assert float(exposure) <= EXPOSURE_MAX, judged
+        contained = re.findall(r"\bcontained .*", self.container.journal())
+        assert contained, "the server has not contained itself"
+        return f"exposure {exposure}, RSS {told['VmRSS'].strip()}, {contained[-1]}"
+
+    def is_played(self) -> str:
+        with Match(self.container) as match:
+            return match.finish_unharmed()
+
+    def is_reloaded(self) -> str:
+        return self._unnoticed(lambda: self.container.run("systemctl", "reload", "gsrt.service"), same_process=True)
+
+    def is_restarted(self) -> str:
+        return self._unnoticed(self._restart)
+
+    def is_restarted_often(self) -> str:
+        def often() -> None:
+            for _ in range(MANY_RESTARTS):
+                self._restart()
+
+        return self._unnoticed(often)
+
+    def is_upgraded(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            newer = self._newer_package(Path(folder))
+            seen = self._unnoticed(lambda: self._install(newer))
+        version = self.container.run("dpkg-query", "--show", "--showformat=${Version}", "gsrt")
+        assert version != self._version
+        return f"{self._version} to {version}, {seen}"
+
+    def hangs(self) -> str:
+        """A loop that does not turn any more is ended by the watchdog."""
+        return self._comes_back("STOP", WATCHDOG_SECONDS + 10.0, "watchdog")
+
+    def is_killed(self) -> str:
+        return self._comes_back("KILL", 10.0, "signal")
+
+    def has_its_port_from_systemd(self) -> str:
+        run = self.container.run
+        run("systemctl", "stop", "gsrt.service")
+        run("systemctl", "start", "gsrt.socket")
+        try:
+            assert self.container.show("ActiveState") == "inactive"
+            run("python3", "-c", f"import socket; socket.create_connection(('{HOST}', {PORT})).close()")
+            self._wait(lambda: self.container.show("ActiveState") == "active", "a connection starts it")
+            return self._unnoticed(self._restart)
+        finally:
+            run("systemctl", "stop", "gsrt.socket", "gsrt.service")
+            run("systemctl", "start", "gsrt.service")
+
+    def stops_with_a_goodbye(self) -> str:
+        with Match(self.container) as match:
+            match.play()
+            began = time.monotonic()
+            self.container.run("systemctl", "stop", "gsrt.service")
+            took = time.monotonic() - began
+            self._wait(lambda: not any(match.look()["ready"].values()), "all players are told", 5.0)
+        assert self.container.show("ActiveState") == "inactive"
+        assert self.container.show("Result") == "success"
+        assert not self.container.run("ss", "--no-header", "-lntu", f"sport = :{PORT}").strip()
+        return f"stopped within {took:.1f} s, everybody was told"
+
+    def tells_mistakes(self) -> str:
+        """A mistake in the configuration is in the journal with its line, and is not tried again and again."""
+        path = self.container.root / CONFIGURATION.lstrip("/")
+        right = path.read_text()
+        self.container.run("systemctl", "stop", "gsrt.service")
+        path.write_text(right + "prot = 8784\n")
+        line = len(right.splitlines()) + 1
+        try:
+            self.container.run("systemctl", "start", "gsrt.service", check=False)
+            assert self.container.show("ActiveState") == "failed"
+            assert self.container.show("ExecMainStatus") == "2"
+            said = f"{CONFIGURATION}:{line}: there is no key 'prot': is 'port' meant?"
+            assert said in self.container.journal(), "the journal does not say so"
+        finally:
+            path.write_text(right)
+            self.restore()
+        assert self.container.show("ActiveState") == "active"
+        return said
+
+    def is_purged(self) -> str:
+        run = self.container.run
+        run("dpkg", "--purge", "gsrt", seconds=DEADLINE)
+        assert self.container.show("LoadState") == "not-found", self.container.show("LoadState")
+        assert not run("ps", "-C", "gsrt", "-o", "pid=", check=False).strip()
+        left = sorted(self._files() - self._before)
+        assert not left, f"left behind: {left}"
+        failed = run("systemctl", "--failed", "--no-legend", "--plain").strip()
+        assert not failed, failed
+        return "no file, no unit, no process is left"
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _restart(self) -> None:
+        self.container.run("systemctl", "restart", "gsrt.service")
+
+    def _unnoticed(self, what: Callable[[], object], *, same_process: bool = False) -> str:
+        """Something that players who are in the middle of a match do not notice."""
+        before = self.container.show("MainPID")
+        with Match(self.container) as match:
+            match.play()
+            began = time.monotonic()
+            what()
+            took = time.monotonic() - began
+            after = self.container.show("MainPID")
+            assert (after == before) == same_process, f"process {before} before, {after} after"
+            assert self.container.show("ActiveState") == "active"
+            seen = match.finish_unharmed()
+        return f"took {took:.1f} s; {seen}"
+
+    def _comes_back(self, signal: str, seconds: float, result: str) -> str:
+        """The server's process is given a signal, ends with that result, and its session goes on with a new one."""
+        show = self.container.show
+        before = int(show("NRestarts"))
+        with Match(self.container) as match:
+            match.play()
+            began = time.monotonic()
+            self.container.run("kill", f"-{signal}", show("MainPID"))
+            self._wait(lambda: int(show("NRestarts")) > before, "systemd starts it again", seconds)
+            self._wait(lambda: show("ActiveState") == "active", "it is up again", DEADLINE)
+            took = time.monotonic() - began
+            assert re.search(rf"Failed with result '{result}'", self.container.journal())
+            match.wait_until_all_are_back()
+            match.play()
+            match.finish()
+        return f"up again after {took:.1f} s, and so are all players in the same session"
+
+    def _install(self, package: Path) -> None:
+        inside = self.container.root / "root" / "gsrt.deb"
+        shutil.copy(package, inside)
+        try:
+            self.container.run(
+                "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", "/root/gsrt.deb", seconds=4 * DEADLINE
+            )
+        finally:
+            inside.unlink()
+
+    def _newer_package(self, folder: Path) -> Path:
+        """The same files as a package of a higher version."""
+        content, package = folder / "content", folder / "newer.deb"
+        subprocess.run(["dpkg-deb", "--raw-extract", self._package, content], check=True, timeout=DEADLINE)
+        control = content / "DEBIAN" / "control"
+        control.write_text(re.sub(r"^(Version: .*)$", r"\1+test1", control.read_text(), flags=re.MULTILINE))
+        command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(content), str(package)]
+        subprocess.run(command, check=True, timeout=4 * DEADLINE, stdout=subprocess.DEVNULL)
+        return package
+
+    def _files(self) -> set[str]:
+        """All files but those of logs and of dpkg itself."""
+        found = self.container.run(
+            *("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/tmp", "-o"),
+            *("-path", "/run", "-o", "-path", "/dev", "-o", "-path", "/var/log", "-o", "-path", "/var/lib/systemd"),
+            *("-o", "-path", "/var/lib/dpkg", "-o", "-path", "/var/tmp", "-o", "-path", "/var/cache", ")"),
+            *("-prune", "-o", "-print"),
+        )
+        return {each for each in found.splitlines() if not each.endswith("-")}  # passwd-, group-: copies of before
+
+    def _wait(self, condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+            time.sleep(0.1)
