@@ -109,6 +109,7 @@ class Stream:
 
 class Relay(Carrier):
     texts_held: bool
+    made_much: Callable[[float], object] | None
     @property
     def handler(self) -> Handler: ...
     @property

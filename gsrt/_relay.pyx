@@ -69,6 +69,8 @@ cdef enum:
     SINGLE_RECORDS = 32         # so many packets of a tick have a TLS record each, the rest share
     WIRE_BYTES = 65536          # TLS records are gathered up to this for one write
     KEEP_BYTES = 16384          # an empty output buffer larger than this is given back
+    MADE_MUCH_PART = 64         # of the memory that the server may have: output of one turn that is flushed before its end
+    MADE_MOST_PART = 32         # the same: output beyond which readers get the soft limit only
     DISCARD_READS = 64          # of 4 KB, when a connection is closed over unread bytes
     LATER_MAX = 256             # datagrams kept in one turn for scripts that others go before
     LOGINS_PER_TICK = 256       # UDP logins passed up in one tick; the rest is dropped, clients repeat
@@ -803,6 +805,7 @@ cdef class Relay(Carrier):
     cdef readonly dict streams              # fd -> Stream
     cdef readonly Links links               # None until there is one
     cdef public bint texts_held             # text WebSockets are not read until it is False again: the handler's to set
+    cdef public object made_much            # None, or made_much(now): much was put out within a turn, and has been flushed
     cdef int udp_fd
     cdef int poll_fd
     cdef double now                         # of the last receiving; for faults met outside of it
@@ -839,6 +842,9 @@ cdef class Relay(Carrier):
     cdef list impaired                      # members with a bad network before them
     cdef list later                         # (member, packet) of datagrams that others go before
     cdef list closed_now                    # keeps streams alive while events may still point to them
+    # What is put out within a turn takes memory until the flush at its end: so much of it goes out before, and beyond the
+    # most of it nobody has more than the soft limit.
+    cdef uint64_t made, made_much_bytes, made_most_bytes
 
     def __cinit__(self, int udp_fd, profile, handler, entropy=urandom):
         cdef int i
@@ -874,6 +880,8 @@ cdef class Relay(Carrier):
         self.message_bytes_max = profile.link_message_bytes_max
         self.link_out_bytes = profile.link_out_bytes
         self.link_pending_max = profile.link_receive_bytes_all
+        self.made_much_bytes = profile.memory_bytes_max // MADE_MUCH_PART
+        self.made_most_bytes = profile.memory_bytes_max // MADE_MOST_PART
         self.batches_max = profile.datagram_batches_max
         self.received = <uint8_t*>PyMem_Malloc(BATCH * RECEIVED_BYTES)
         self.datagrams = <Datagram*>PyMem_Malloc(DATAGRAMS * sizeof(Datagram))
@@ -1021,6 +1029,8 @@ cdef class Relay(Carrier):
             for i in range(got):
                 self.one_datagram(i, now)
                 self.incoming[i].msg_hdr.msg_namelen = ADDRESS_BYTES
+            if self.made > self.made_much_bytes:
+                self.let_out(now)
             if got < BATCH:
                 break
         self.count(None, DATAGRAMS_IN, total)
@@ -1253,6 +1263,7 @@ cdef class Relay(Carrier):
                 return self.doom(target, "too much waits to be acknowledged by it, or is longer than it takes")
             return 0
         leg.mark()
+        self.made += size
         self.count(target.room, PACKETS_OUT, 1)
         self.count(target.room, BYTES_OUT, size)
         return 0
@@ -1298,7 +1309,7 @@ cdef class Relay(Carrier):
             if not reliable:
                 self.count(target.room, DROPPED_SLOW, 1)
                 return 0
-            if waiting + size > self.out_hard_bytes:
+            if waiting + size > self.out_hard_bytes or self.made > self.made_most_bytes:
                 self.count(target.room, DROPPED_SLOW, 1)
                 return self.doom(target, "it does not read what is sent to it")
         if stream.is_websocket:
@@ -1323,6 +1334,7 @@ cdef class Relay(Carrier):
                 record += PyBytes_FromStringAndSize(<const char*>body, body_size)
             stream.records_bytes += frame_size + size
         stream.out_packets += 1
+        self.made += size
         self.mark(stream)
         self.count(target.room, PACKETS_OUT, 1)
         self.count(target.room, BYTES_OUT, size)
@@ -1598,6 +1610,9 @@ cdef class Relay(Carrier):
         close(stream.fd)
         stream.fd = -1
         self.drop_output(stream)
+        PyMem_Free(stream.out)      # now, for the object may be kept for a while, and it may be much
+        stream.out = NULL
+        stream.out_capacity = 0
         if stream.member is not None and stream.member.stream is stream:
             stream.member.stream = None
         self.closed_now.append(stream)
@@ -1650,6 +1665,8 @@ cdef class Relay(Carrier):
                 self.pause(stream)
             elif events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP):
                 self.read_stream(stream, now)
+            if self.made > self.made_much_bytes:
+                self.let_out(now)
         self.closed_now.clear()
         return got if got > 0 else 0
 
@@ -1908,6 +1925,8 @@ cdef class Relay(Carrier):
             except Exception as error:
                 self.drop_stream(stream)
                 self.handler.failed(stream, error, now)
+            if self.made > self.made_much_bytes:
+                self.let_out(now)
         if held:
             self.paused = held + self.paused        # before those that have had their turn
 
@@ -2107,6 +2126,7 @@ cdef class Relay(Carrier):
     def flush(self):
         """Sends what this tick has made: each peer's packets in as few datagrams and writes as they fit."""
         cdef Stream stream
+        self.made = 0
         # Streams first: a client is to know that its UDP login has arrived before a datagram answers it.
         if self.dirty:
             for stream in self.dirty:       # it may grow meanwhile
@@ -2125,6 +2145,13 @@ cdef class Relay(Carrier):
             self.flush_datagrams()
         if self.links is not None:
             self.links.flush(self.udp_fd, self.now)
+
+    cdef int let_out(self, double now) except -1:
+        """So much has been put out in this turn that it is not to wait for its end."""
+        self.flush()
+        if self.made_much is not None:
+            self.made_much(now)
+        return 0
 
     cdef int flush_datagrams(self) except -1:
         cdef int i, sent, count = 0, at = 0
