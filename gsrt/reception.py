@@ -117,6 +117,11 @@ class Reception:
         self._sessions = sessions
 
     @property
+    def has_tls(self) -> bool:
+        """Whether the TLS library is loaded, or never will be."""
+        return self._tls is not None or (self.certificate is None and not self.tls_coming)
+
+    @property
     def pending(self) -> int:
         """Connections that are not logged in."""
         return len(self._pending)
