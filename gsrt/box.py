@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 ROOT = "/"  # where /proc and /sys are
 MEMORY_LOOK_SECONDS = 0.005
-# Memory is taken back from here on: halfway between the mark from which nobody is let in and the promise itself, so
-# that there is room for what one turn of the loop may take.
-TAKE_BACK_SHARE = 0.5
+
+# What may be taken between two looks at the memory: what the relay puts out before it is flushed (a 64th of the
+# promise, and at most a 32nd more), and what is loaded, at once, when it is first needed.
+OUTPUT_PARTS = 64, 32
+TLS_BYTES = 5 << 20
+SANDBOX_BYTES = 3 << 20
 NEVER = float("inf")
 
 
@@ -34,8 +37,9 @@ class Box:
 
     __slots__ = (
         "_look_for",
+        "_memory_far",
         "_memory_look_at",
-        "_memory_mark",
+        "_memory_most",
         "_reclaimer",
         "_server",
         "_slowed",
@@ -59,9 +63,13 @@ class Box:
         self.sensors = Sensors(ROOT, (_existing(folder) for folder in folders))
         self.governor = Governor(profile, server.log)
         self.governor.memory = self.sensors.memory
-        refuse = profile.memory_bytes_max * profile.memory_refuse_percent / 100
-        self._memory_mark = int(refuse + (profile.memory_bytes_max - refuse) * TAKE_BACK_SHARE)
+        promise = profile.memory_bytes_max
+        readers = profile.players_per_session_max * profile.stream_out_soft_bytes
+        self._memory_most = promise - sum(promise // part for part in OUTPUT_PARTS) - readers
+        # Further from it than all that may come at once, there is nothing to be thought about.
+        self._memory_far = self._memory_most - TLS_BYTES - SANDBOX_BYTES - profile.password_memory_kb * 1024
         self._memory_look_at = 0.0
+        server.relay.made_much = self._much_made
         if self.sensors.absent:
             server.log.info("not to be had on this box", sensors=",".join(self.sensors.absent))
 
@@ -91,13 +99,32 @@ class Box:
         """Takes memory back where the promise is near."""
         self._memory_look_at = now + MEMORY_LOOK_SECONDS
         held = self.sensors.memory()
-        if held is None or held < self._memory_mark:
+        if held is None or held < self._memory_far:
+            return
+        mark = self._memory_most - self._reserve()
+        if held < mark:
             return
         if self._reclaimer is None:
             from gsrt.reclaim import Reclaimer
 
             self._reclaimer = Reclaimer(self._server, self.sensors.memory)
-        self._reclaimer.take_back(held, self._memory_mark, now)
+        self._reclaimer.take_back(held, mark, now)
+
+    def _much_made(self, now: float) -> None:
+        """Within a turn, much was put out, and flushed: what is left waits for those who do not read."""
+        server = self._server
+        for member, reason in server.relay.take_doomed():
+            server.reception.cut(member, reason, now)
+        self._look_at_memory(now)
+
+    def _reserve(self) -> int:
+        """Bytes that may be taken at once, by what is not there yet, or only for a moment."""
+        server = self._server
+        return (
+            (0 if server.reception.has_tls else TLS_BYTES)
+            + (SANDBOX_BYTES if server.scripts.sandbox is None else 0)
+            + (0 if server.platform is None else server.profile.password_memory_kb * 1024)
+        )
 
     def _look_later(self, now: float) -> None:
         self._look_for = now + self._server.profile.governor_seconds
