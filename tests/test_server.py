@@ -451,11 +451,11 @@ def test_datagrams_are_never_cut_on_the_way(family: int) -> None:
             assert datagrams.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == PMTUDISC_PROBE
 
 
-def test_the_worker_takes_as_many_jobs_as_the_profile_says(houses: Houses) -> None:
+def test_the_worker_takes_as_many_jobs_as_the_profile_says(houses: Callable[..., House]) -> None:
     house = houses(worker_waiting_max=2)
     results: list[object] = []
     for number in range(2):
-        house.server.worker.submit(lambda number=number: number, lambda result, error: results.append(result))  # type: ignore[misc]
+        house.server.worker.submit(lambda number=number: number, lambda result, error: results.append(result))
     with pytest.raises(WorkerError, match="2 jobs are waiting already"):
         house.server.worker.submit(lambda: None, lambda result, error: None)
     house.until(lambda: results == [0, 1])
