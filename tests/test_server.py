@@ -455,7 +455,7 @@ def test_the_worker_takes_as_many_jobs_as_the_profile_says(houses: Callable[...,
     house = houses(worker_waiting_max=2)
     results: list[object] = []
     for number in range(2):
-        house.server.worker.submit(lambda number=number: number, lambda result, error: results.append(result))
+        house.server.worker.submit(partial(abs, number), lambda result, error: results.append(result))
     with pytest.raises(WorkerError, match="2 jobs are waiting already"):
         house.server.worker.submit(lambda: None, lambda result, error: None)
     house.until(lambda: results == [0, 1])
