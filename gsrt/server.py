@@ -864,8 +864,11 @@ def serve(options: Options) -> int:
         server.close()
     if server.has_departed:
         _hand_over(server)
-    else:
-        log.info("stopped")
+        return 0
+    for name in (IMAGE_NAME, NOTE_NAME):  # there is nothing to come back to
+        manager.forget(name)
+    manager.wait_until_read(READ_SECONDS)
+    log.info("stopped")
     return 0
 
 

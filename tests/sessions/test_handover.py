@@ -167,14 +167,14 @@ def test_players_with_tls_come_back_unnoticed(server: YieldingServer, driver: Dr
 
 def test_who_was_away_may_still_come_back(server: YieldingServer, driver: Driver) -> None:
     match = Match(server, driver, 2)
-    here, away = match.all_ready(("cs-plain", "cs-plain"))
-    away.reset()  # type: ignore[attr-defined]
-    driver.run_until(lambda: server.player_state(match.table, away.peer_id) == "absent", "the loss")
+    here = match.ready("cs-plain", 1)
+    away = match.ready_probe(2)
+    away.stream.reset()
+    match.until_state(2, "absent")
     here.send(NUMBERED, payload=b"kept")
 
     play_on_through(match, server, [here], count(1))
-    match.client("cs-plain", away.peer_id)
-    back = match.doubles[-1]
+    back = match.client("cs-plain", 2)
     driver.run_until(lambda: bool(back.of_op_code(NUMBERED)), "what was held")
 
     assert (back.of_op_code(NUMBERED)[0].payload, here.told("player disconnect")) == (b"kept", [])

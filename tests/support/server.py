@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.manager import Manager
+
 PROJECT = Path(__file__).resolve().parents[2]
 GENERIC_PROFILE = PROJECT / "firmware_profiles" / "generic.toml"
 START_SECONDS = 20.0
@@ -65,12 +67,14 @@ class ServerProcess:
         port: int | None = None,
         open_files: int | None = None,
         arguments: tuple[str, ...] = (),
+        manager: Manager | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="gsrt-test-"))
         self.control_path = str(self.directory / "control.sock")
         self.log_path = self.directory / "log.txt"
         self.port = free_port() if port is None else port
         self._open_files = open_files
+        self._manager = manager
         self.allowed_errors: tuple[str, ...] = ()  # what a test provokes on purpose
         self._process: subprocess.Popen[bytes] | None = None
         self.command = [
@@ -108,22 +112,29 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start the process without waiting for anything."""
-        limit = self._open_files
+        limit, manager = self._open_files, self._manager
 
-        def lower_limit() -> None:
-            assert limit is not None
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        def prepare() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            if manager is not None:
+                manager.hand_in()
 
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+        command = self.command
+        if manager is not None:
+            environment |= manager.environment()
+            command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "manager", *command]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command,
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.directory,
                 env=environment,
-                preexec_fn=None if limit is None else lower_limit,
+                preexec_fn=prepare if limit is not None or manager is not None else None,
+                close_fds=manager is None,
             )
 
     @property

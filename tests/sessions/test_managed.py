@@ -1,0 +1,123 @@
+"""A server that a service manager starts again: with what it left there, players notice nothing, or come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.driver import Driver
+from tests.sessions.match import Match
+from tests.sessions.player import Player
+from tests.sessions.test_handover import until
+from tests.support.manager import Manager
+from tests.support.server import ServerProcess
+
+SOUND = ("gsrt-datagrams", "gsrt-image", "gsrt-listener", "gsrt-note")  # what a running server has left
+CRASHED = "error restarted: the server did not answer "
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    with tempfile.TemporaryDirectory(prefix="gsrt-") as folder:  # a short path: it is a socket's
+        manager = Manager(Path(folder))
+        yield manager
+        manager.close()
+
+
+@pytest.fixture
+def server(manager: Manager) -> Iterator[ServerProcess]:
+    with ServerProcess(manager=manager, overrides={"grace_seconds": 20}) as server:
+        yield server
+
+
+def start_again(server: ServerProcess, *, by: signal.Signals) -> int:
+    """Ends the server by a signal and starts the next: the exit status of the first."""
+    server.process.send_signal(by)
+    status = server.wait()
+    server.start()
+    return status
+
+
+def test_what_the_next_needs_is_left_from_the_start(server: ServerProcess, manager: Manager) -> None:
+    until(lambda: sorted(manager.names()) == list(SOUND), server)
+    until(lambda: any("READY" in each for each in manager.told), server)
+
+
+def test_clients_notice_nothing_of_a_hand_over(server: ServerProcess, manager: Manager, driver: Driver) -> None:
+    match = Match(server, driver, 3)
+    doubles = match.all_ready(("cpp-plain", "cs-plain", "js-ws"))
+
+    for _ in range(2):
+        assert start_again(server, by=signal.SIGUSR2) == 0
+        match.barrier()
+
+    for double in doubles:
+        assert (double.told("player disconnect"), double.logins) == ([], 1), double.describe()
+    until(lambda: sorted(manager.names()) == list(SOUND), server)  # what was taken is not kept
+
+
+def test_a_link_notices_nothing_of_a_hand_over(server: ServerProcess) -> None:
+    table = server.create(2)
+    players = [Player(seat, server.port) for seat in table.seats]
+    try:
+        for player in players:
+            player.expect_ready()
+            until(lambda: len(player.session.active_peers) == 2, server)  # noqa: B023
+        server.process.send_signal(signal.SIGUSR2)
+        assert server.wait() == 0
+        for player in players:
+            player.send(5, 1)  # while nobody serves
+        server.start()
+        for player in players:
+            player.expect(5, {1: 1}, sender=3 - player.session.peer_id)
+            assert player.told.empty()
+    finally:
+        for player in players:
+            player.session.stop()
+
+
+def test_whoever_connects_meanwhile_waits(server: ServerProcess, driver: Driver) -> None:
+    match = Match(server, driver, 1)
+    server.process.send_signal(signal.SIGUSR2)
+    assert server.wait() == 0
+
+    late = match.client("cs-plain", 1)
+    server.start()
+
+    match.until_ready([late])
+
+
+def test_after_a_crash_players_come_back_with_their_tokens(server: ServerProcess, driver: Driver) -> None:
+    server.allowed_errors = (CRASHED,)
+    match = Match(server, driver, 2)
+    doubles = match.all_ready(("cs-plain", "cs-plain"))
+
+    assert start_again(server, by=signal.SIGKILL) == -signal.SIGKILL
+
+    driver.run_until(lambda: all(each.logins == 2 and each.ready for each in doubles), "the return")
+    match.barrier()
+    assert any(line.startswith(CRASHED) for line in server.log_path.read_text().splitlines())
+
+
+def test_a_stop_says_goodbye(server: ServerProcess, manager: Manager, driver: Driver) -> None:
+    match = Match(server, driver, 1)
+    double = match.ready("cs-plain", 1)
+
+    assert start_again(server, by=signal.SIGTERM) == 0
+
+    driver.run_until(lambda: not double.ready, "the goodbye")
+    assert server.session_ids() == []
+
+
+def test_what_is_no_image_is_told_and_the_server_starts(manager: Manager) -> None:
+    with tempfile.TemporaryFile() as file, socket.socket() as other:
+        manager.kept += [("gsrt-image", os.dup(file.fileno())), ("gsrt-stream", os.dup(other.fileno()))]
+        with ServerProcess(manager=manager) as server:
+            assert server.session_ids() == []
+            until(lambda: "gsrt-stream" not in manager.names(), server)
