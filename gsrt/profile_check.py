@@ -4,6 +4,7 @@ itself stops at the first mistake (gsrt.profile)."""
 from __future__ import annotations
 
 import os
+import stat
 
 from gsrt.flatfile import read_lines
 from gsrt.profile import LIMITS, ORDER, expected, is_allowed
@@ -60,7 +61,11 @@ class Checked:
         self.mistakes.append(Finding(line, key, text))
 
     def _read(self) -> None:
-        if os.path.exists(self.path) and os.stat(self.path).st_size > FILE_BYTES_MAX:
+        status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):
+            self._mistake(0, "", "this is no file")
+            return
+        if status.st_size > FILE_BYTES_MAX:
             self._mistake(0, "", f"this is no profile: it has more than {FILE_BYTES_MAX} bytes")
             return
         for line in read_lines(self.path):
