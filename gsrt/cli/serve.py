@@ -103,7 +103,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--control", metavar="PATH", help="where to make the control socket (default: in a directory of yours)"
     )
     _add_switch(parser, "--control-group", "whether the server's group may use the control socket, too")
-    parser.add_argument("--profile", metavar="NAME", help="limits: a name or a .toml file (default: generic)")
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="limits: a name, auto for the one that suits this box, or a .toml file (default: generic)",
+    )
     parser.add_argument(
         "--tick", type=_tick, metavar="MS", help="gather output for so many milliseconds (default: the profile's)"
     )
