@@ -6,6 +6,7 @@ class lib:
     GSRT_READ: int
     GSRT_WRITE: int
     GSRT_EXECUTE: int
+    GSRT_LIST: int
     GSRT_ALLOW_EXECUTE: int
     GSRT_ALLOW_CHILDREN: int
 

@@ -24,7 +24,7 @@ FORBIDDEN = {
     # landlock does not look at these
     "what files are": (
         "chmod fchmod fchmodat chown chown32 lchown lchown32 fchown fchown32 fchownat mknod mknodat setxattr lsetxattr"
-        " fsetxattr removexattr lremovexattr fremovexattr"
+        " fsetxattr removexattr lremovexattr fremovexattr utime utimes futimesat utimensat utimensat_time64"
     ),
     "who the process is": (
         "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups setuid32 setgid32 setreuid32"
@@ -61,6 +61,7 @@ ffi.cdef("""
     #define GSRT_READ ...
     #define GSRT_WRITE ...
     #define GSRT_EXECUTE ...
+    #define GSRT_LIST ...
     int gsrt_landlock_version(void);
     int gsrt_landlock_begin(int version);
     int gsrt_landlock_allow(int ruleset, int version, const char *path, int rights);
@@ -185,6 +186,7 @@ static int gsrt_refuse_code_made_at_run_time(void)
 #define GSRT_READ 1
 #define GSRT_WRITE 2
 #define GSRT_EXECUTE 4
+#define GSRT_LIST 8 /* the names of files alone */
 
 struct ruleset {
     uint64_t files;
@@ -241,6 +243,8 @@ static int gsrt_landlock_allow(int ruleset, int version, const char *path, int r
     if (rights & GSRT_WRITE)
         rule.allowed |= FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_FILE | FS_REMOVE_DIR | FS_MAKE_DIR
             | FS_MAKE_REG | FS_MAKE_SOCK | FS_REFER | FS_TRUNCATE;
+    if (rights & GSRT_LIST)
+        rule.allowed |= FS_READ_DIR;
     if (rights & GSRT_EXECUTE)
         rule.allowed |= FS_EXECUTE | FS_READ_FILE;
     rule.allowed &= files_of(version);

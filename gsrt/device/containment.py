@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 THREADS_MILLISECONDS = 2000  # for all threads to be bound: one that writes to a card sees the signal when that is done
 
-# Where a system keeps its libraries, what tells of the machine and of the process itself, and what libraries read of
-# their own accord. Of /proc, landlock itself closes what tells of the insides of other processes.
+# Where a system keeps its libraries, and what libraries read of their own accord.
 SYSTEM_READABLE = (
     "/lib",
     "/lib64",
@@ -42,10 +41,10 @@ SYSTEM_READABLE = (
     "/etc/localtime",
     "/etc/ssl",
     "/dev/urandom",
-    "/proc",
-    "/sys",
+    "/sys/devices/system/cpu",
 )
 SYSTEM_WRITABLE = ("/dev/null",)
+OWN_FIGURES = "/proc/self"
 
 # Packages that are imported after the server has started.
 LATE_PACKAGES = ("gsrt", "RestrictedPython", "cffi")
@@ -110,8 +109,11 @@ def contain(
             for part in ("no_new_privileges", *(("landlock",) if _is_bound() else ()), "seccomp")
         ]
     allowed = (lib.GSRT_ALLOW_EXECUTE if allow_exec else 0) | (lib.GSRT_ALLOW_CHILDREN if allow_children else 0)
+    packages = late_packages()
     rules = [
-        *((path, lib.GSRT_READ) for path in (*SYSTEM_READABLE, *python_paths(), *readable)),
+        *((path, lib.GSRT_READ) for path in (*SYSTEM_READABLE, OWN_FIGURES, *packages, *python_paths(), *readable)),
+        # Python looks for a package among the names beside it.
+        *((os.path.dirname(path), lib.GSRT_LIST) for path in packages),
         *((path, lib.GSRT_WRITE) for path in (*SYSTEM_WRITABLE, *writable)),
         *((path, lib.GSRT_EXECUTE) for path in (executable if allow_exec else ())),
     ]
@@ -139,15 +141,18 @@ def interpreter_files() -> list[str]:
     return found + sorted(path for path in paths if path.startswith("/") and os.path.basename(path).startswith("ld-"))
 
 
-def python_paths() -> list[str]:
-    """Where this Python reads what it imports."""
+def late_packages() -> list[str]:
+    """The folders of packages that are imported later, wherever they lie."""
     from importlib.machinery import PathFinder
 
+    specs = [PathFinder.find_spec(name) for name in LATE_PACKAGES]
+    return [path for spec in specs if spec is not None for path in spec.submodule_search_locations or ()]
+
+
+def python_paths() -> list[str]:
+    """Where this Python is, and reads what it imports."""
     found = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, os.path.dirname(os.__file__)]
     found += [entry for entry in sys.path if os.path.basename(entry) in ("site-packages", "dist-packages")]
-    for name in LATE_PACKAGES:
-        spec = PathFinder.find_spec(name)
-        found += (spec.submodule_search_locations or []) if spec is not None else []
     found.append(sys.argv[0] if sys.argv and os.path.isfile(sys.argv[0]) else "")
     return [path for path in dict.fromkeys(found) if path not in _WITHOUT_SECRETS]
 
@@ -167,6 +172,9 @@ def _landlock(lib: type[_linux.lib], rules: list[tuple[str, int]]) -> Outcome:
             returned = lib.gsrt_landlock_allow(ruleset, version, os.fsencode(path), rights)
             if returned < 0 and returned not in (-errno.ENOENT, -errno.ENOTDIR, -errno.EACCES):
                 return Outcome(part, False, f"{path}: {reason(returned)}")
+        # A rule is for an object of the kernel's memory, which makes those of /proc anew when it has dropped them. This
+        # one it keeps, as long as the process lives: the descriptor stays open on purpose.
+        os.set_inheritable(os.open(OWN_FIGURES, os.O_PATH | os.O_DIRECTORY), True)
         returned = lib.gsrt_landlock_enforce(ruleset, THREADS_MILLISECONDS)
     finally:
         os.close(ruleset)

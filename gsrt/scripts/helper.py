@@ -97,7 +97,7 @@ def serve(descriptor: int, readable: Sequence[str]) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the server, which ends this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
-    contain(readable, (), allow_children=True)
+    contain([*readable, "/proc"], (), allow_children=True)  # for the figures of the copies, too
     asked = socket.socket(fileno=descriptor)
     while True:
         message, ancillary, _, _ = asked.recvmsg(REQUEST_BYTES_MAX, socket.CMSG_SPACE(DESCRIPTOR_BYTES))
