@@ -158,8 +158,8 @@ def test_players_with_tls_come_back_unnoticed(server: YieldingServer, driver: Dr
     secure, plain = match.all_ready(("cs", "cs-plain"))
 
     server.hand_over()
-    driver.run_until(lambda: server.has_arrived() and not secure.ready, "the hand-over", DEADLINE)
-    driver.run_until(lambda: secure.ready, "the return", DEADLINE)
+    driver.run_until(server.has_arrived, "the hand-over", DEADLINE)
+    driver.run_until(lambda: secure.logins == 2 and secure.ready, "the return", DEADLINE)
     match.barrier([secure, plain])
 
     assert plain.told("player disconnect") == []
