@@ -1,9 +1,9 @@
-"""What somebody would try who has broken into a server: `python -m tests.device.hostile ROOT` contains itself as a server
+"""What somebody would try who has broken into a server: `python -m tests.device.hostile ROOT` contains itself as one
 does, with ROOT/readable to read and ROOT/writable to write, tries everything below, and prints what came of it.
 
-{"outcomes": {part: why}, "refused": {thread: {attack: errno's name, or "done"}}, "normal": {what: "done" or error}}. The
-threads are the first one, one that was there before, and one that is started afterwards. Arguments of calls are such
-that nothing happens to this machine even where one is not refused.
+{"outcomes": {part: why}, "refused": {thread: {attack: errno's name, or "done"}}, "normal": {what: "done" or error}}.
+The threads are the first one, one that was there before, and one that is started afterwards. Arguments of calls are
+such that nothing happens to this machine even where one is not refused.
 """
 
 from __future__ import annotations
