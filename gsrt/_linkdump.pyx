@@ -30,8 +30,8 @@ The bytes, little-endian; a number's bytes stand behind its name, real numbers h
     an endpoint's messages that were not fetched: list 4 of kind 1, stream 2, length 4, so many bytes
     a leg's opened_at, address (a sockaddr): list 1 of 1
 
-`bits` is 1 byte, and if that is 1, 8 x 8: Stream.bits. Restoring raises ValueError for bytes of another version, or that no
-link has written, and takes no more memory than a few times their length for them.
+`bits` is 1 byte, and if that is 1, 8 x 8: Stream.bits. Restoring raises ValueError for bytes of another version, that no
+link can have written, or that are too old, and takes no more memory than some times their length for them.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -65,7 +65,7 @@ cdef enum:
     MARGIN = 65536              # numbers that are left out in any case,
     MARGIN_A_SECOND = 1 << 20   # and for each second since the link was certainly alive: more than can be sent in that time,
                                 # so that not even one dump that is restored again later has a number twice
-    MARGIN_SECONDS = 600        # not more, for numbers have 32 bits on the wire
+    MARGIN_SECONDS = 600        # after which it is too late: the other side tells the whole number by its low 32 bits
 
 cdef bytes MAGIC = b"gsrl"
 cdef uint64_t NEVER = 0xffffffffffffffff
@@ -594,7 +594,9 @@ cdef Link read_link(Reader reader, type made, int kind, double now):
     terms = [reader.number(4, 0, 0xffffffff) for _ in range(4)]
     number = reader.number(8, 0, NUMBER_MAX)
     seen_at = reader.time(now)
-    number += MARGIN + <uint64_t>(min(now - seen_at, <double>MARGIN_SECONDS) * MARGIN_A_SECOND)
+    if now - seen_at > MARGIN_SECONDS:
+        raise ValueError(f"a dump of a link that was alive more than {<int>MARGIN_SECONDS} s ago, and is no more")
+    number += MARGIN + <uint64_t>((now - seen_at) * MARGIN_A_SECOND)
     link = made(cipher, connection, now, is_client=is_client, receive_bytes=terms[0], message_bytes=terms[1],
                 peer_receive_bytes=terms[2], peer_message_bytes=terms[3], first_number=number)
     read_numbers(reader, link, now)

@@ -452,9 +452,17 @@ def test_what_is_cut_or_longer_is_refused() -> None:
         ends = range(len(dump)) if len(dump) < 3_000 else [*range(700), *range(700, len(dump), 97)]
         for end in ends:
             with pytest.raises(ValueError, match="damaged"):
-                LinkEndpoint.restore(dump[:end], 1e6)
+                LinkEndpoint.restore(dump[:end], 200.0)
         with pytest.raises(ValueError, match="longer"):
-            LinkEndpoint.restore(dump + b"\0", 1e6)
+            LinkEndpoint.restore(dump + b"\0", 200.0)
+
+
+def test_a_dump_of_long_ago_is_refused() -> None:
+    hand = Hand()
+    dump = hand.end.dump()
+    assert LinkEndpoint.restore(dump, 600.0).ended is None
+    with pytest.raises(ValueError, match="no more"):
+        LinkEndpoint.restore(dump, 601.0)
 
 
 def test_no_dump_at_all() -> None:
