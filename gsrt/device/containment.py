@@ -142,10 +142,12 @@ def interpreter_files() -> list[str]:
 
 
 def late_packages() -> list[str]:
-    """The folders of packages that are imported later, wherever they lie."""
+    """The folders of packages that are imported later, wherever they lie, and of the one that was started (-m)."""
     from importlib.machinery import PathFinder
 
-    specs = [PathFinder.find_spec(name) for name in LATE_PACKAGES]
+    started = getattr(sys.modules["__main__"], "__spec__", None)
+    names = (*LATE_PACKAGES, *([] if started is None else [started.name.partition(".")[0]]))
+    specs = [PathFinder.find_spec(name) for name in dict.fromkeys(names)]
     return [path for spec in specs if spec is not None for path in spec.submodule_search_locations or ()]
 
 

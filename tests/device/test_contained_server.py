@@ -1,0 +1,246 @@
+"""Real servers that have contained themselves: all that a server does goes on, and what it may not do is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gsrt.client import Session
+from tests.platform.test_from_nothing_to_playing import Company, all_ready, until, write_game
+from tests.sessions.player import Player
+from tests.support.manager import Manager
+from tests.support.server import ControlRefused, ServerProcess, Table
+
+DEADLINE = 20.0
+LIMITS = {"grace_seconds": 20, "script_reload_seconds": 0.1, "game_reload_seconds": 0.1, "script_watchdog_seconds": 0.1}
+HELLO = 40
+SCRIPT = """
+@session.on_packet(40)
+def hello(packet):
+    session.send(41, {1: WORD})
+    return False
+"""
+HANGS = (
+    SCRIPT
+    + """
+@session.on_packet(50)
+def never(packet):
+    hang()
+"""
+)
+
+
+def wait_for(server: ServerProcess, condition: Callable[[], object]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, server.log()
+        time.sleep(0.01)  # between two looks
+
+
+def said(server: ServerProcess, text: str) -> int:
+    return server.log_path.read_text().count(text)
+
+
+def contained(server: ServerProcess) -> ServerProcess:
+    """The server, once it is. Where this kernel does not let it, there is nothing to test."""
+    wait_for(server, lambda: said(server, "info contained "))
+    if "seccomp=on" not in server.log():
+        pytest.skip("no seccomp here")
+    return server
+
+
+def has_landlock(server: ServerProcess) -> bool:
+    return 'landlock="version' in server.log()
+
+
+def threads(server: ServerProcess) -> list[dict[str, str]]:
+    """What the kernel says of each."""
+    found = []
+    for path in Path(f"/proc/{server.process.pid}/task").glob("*/status"):
+        found.append(dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line))
+    return found
+
+
+def both_ready(table: Table, server: ServerProcess) -> list[Player]:
+    players = [Player(seat, server.port) for seat in table.seats]
+    for player in players:
+        player.expect_ready()
+    wait_for(server, lambda: all(len(player.session.active_peers) == 2 for player in players))
+    return players
+
+
+def stop(players: list[Player]) -> None:
+    for player in players:
+        player.session.stop()
+
+
+def answers(player: Player, word: str) -> None:
+    player.send(HELLO, 0)
+    player.expect(41, {1: word}, sender=0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = write_game(tmp_path / "arena")
+    (folder / "www").mkdir()
+    (folder / "www/index.html").write_text("<p>hello</p>")
+    (folder / "scripts/hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
+    return folder
+
+
+@pytest.fixture
+def company() -> Iterator[Company]:
+    made = Company()
+    yield made
+    made.close()
+
+
+def test_a_game_is_played_to_its_end(folder: Path, company: Company, tmp_path: Path) -> None:
+    with ServerProcess(arguments=(str(folder), "--contain"), overrides=LIMITS) as server:
+        # Before anything is loaded that is loaded when it is first asked for: scripts, TLS, the link's library, www/.
+        contained(server)
+        assert {each["Seccomp"] for each in threads(server)} == {"2"}
+        assert {each["NoNewPrivs"] for each in threads(server)} == {"1"}
+        players = company.players(server.port, "Ann", "Ben", "Cleo")  # over WebSocket
+        for player in players:
+            player.seek(0)
+        for player in players:
+            player.join()
+        all_ready(players)
+        until(players, lambda: all(len(each.heard(10)) for each in players), "the script names everybody")
+
+        table = server.create(2, script=str(folder / "scripts/hello.py"))
+        legs = [
+            Session("127.0.0.1", server.port, seat.token, tls=tls, link=not tls)
+            for seat, tls in zip(table.seats, (False, True), strict=True)
+        ]
+        for leg in legs:
+            leg.start()
+        end = time.monotonic() + DEADLINE
+        while not all(leg.ready for leg in legs):
+            assert time.monotonic() < end, server.log()
+            for leg in legs:
+                leg.update()
+            time.sleep(0.005)  # between two looks
+        assert [leg.leg.partition("+")[0] for leg in legs] == ["link", "tls"]
+        for leg in legs:
+            leg.stop()
+
+        (folder / "scripts/hello.py").write_text(SCRIPT.replace("WORD", "'two, and longer'"))
+        wait_for(server, lambda: said(server, "info script taken up again"))
+        wait_for(server, lambda: said(server, "info game taken up"))
+
+        blind = ssl.create_default_context()
+        blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+        with urllib.request.urlopen(f"https://127.0.0.1:{server.port}/", context=blind, timeout=DEADLINE) as page:
+            assert page.read() == b"<p>hello</p>"
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=DEADLINE) as figures:
+            assert b"process_resident_memory_bytes" in figures.read()
+
+        copy = folder / "data/copy.sqlite"
+        assert server.control({"do": "backup", "file": str(copy)})["bytes"] == copy.stat().st_size
+        outside = tmp_path / "outside.py"
+        outside.write_text(SCRIPT)
+        if has_landlock(server):
+            with pytest.raises(ControlRefused, match=r"the server is contained and may write below .*/arena/data"):
+                server.control({"do": "backup", "file": str(tmp_path / "copy.sqlite")})
+            with pytest.raises(ControlRefused, match=r"the server is contained and may read below .*/arena"):
+                server.create(2, script=str(outside))
+            with pytest.raises(ControlRefused, match=r"out\.jsonl: the server is contained and may write below"):
+                server.create(2, script=str(folder / "scripts/hello.py"), record=str(tmp_path / "out.jsonl"))
+        assert server.control({"do": "player.list"})["ok"]
+        assert {each["Seccomp"] for each in threads(server)} == {"2"}  # the threads of by now
+    assert not Path(server.control_path).exists()
+
+
+def hanging(folder: Path, **more: Manager) -> ServerProcess:
+    """A server whose scripts can hang; its script is told at the start."""
+    script = folder / "hello.py"
+    script.write_text(HANGS.replace("WORD", "'one'"))
+    server = ServerProcess(arguments=("--contain", "--script", str(script)), overrides=LIMITS, **more)  # type: ignore[arg-type]
+    server.command[server.command.index("gsrt")] = "tests.support.hanging_scripts"
+    server.allowed_errors = ("error script.watchdog ", "error restarted after a script hung", "error session goes on ")
+    return server
+
+
+def test_it_restarts_itself_after_a_hang_and_is_contained_as_before(tmp_path: Path) -> None:
+    with hanging(tmp_path) as server:
+        players = both_ready(server.create(2), contained(server))
+        try:
+            answers(players[0], "one")
+            players[0].send(50, 0)
+            wait_for(server, lambda: said(server, "info contained ") == 2)
+            assert said(server, 'seccomp="since before the restart"') == 1
+            assert {each["Seccomp"] for each in threads(server)} == {"2"}
+            # What compiles scripts is there as before.
+            (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'mended'"))
+            others = both_ready(server.create(2), server)
+            answers(others[0], "mended")
+            stop(others)
+        finally:
+            stop(players)
+
+
+def test_with_a_manager_it_executes_nothing_and_the_manager_brings_it_back(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="gsrt-") as place:  # a short path: it is a socket's
+        manager = Manager(Path(place))
+        try:
+            with hanging(tmp_path, manager=manager) as server:
+                players = both_ready(server.create(2), contained(server))
+                try:
+                    players[0].send(50, 0)
+                    assert server.wait() == 70
+                    assert said(server, "a callback did not come back, the server ends") == 1
+                    server.start()
+                    assert said(server, "error restarted after a script hung") == 1
+                    assert said(server, "info sessions are back sessions=1") == 1
+                    wait_for(server, lambda: said(server, "info contained ") == 2)
+                finally:
+                    stop(players)
+        finally:
+            manager.close()
+
+
+def test_a_hand_over_stays_contained(tmp_path: Path) -> None:
+    """Without a manager the next program is executed in this one's place."""
+    (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
+    arguments = ("--contain", "--script", str(tmp_path / "hello.py"))
+    with ServerProcess(arguments=arguments, overrides=LIMITS) as server:
+        players = both_ready(server.create(2), contained(server))
+        try:
+            answers(players[0], "one")
+            server.process.send_signal(signal.SIGUSR2)
+            wait_for(server, lambda: said(server, "info contained ") == 2)
+            answers(players[0], "one")
+            answers(players[1], "one")
+        finally:
+            stop(players)
+
+
+@pytest.mark.parametrize("missing", ["cffi", "landlock,seccomp,prctl"])
+def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
+    server = ServerProcess(arguments=("--contain", "--script", str(tmp_path / "hello.py")), overrides=LIMITS)
+    if missing == "cffi":
+        (tmp_path / "_cffi_backend.py").write_text("raise ImportError('not installed')\n")
+        server.command[0:0] = ["env", f"PYTHONPATH={os.pathsep.join([str(tmp_path), *sys.path])}"]
+    else:
+        server.command[0:0] = [sys.executable, "-m", "tests.device.unavailable", missing]
+    with server:
+        wait_for(server, lambda: said(server, "info contained "))
+        said_once = server.log().partition("info contained ")[2].splitlines()[0]
+        assert said_once.count("no: ") == (4 if missing == "cffi" else 3)
+        players = both_ready(server.create(2), server)
+        try:
+            answers(players[0], "one")
+        finally:
+            stop(players)
