@@ -40,6 +40,7 @@ COMMANDS = {
     "restore": ("gsrt.cli.restore", "put a backup in the place of what a game remembers"),
     "logs": ("gsrt.cli.logs", "show what scripts have logged"),
     "status": ("gsrt.cli.status", "show how the server is doing, with every counter"),
+    "top": ("gsrt.cli.top", "watch the server at work"),
     "doctor": ("gsrt.cli.doctor", "say what is wrong with this box, its network and its server, and what to do"),
     "join": ("gsrt.cli.join", "take part in a session from this terminal"),
     "discover": ("gsrt.cli.discover", "show the servers on this network"),
