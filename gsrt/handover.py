@@ -24,6 +24,8 @@ from binascii import a2b_base64, b2a_base64
 
 from gsrt._links import Leg
 from gsrt.log import error_text
+from gsrt.session import ABSENT
+from gsrt.timers import INFINITY
 from gsrt.transports.streams import Borrowed
 
 TYPE_CHECKING = False
@@ -97,8 +99,8 @@ def arrive(
             session = sessions.find(session_id)
             if session is None:
                 continue
-            if its["expires"] is not None:
-                session.expire_at(its["expires"])
+            if its["expires"] is not None and (when := _time(its["expires"])) > now:
+                session.expire_at(when)
             for player in session.players:
                 if (his := its["players"].get(str(player.peer_id))) is not None:
                     kept = _take_over(player, his, by_name, relay, log, now)
@@ -124,6 +126,10 @@ def _take_over(
             descriptor = by_name.pop(name, None)
             if descriptor is not None:
                 connection = relay.restore_stream(descriptor, name, _with_bytes(told["stream"]["state"]))
+        if told["state"] == ABSENT:
+            _time(told["grace"])
+        if type(told["hellos"]) is not int:
+            raise ValueError("a number of greetings is something else")
         player.restore({**told, "member": _with_bytes(told["member"])}, connection, now)
     except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
         log.error("a player has to come back", player=player.player_id, reason=error_text(error))
@@ -132,7 +138,7 @@ def _take_over(
         player.member.leave()
         player.session.rest(now)
         return False
-    return connection is not None or told["state"] == "absent"
+    return connection is not None or told["state"] == ABSENT
 
 
 def _remember_login(player: Player, cookie: int, leg: Leg) -> None:
@@ -159,6 +165,13 @@ def _by_name(descriptors: Sequence[int]) -> dict[str, int]:
         else:
             os.close(descriptor)
     return found
+
+
+def _time(value: object) -> float:
+    """Raises ValueError for what is no time of the loop's clock."""
+    if type(value) not in (int, float) or not 0 <= value < INFINITY:  # type: ignore[operator]  # a number
+        raise ValueError(f"{value!r} is no time")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _text(value: object) -> str:

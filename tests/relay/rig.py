@@ -317,6 +317,7 @@ class Rig:
 
     def line(self, *, tcp: bool = False, send_buffer: int | None = None) -> Line:
         """A new connection. `send_buffer`: bytes that the kernel takes from the relay, about."""
+        name = "test:1"
         if tcp:
             if self._listener is None:
                 self._listener = socket.create_server(("127.0.0.1", 0))
@@ -325,13 +326,14 @@ class Rig:
             near = self._listener.accept()[0]
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            name = "{}:{}".format(*near.getpeername())
         else:
             near, far = socket.socketpair()
         near.setblocking(False)
         if send_buffer is not None:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self.sockets.append(far)
-        return Line(self, far, self.relay.add_stream(near.detach(), "test:1"))
+        return Line(self, far, self.relay.add_stream(near.detach(), name))
 
     def websocket(self, **how: Any) -> Line:
         """A new connection after its upgrade."""
