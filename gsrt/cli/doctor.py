@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from gsrt.cli.arguments import add_control, add_json, port_number
+from gsrt.doctor.surroundings import PACKAGED_CONFIG, PACKAGED_STATE, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gsrt.doctor.finding import Finding
-    from gsrt.doctor.surroundings import Settings
-
-PACKAGED_CONFIG = "/etc/gsrt/gsrt.toml"  # of the .deb's service, whose state is in the folder below
-PACKAGED_STATE = "/var/lib/gsrt"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,7 +60,6 @@ def settings_of(arguments: Namespace, packaged_config: str = PACKAGED_CONFIG) ->
     """What a server would be started with: the command line first, then the configuration, then what is usual."""
     from gsrt.cli.serve import default_state_dir
     from gsrt.config import ConfigError, read_config
-    from gsrt.doctor.surroundings import Settings
 
     config = arguments.config
     if config is None and arguments.game is None and os.path.exists(packaged_config):

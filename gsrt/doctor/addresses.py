@@ -119,7 +119,7 @@ def addresses(surroundings: Surroundings) -> Finding:
         return warn("cannot tell the addresses", "apt-get install iproute2")
     host = surroundings.settings.host
     all_of_them = {str(address) for one in found for address, _ in one.addresses}
-    if host not in ANY_ADDRESS and host[:1].isdigit() and host not in all_of_them:
+    if host not in ANY_ADDRESS and _is_address(host) and host not in all_of_them:
         return fail(
             f"the server is to listen at {host}, which is no address of this box", "take host = 0.0.0.0 for all"
         )
@@ -141,6 +141,16 @@ def addresses(surroundings: Surroundings) -> Finding:
             "pull the cable or switch the Wi-Fi off (nmcli radio wifi off): one way in is enough",
         )
     return ok(text)
+
+
+def _is_address(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_address(found: list[Interface]) -> Finding:

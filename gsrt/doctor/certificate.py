@@ -7,6 +7,7 @@ import os
 from gsrt.doctor.addresses import interfaces, lan_addresses
 from gsrt.doctor.clock import earliest
 from gsrt.doctor.finding import Finding, fail, ok, warn
+from gsrt.doctor.users import NAME, READ, service_user
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 
 TYPE_CHECKING = False
@@ -33,6 +34,13 @@ def certificate(surroundings: Surroundings) -> Finding:
         check_pair(*paths)
     except CertificateError as error:
         return fail(str(error), "then restart the server")
+    serving = service_user(surroundings)
+    kept = [path for path in paths if serving is not None and not serving.may(path, READ)]
+    if kept:
+        return fail(
+            f"the server's user, {NAME}, may not read {' and '.join(kept)}",
+            f"sudo chgrp {NAME} {' '.join(kept)} && sudo chmod 0640 {' '.join(kept)}",
+        )
     dates = validity(surroundings, paths[0])
     if dates is None:
         return warn(f"{paths[0]} is an RSA pair; cannot tell when it ends", "apt-get install openssl")

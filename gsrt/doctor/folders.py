@@ -6,6 +6,7 @@ import os
 import stat
 
 from gsrt.doctor.finding import Finding, fail, ok, warn
+from gsrt.doctor.users import NAME, READ, SEARCH, WRITE, service_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +70,17 @@ def game(surroundings: Surroundings) -> Finding:
     profile = surroundings.profile()
     if profile is None:
         return warn("cannot tell without a profile", "see the line on the profile")
+    try:
+        os.stat(where)
+    except FileNotFoundError:
+        return fail(f"{where} is not there", "name the game's folder in the configuration")
+    except OSError as error:
+        return warn(f"{where}: {error.strerror}", "sudo gsrt doctor")
     if not os.access(where, os.R_OK | os.X_OK):
-        return fail(f"{where} is not there, or not to be read by this user", "name its folder in the configuration")
+        return warn(f"{where} is not for this user to read", "sudo gsrt doctor")
+    serving = service_user(surroundings)
+    if serving is not None and not serving.may(where, READ | WRITE | SEARCH):
+        return fail(f"the server's user, {NAME}, may not write to {where}", f"sudo chown -R {NAME}: {where}")
     from gsrt.game.model import GameError
     from gsrt.game.reading import read_game
 

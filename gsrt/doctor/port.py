@@ -10,6 +10,7 @@ from gsrt.doctor.addresses import interfaces, lan_addresses
 from gsrt.doctor.finding import Finding, fail, ok, warn
 from gsrt.doctor.sockets import holder, program, sockets_at
 from gsrt.doctor.surroundings import whole_number
+from gsrt.doctor.users import NAME, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def _taken(surroundings: Surroundings, number: int, kinds: list[str]) -> Finding
         return fail(
             f"{number} ({named}) is taken by {name}, process {process}", "end that program, or choose another port"
         )
-    users = ", ".join(sorted({str(one.user) for one in sockets_at(surroundings, number)}))
+    users = ", ".join(sorted({name_of(surroundings, one.user) for one in sockets_at(surroundings, number)}))
+    if users == NAME or surroundings.status_error():
+        return warn(
+            f"{number} ({named}) is user {users}'s: the server's, which does not answer you", "sudo gsrt doctor"
+        )
     return fail(
         f"{number} ({named}) is taken by a program of user {users}; only root may see which",
         f"sudo gsrt doctor tells, or sudo ss -lnptu 'sport = :{number}'",

@@ -38,7 +38,15 @@ for name in names:
         print(name, "no", type(error).__name__, " ".join(str(error).split())[:200], flush=True)
         continue
     version = getattr(module, "sqlite_version", None) or getattr(module, "__version__", None)
-    if version is None and not name.startswith("gsrt."):
+    if name == "gsrt._sodium":
+        import ctypes
+        try:  # the library's own function, if it can be seen through the module
+            function = ctypes.CDLL(module.__file__).sodium_version_string
+            function.restype = ctypes.c_char_p
+            version = function().decode("ascii")
+        except Exception:
+            version = "(version unknown)"
+    elif version is None and not name.startswith("gsrt."):
         from importlib.metadata import version as of_package
         try:
             version = of_package(name)
@@ -76,7 +84,7 @@ def modules(surroundings: Surroundings) -> Finding:
 def libraries(surroundings: Surroundings) -> Finding:
     """What gsrt uses of others: libsodium for the link, SQLite for games, RestrictedPython for scripts, cffi for what
     Linux offers a small server."""
-    wanted = ("gsrt._sodium", "sqlite3", "RestrictedPython", "gsrt.device._linux")
+    wanted = ("gsrt._sodium", "sqlite3", "RestrictedPython", "gsrt.device._linux", "_cffi_backend")
     found = imports(surroundings, wanted)
     if found is None:
         return warn("cannot tell: Python takes too long to load them", "look at the lines on processor and disk speed")
@@ -97,7 +105,8 @@ def libraries(surroundings: Surroundings) -> Finding:
             f"memory is not locked and nothing contained: {words['gsrt.device._linux'][1]}",
             "apt-get install python3-cffi-backend; the server works without",
         )
-    return ok(f"libsodium, SQLite {words['sqlite3'][1]}, RestrictedPython {words['RestrictedPython'][1]}, cffi")
+    names = {"gsrt._sodium": "libsodium", "sqlite3": "SQLite", "RestrictedPython": "", "_cffi_backend": "cffi"}
+    return ok(", ".join(f"{title or name} {words[name][1]}".strip() for name, title in names.items()))
 
 
 def imports(surroundings: Surroundings, names: tuple[str, ...]) -> dict[str, tuple[str, str]] | None:

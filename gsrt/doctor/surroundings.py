@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gsrt.doctor.commands import Output
     from gsrt.profile import Profile
 
+# Of the .deb's service.
+PACKAGED_CONFIG = "/etc/gsrt/gsrt.toml"
+PACKAGED_STATE = "/var/lib/gsrt"
+
 FILE_BYTES_MAX = 1024 * 1024  # read of one file: /proc/net/tcp of some thousand connections
 NAMES_MAX = 65536  # read of one folder: the processes of a box
 COMMAND_SECONDS = 1.5  # for one program, if the check gives it no other time

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gsrt.cli import CommandError
 from gsrt.discovery import HERE, Notice
 from gsrt.doctor.port import port, reachable, tcp_answers, udp_answers
 from gsrt.doctor.sockets import holder, program, sockets_at
@@ -101,6 +102,17 @@ def test_another_users_program_has_it(box: Box) -> None:
     assert "sudo" in finding.todo
 
 
+def test_the_service_has_it_and_does_not_answer(box: Box) -> None:
+    listen(box, user=990)
+    box.user = 1000
+    box.write("/etc/passwd", "gsrt:x:990:990::/:/usr/sbin/nologin\n")
+    assert port(box.surroundings()).state == "warn"
+    box.write("/etc/passwd", "")
+    assert port(box.surroundings()).state == "fail"
+    box.status = CommandError("belongs to another user")
+    assert port(box.surroundings()).state == "warn"
+
+
 @pytest.mark.parametrize(
     ("command", "name", "state"),
     [
@@ -145,7 +157,7 @@ def test_this_machine_tells_who_has_a_port() -> None:
 def answering(answers: bool) -> Iterator[int]:
     """A server that answers a SEEK, or something that says other things; its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(("127.0.0.1", 0))
+        datagrams.bind(("127.0.0.1", free_port()))
 
         def serve() -> None:
             while True:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gsrt.cli import CommandError
-from gsrt.doctor import certificate, configuration, folders, profile, python, running, unit
+from gsrt.doctor import certificate, configuration, folders, profile, python, running, unit, users
 from gsrt.doctor.commands import Output, run_command
 from gsrt.doctor.surroundings import Settings, Surroundings
 from tests.doctor.box import Box
@@ -238,6 +239,13 @@ def test_modules_of_another_processor(box: Box, tmp_path: Path, monkeypatch: pyt
 def test_what_may_be_missing(box: Box, said: Output, check: Any, state: str) -> None:
     box.commands = {sys.executable: said}
     assert check(box.surroundings()).state == state
+
+
+def test_versions_are_told(box: Box) -> None:
+    told = ("gsrt._sodium ok 1.0.18", "sqlite3 ok 3.40.1", "RestrictedPython ok 9.0", "gsrt.device._linux ok ")
+    box.commands = {sys.executable: "\n".join((*told, "_cffi_backend ok 2.0"))}
+    finding = python.libraries(box.surroundings())
+    assert finding.found == "libsodium 1.0.18, SQLite 3.40.1, RestrictedPython 9.0, cffi 2.0"
 
 
 def test_pythons_that_do_not_do(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,6 +471,73 @@ def test_games(box: Box, tmp_path: Path) -> None:
     finding = folders.game(box.surroundings())
     assert finding.state == "fail"
     assert "mistakes" in finding.found
+
+
+USERS = "root:x:0:0::/root:/bin/sh\ngsrt:x:{}:{}::/:/usr/sbin/nologin\nbroken:x\n"
+
+
+@pytest.fixture
+def packaged(box: Box) -> Box:
+    """A box with the package, whose user is not the one of this test."""
+    box.settings |= {"config": "/etc/gsrt/gsrt.toml"}
+    box.write("/etc/passwd", USERS.format(os.geteuid() + 1, 990))
+    box.write("/etc/group", "gsrt:x:990:\nplugdev:x:46:anna,gsrt\n")
+    return box
+
+
+def test_the_services_user(packaged: Box) -> None:
+    user = users.service_user(packaged.surroundings())
+    assert user is not None
+    assert (user.number, user.groups) == (os.geteuid() + 1, {990, 46})
+    assert users.name_of(packaged.surroundings(), 0) == "root"
+    assert users.name_of(packaged.surroundings(), 12345) == "12345"
+    packaged.settings |= {"config": "/home/anna/gsrt.toml"}
+    assert users.service_user(packaged.surroundings()) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("mode", "group", "rights", "may"),
+    [
+        (0o600, 990, users.READ, False),
+        (0o640, 990, users.READ, True),
+        (0o640, 7, users.READ, False),
+        (0o604, 7, users.READ, True),
+        (0o640, 990, users.READ | users.WRITE, False),
+    ],
+)
+def test_rights(mode: int, group: int, rights: int, may: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for root only
+        file = Path(folder) / "file"
+        file.touch()
+        os.chown(file, 0, group)
+        file.chmod(mode)
+        user = users.User(1234, frozenset((990,)))
+        assert not user.may(str(file), rights)  # the folder keeps it out
+        Path(folder).chmod(0o711)
+        assert user.may(str(file), rights) == may
+        assert users.User(0, frozenset()).may(str(file), rights)
+
+
+def test_a_game_that_the_service_may_not_write_to(packaged: Box, tmp_path: Path) -> None:
+    from gsrt.game.skeleton import make_game
+
+    make_game(str(tmp_path / "duel"), os.urandom)
+    packaged.settings |= {"game": str(tmp_path / "duel")}
+    finding = folders.game(packaged.surroundings())
+    assert finding.state == "fail"
+    assert finding.todo.startswith("sudo chown -R gsrt: ")
+
+
+def test_a_key_that_the_service_may_not_read(packaged: Box, pairs: Path, tmp_path: Path) -> None:
+    paths = {"cert": str(tmp_path / "certificate.pem"), "key": str(tmp_path / "key.pem")}
+    for path in paths.values():
+        shutil.copy(pairs / "rsa" / Path(path).name, path)
+    Path(paths["key"]).chmod(0o600)
+    packaged.settings |= paths
+    finding = certificate.certificate(packaged.surroundings())
+    assert finding.state == "fail"
+    assert "key.pem" in finding.found
 
 
 def test_the_port_of_a_game(box: Box, tmp_path: Path) -> None:
