@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # An RSA signature is what a stranger can make the server work hardest with; the rest of a crowd waits its turn.
 HANDSHAKES_PER_TURN = 4
 
+TLS_BYTES = 5 << 20  # of memory that the library takes, when it is loaded
+
 # Paths that mean something else than a file, whatever there is in www/.
 HEALTH = "/healthz"
 METRICS = "/metrics"
@@ -115,11 +117,6 @@ class Reception:
     @sessions.setter
     def sessions(self, sessions: Sessions) -> None:
         self._sessions = sessions
-
-    @property
-    def has_tls(self) -> bool:
-        """Whether the TLS library is loaded, or never will be."""
-        return self._tls is not None or (self.certificate is None and not self.tls_coming)
 
     @property
     def pending(self) -> int:
@@ -232,8 +229,18 @@ class Reception:
             stream.start_tls(TlsLayer(self._tls))
             return "tls"
         if self.certificate is not None:
-            self._load_tls(*self.certificate)
-            return "wait"
+            governor = self.sessions.house.governor
+            if governor is None or governor.has_room(TLS_BYTES):
+                self._load_tls(*self.certificate)
+                return "wait"
+            self.counters["tls_unavailable"] += 1
+            self.log.limited(
+                "warn",
+                "tls_memory",
+                "client refused: it speaks TLS, and there is no memory for that",
+                address=stream.peer_name,
+            )
+            return "unknown"
         if coming:
             return "wait"
         self.counters["tls_unavailable"] += 1
