@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from nspawn.trial import PROJECT, Trial
 
 WORK = PROJECT / "build" / "systemd-test"
 REPORT = PROJECT / "build" / "reports" / "systemd-test.txt"
+
+OWN_MOUNTS = "GSRT_TEST_OWN_MOUNTS"
 
 STEPS = (
     "is_installed",
@@ -51,6 +52,9 @@ def main() -> int:
     if os.getuid() != 0:
         print("containers with a systemd of their own need root: sudo make systemd-test", file=sys.stderr)
         return 1
+    if OWN_MOUNTS not in os.environ:  # so that they are gone with this process, however it ends
+        words = ["unshare", "--mount", sys.executable, "-m", "nspawn", *sys.argv[1:]]
+        os.execvpe(words[0], words, {**os.environ, OWN_MOUNTS: "1"})
     install_tools()
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
@@ -60,11 +64,9 @@ def main() -> int:
 
 def attempt(package: Path, path: Path, steps: tuple[str, ...]) -> int:
     """Tries the steps in a new container: the exit status."""
-    root = WORK / "root"
-    shutil.rmtree(root, ignore_errors=True)  # of a test that was killed
-    archive = base_system(WORK)
+    base = base_system(WORK)
     report = Report(path)
-    container = Container(archive, root, WORK / "console.txt")
+    container = Container(base, WORK / "mounted", WORK / "console.txt")
     try:
         container.start()
         report.say(f"{package.name} on {container.run('systemctl', '--version').splitlines()[0]}")

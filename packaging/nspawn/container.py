@@ -20,6 +20,7 @@ PACKAGES = (
 SUITE = "bookworm"
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 
+CHANGES_BYTES_MAX = 4 << 30  # a bound; some 50 MB are used, and a governor wants a disk that is not full
 BOOT_SECONDS = 60.0
 COMMAND_SECONDS = 60.0
 LET_IN = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
@@ -44,34 +45,43 @@ def install_tools() -> None:
 
 
 def base_system(cache: Path) -> Path:
-    """The archive of a Debian without gsrt; made when it is not in CACHE yet. Raises CalledProcessError."""
+    """The folder of a Debian without gsrt; made when it is not in CACHE yet. Raises CalledProcessError."""
     key = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
-    archive = cache / f"{SUITE}-{key}.tar"
-    if not archive.exists():
+    folder = cache / f"{SUITE}-{key}"
+    if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        made = archive.with_suffix(".part.tar")
+        made = folder.with_suffix(".part")
+        shutil.rmtree(made, ignore_errors=True)
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, made],
+            [
+                *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+                *("--format=directory", "--dpkgopt=path-exclude=/usr/share/locale/*", SUITE, str(made)),
+            ],
             check=True,
             timeout=MAKE_SECONDS,
             stdout=subprocess.DEVNULL,
         )
-        made.rename(archive)
-    return archive
+        made.rename(folder)
+    return folder
 
 
 class Container:
     """A running system, whose files are below `root`."""
 
-    def __init__(self, archive: Path, root: Path, console: Path) -> None:
-        """Unpacks it into ROOT, which must not be there yet; what its console shows is written to CONSOLE."""
-        self.root = root
+    def __init__(self, base: Path, work: Path, console: Path) -> None:
+        """A system that begins as BASE, which stays as it is: what changes is kept in memory, mounted below WORK. What
+        its console shows is written to CONSOLE."""
+        work.mkdir(parents=True, exist_ok=True)
+        _mount("tmpfs", "gsrt-test", work, f"size={CHANGES_BYTES_MAX},mode=0755")
+        self.root = work / "root"
+        for name in ("root", "changes", "work"):
+            (work / name).mkdir()
+        _mount("overlay", "gsrt-test", self.root, f"lowerdir={base},upperdir={work}/changes,workdir={work}/work")
+        self._work = work
         self._console = console
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
         self._cgroups: list[Path] = []
-        root.mkdir(parents=True)
-        subprocess.run(["tar", "--extract", "--numeric-owner", f"--file={archive}", f"--directory={root}"], check=True)
 
     def start(self) -> None:
         """Boots it. Raises ContainerError where it does not come up."""
@@ -138,13 +148,13 @@ class Container:
         return self.run("journalctl", "--no-pager", "--output=short-precise", "--unit=gsrt.service", check=False)
 
     def stop(self) -> None:
-        """Ends all of it and removes its files."""
+        """Ends all of it; its files are gone."""
         process = self._process
         if process is not None and process.poll() is None:
             if self._init:
                 try:
-                    self.run("systemctl", "poweroff", check=False, seconds=10.0)
-                    process.wait(20.0)
+                    self.run("systemctl", "poweroff", "--force", "--force", check=False, seconds=10.0)
+                    process.wait(10.0)
                 except subprocess.TimeoutExpired:
                     pass
             if process.poll() is None:
@@ -152,10 +162,15 @@ class Container:
             process.wait()
         for path in self._cgroups:
             _remove_cgroup(path)
-        shutil.rmtree(self.root, ignore_errors=True)
+        for mounted in (self.root, self._work):
+            subprocess.run(["umount", mounted], check=False, timeout=COMMAND_SECONDS)
 
     def _enter(self, *namespaces: str) -> list[str]:
         return ["nsenter", f"--target={self._init}", *namespaces, "--"]
+
+
+def _mount(kind: str, name: str, place: Path, options: str) -> None:
+    subprocess.run(["mount", "-t", kind, "-o", options, name, str(place)], check=True, timeout=COMMAND_SECONDS)
 
 
 def _child_of(pid: int) -> int:

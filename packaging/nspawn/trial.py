@@ -279,9 +279,9 @@ class Trial:
             took = time.monotonic() - began
             assert re.search(rf"Failed with result '{result}'", self.container.journal())
             match.wait_until_all_are_back()
+            back = time.monotonic() - began
             match.play()
-            match.finish()
-        return f"up again after {took:.1f} s, and so are all players in the same session"
+        return f"up again after {took:.1f} s, all players in the same session after {back:.1f} s"
 
     def _install(self, package: Path) -> None:
         inside = self.container.root / "root" / "gsrt.deb"
