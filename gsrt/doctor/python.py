@@ -16,6 +16,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 COMPILED = (
     "gsrt._core",
     "gsrt._link",
+    "gsrt._linkdump",
     "gsrt._links",
     "gsrt._relay",
     "gsrt._meter",
