@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = "/"  # where /proc and /sys are
 MEMORY_LOOK_SECONDS = 0.005
-
-# What may be taken between two looks at the memory: what the relay puts out before it is flushed (a 64th of the
-# promise, and at most a 32nd more), and what is loaded, at once, when it is first needed.
-OUTPUT_PARTS = 64, 32
-TLS_BYTES = 5 << 20
-SANDBOX_BYTES = 3 << 20
 NEVER = float("inf")
 
 
@@ -37,9 +31,7 @@ class Box:
 
     __slots__ = (
         "_look_for",
-        "_memory_far",
         "_memory_look_at",
-        "_memory_most",
         "_reclaimer",
         "_server",
         "_slowed",
@@ -61,13 +53,8 @@ class Box:
         self._look_for = 0.0  # when the next look should be
         self._worst_turn = 0.0  # since the look before
         self.sensors = Sensors(ROOT, (_existing(folder) for folder in folders))
-        self.governor = Governor(profile, server.log)
+        self.governor = Governor(profile, server.log, hashes=server.platform is not None)
         self.governor.memory = self.sensors.memory
-        promise = profile.memory_bytes_max
-        readers = profile.players_per_session_max * profile.stream_out_soft_bytes
-        self._memory_most = promise - sum(promise // part for part in OUTPUT_PARTS) - readers
-        # Further from it than all that may come at once, there is nothing to be thought about.
-        self._memory_far = self._memory_most - TLS_BYTES - SANDBOX_BYTES - profile.password_memory_kb * 1024
         self._memory_look_at = 0.0
         server.relay.made_much = self._much_made
         if self.sensors.absent:
@@ -99,16 +86,13 @@ class Box:
         """Takes memory back where the promise is near."""
         self._memory_look_at = now + MEMORY_LOOK_SECONDS
         held = self.sensors.memory()
-        if held is None or held < self._memory_far:
-            return
-        mark = self._memory_most - self._reserve()
-        if held < mark:
+        if held is None or held < self.governor.marks.early:
             return
         if self._reclaimer is None:
             from gsrt.reclaim import Reclaimer
 
             self._reclaimer = Reclaimer(self._server, self.sensors.memory)
-        self._reclaimer.take_back(held, mark, now)
+        self._reclaimer.take_back(held, self.governor.marks, now)
 
     def _much_made(self, now: float) -> None:
         """Within a turn, much was put out, and flushed: what is left waits for those who do not read."""
@@ -116,15 +100,6 @@ class Box:
         for member, reason in server.relay.take_doomed():
             server.reception.cut(member, reason, now)
         self._look_at_memory(now)
-
-    def _reserve(self) -> int:
-        """Bytes that may be taken at once, by what is not there yet, or only for a moment."""
-        server = self._server
-        return (
-            (0 if server.reception.has_tls else TLS_BYTES)
-            + (SANDBOX_BYTES if server.scripts.sandbox is None else 0)
-            + (0 if server.platform is None else server.profile.password_memory_kb * 1024)
-        )
 
     def _look_later(self, now: float) -> None:
         self._look_for = now + self._server.profile.governor_seconds

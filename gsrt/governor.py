@@ -31,6 +31,13 @@ LAG_LEAVE = 0.5  # of the mark
 CPU_LEAVE_PERCENT = 5
 WRITES_LEAVE = 0.9  # of the budget
 
+# What may be taken between two looks at the memory is kept free: what the relay puts out before it is flushed, and what
+# one sender or script may have it put out at once (both are the relay's bounds: MADE_MUCH_PART, MADE_MOST_PART).
+OUTPUT_PART = 64  # of the promise
+OUTPUT_MOST_PART = 32
+MARGIN_PART = 32  # between what is taken back first and what is taken back last
+SLOWED_SHARE = 0.95  # of the mark from which nobody is let in: slowed at the latest
+
 LAG_LOOKS = 3  # in each of so many the loop has to be late: a single hold-up is told, and nothing else
 CPU_AVERAGE_SECONDS = 10.0
 HOUR = 3600.0
@@ -116,12 +123,36 @@ class Cause:
         return REFUSING if figure >= refuse else SLOWED if figure >= slow else NORMAL
 
 
+class MemoryMarks:
+    """Bytes of memory at which something has to be done, whatever the profile's percentages say, or the promise could
+    be broken before the next look."""
+
+    __slots__ = ("early", "most", "promise", "refuse", "slow")
+
+    def __init__(self, profile: Profile, *, hashes: bool) -> None:
+        """HASHES: whether passwords are, which takes much memory for a moment."""
+        self.promise = promise = profile.memory_bytes_max
+        readers = profile.players_per_session_max
+        at_once = min(
+            readers * profile.stream_out_hard_bytes,
+            promise // OUTPUT_MOST_PART + readers * profile.stream_out_soft_bytes,
+        )
+        hashing = profile.password_memory_kb * 1024 if hashes else 0
+        # From here on all is taken back that can be; from `early` on, what nobody misses who behaves.
+        self.most = promise - promise // OUTPUT_PART - at_once - hashing
+        self.early = self.most - promise // MARGIN_PART
+        self.refuse = min(promise * profile.memory_refuse_percent // 100, self.early)
+        self.slow = min(promise * profile.memory_slow_percent // 100, int(self.refuse * SLOWED_SHARE))
+
+
 class Governor:
     """How much the server may do, as of the last look. `level` is the worst of all causes but `disk writes`, which only
     has the store gather for longer."""
 
-    def __init__(self, profile: Profile, log: Log) -> None:
+    def __init__(self, profile: Profile, log: Log, *, hashes: bool = False) -> None:
+        """HASHES: whether passwords are, which takes much memory for a moment."""
         self.level = NORMAL
+        self.marks = MemoryMarks(profile, hashes=hashes)
         self.memory: Callable[[], int | None] = lambda: None  # bytes that the process has at this moment; the box's
         self.counters = {"looks": 0, "changes": 0, "holdUps": 0, "refused": 0}
         self._profile = profile
@@ -136,10 +167,10 @@ class Governor:
 
     def _watched(self) -> list[Cause]:
         profile = self._profile
-        promise = profile.memory_bytes_max
+        marks = self.marks
 
-        def share(percent: float) -> tuple[float, float]:
-            return promise * percent / 100, promise * max(percent - MEMORY_LEAVE_PERCENT, 0) / 100
+        def held(mark: int) -> tuple[float, float]:
+            return mark, mark - marks.promise * MEMORY_LEAVE_PERCENT / 100
 
         def bytes_left(least: int, factor: float) -> tuple[float, float]:
             return (-least * factor, -least * BYTES_LEAVE) if least else (NEVER, NEVER)
@@ -157,11 +188,11 @@ class Governor:
         return [
             Cause(
                 "memory",
-                share(profile.memory_slow_percent),
-                share(profile.memory_refuse_percent),
+                held(marks.slow),
+                held(marks.refuse),
                 lambda figure: (
-                    f"gsrt has {_mebibytes(figure)} of memory and may have {_mebibytes(promise)} by its profile: end a "
-                    "session (gsrt session end ID), or choose a profile with more memory"
+                    f"gsrt has {_mebibytes(figure)} of memory and may have {_mebibytes(marks.promise)} by its profile:"
+                    " end a session (gsrt session end ID), or choose a profile with more memory"
                 ),
             ),
             Cause(
@@ -283,6 +314,11 @@ class Governor:
         self.counters["refused"] += 1
         return f"no new player now: {short[0].text}"
 
+    def has_room(self, needed: int) -> bool:
+        """Whether so many bytes of memory may be taken at once, by whatever else."""
+        held = self.memory()
+        return held is None or held + needed <= self.marks.most
+
     def _strain(self) -> str | None:
         causes = [cause.text for cause in self._all.values() if cause.level == REFUSING]
         if self.level < REFUSING or not causes:
@@ -291,7 +327,7 @@ class Governor:
 
     def _no_memory(self, needed: int) -> str | None:
         held = self.memory()
-        most = self._profile.memory_bytes_max * self._profile.memory_refuse_percent // 100
+        most = self.marks.refuse
         if held is None or held + needed <= most:
             return None
         return (

@@ -1,8 +1,9 @@
 """Takes memory back when the promise is near: first what nobody misses, last what somebody does.
 
 In this order, and no further than needed: what is garbage, and what the allocator keeps; files that browsers fetch;
-players and clients who do not read what is sent to them, those with the most waiting first; connections that have not
-logged in; the script that holds most. Each is counted. Loaded when it is needed for the first time.
+players and clients who do not read what is sent to them, those with the most waiting first. Where that is not enough,
+and the promise is at stake: connections that have not logged in; the scripts that hold most. Each is counted. Loaded
+when it is needed for the first time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gsrt._relay import Stream
+    from gsrt.governor import MemoryMarks
     from gsrt.server import Server
 
 COUNTERS = (
@@ -51,31 +53,30 @@ class Reclaimer:
         self._again_from = 0
         self.counters = dict.fromkeys(COUNTERS, 0)
 
-    def take_back(self, held: int, mark: int, now: float) -> None:
-        """HELD bytes are held, and it should be less than MARK."""
+    def take_back(self, held: int, marks: MemoryMarks, now: float) -> None:
+        """HELD bytes are held, which is past the first of the MARKS."""
         if now < self._again_at and held < self._again_from:
             return
         self.counters["times"] += 1
         before = held
-        steps: list[Iterator[int]] = [
-            iter((0,)),
-            self._end_downloads(),
-            self._cut_readers(now),
-            self._close_pending(),
-            self._switch_off_scripts(),
-        ]
-        for step in steps:
+        steps = (
+            (marks.early, iter((0,))),
+            (marks.early, self._end_downloads()),
+            (marks.early, self._cut_readers(now)),
+            (marks.most, self._close_pending()),
+            (marks.most, self._switch_off_scripts()),
+        )
+        for mark, step in steps:
             left = held - mark
-            while left >= 0:
-                freed = next(step, None)
-                if freed is None:
-                    break
+            if left < 0:
+                continue
+            for freed in step:
                 left -= max(freed, 1)
+                if left < 0:
+                    break
             held = self._settled(held)
-            if held < mark:
-                break
         self._again_at = 0.0
-        if held >= mark:
+        if held >= marks.early:
             self.counters["failed"] += 1
             self._again_at, self._again_from = now + AGAIN_SECONDS, held + AGAIN_BYTES
         self.counters["bytes"] += max(before - held, 0)

@@ -21,6 +21,9 @@ PROMISE = 64 * MEBIBYTE
 GENERIC = Profile.load("generic")
 LIMITS = {
     "memory_bytes_max": PROMISE,
+    "players_per_session_max": 8,
+    "stream_out_soft_bytes": 24_576,
+    "stream_out_hard_bytes": 32_768,
     "memory_slow_percent": 80,
     "memory_refuse_percent": 90,
     "free_memory_bytes_min": 32 * MEBIBYTE,
