@@ -25,6 +25,7 @@ from gsrt.device.systemd import (
     STATUS_SECONDS,
     Notifier,
     SocketsError,
+    take_left_port,
     take_listen_descriptors,
     take_port,
 )
@@ -208,10 +209,7 @@ class Server:
         limit = raise_descriptor_limit(descriptors)
         if limit < descriptors:
             log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
-        port = game.port if options.port is None and game is not None else options.port
-        self._listener, self._datagrams = resumed.sockets or bind_port(
-            options.host, DEFAULT_PORT if port is None else port
-        )
+        self._listener, self._datagrams = resumed.sockets or bind_port(options.host, wanted_port(options, game))
         for each in (self._listener, self._datagrams):
             each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
@@ -722,7 +720,9 @@ class Server:
         self.timers.set(now + self.manager.watchdog_seconds, self._give_sign_of_life)
 
     def _status_text(self) -> str:
-        return f"port {self.port}: {self.sessions.connected} players connected, {len(self.sessions)} sessions"
+        text = f"port {self.port}: {self.sessions.connected} players connected, {len(self.sessions)} sessions"
+        causes = [] if self.box is None else list(self.box.governor.causes)
+        return text + (f"; strained: {', '.join(causes)}" if causes else "")
 
     # Scripts
 
@@ -833,7 +833,7 @@ def serve(options: Options) -> int:
         if game is None:
             return 1
     try:
-        _use_port_of_systemd(handed_in, resumed, log)
+        _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
         server = Server(options, log, resumed, game, manager)
     except refusals as error:
         log.error("cannot start", reason=str(error))
@@ -854,7 +854,7 @@ def serve(options: Options) -> int:
             return 1
         print(_invitation(server, session), flush=True)
     if manager.enabled:
-        for name in (LIVE_NAME, STREAM_NAME):
+        for name in (LIVE_NAME, STREAM_NAME, LISTENER_NAME, DATAGRAMS_NAME):
             manager.forget(name)
         server.leave_with_manager()
     try:
@@ -885,13 +885,24 @@ def _hand_over(server: Server) -> None:
     os.execve(program, arguments, {name: value for name, _, value in (each.partition(b"=") for each in environment)})
 
 
-def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, log: Log) -> None:
-    """Has the server listen at the sockets that systemd has opened for it, if any. Raises SocketsError."""
+def wanted_port(options: Options, game: Game | None) -> int:
+    """The one of the options, else the game's, else the usual one."""
+    port = game.port if options.port is None and game is not None else options.port
+    return DEFAULT_PORT if port is None else port
+
+
+def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, host: str, port: int, log: Log) -> None:
+    """Has the server listen at the sockets that systemd has opened for it, if any, or else has kept of the server
+    before, if they are at the HOST and port that are wanted. Raises SocketsError."""
     if resumed.sockets is not None:
         return
     resumed.sockets = take_port(handed_in)
     if resumed.sockets is not None:
         log.info("the port is the one that systemd has opened: host and port of the configuration do not count")
+    elif LISTENER_NAME in handed_in:
+        resumed.sockets = take_left_port(handed_in, host, port)
+        if resumed.sockets is None:
+            log.warn("the port is another than before", todo="players who were in have to come by the new one")
 
 
 def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | None:

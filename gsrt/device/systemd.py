@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
+    Port = tuple[socket.socket, socket.socket]  # the one that listens, and the one for datagrams
+
 # Names of descriptors that a server leaves to the one that takes its place.
 OWN_PREFIX = "gsrt-"
 LISTENER_NAME = "gsrt-listener"
@@ -163,22 +165,36 @@ def take_listen_descriptors(environment: MutableMapping[str, str], pid: int) -> 
     return taken
 
 
-def take_port(descriptors: dict[str, list[int]]) -> tuple[socket.socket, socket.socket] | None:
-    """The listening TCP socket and the UDP socket among DESCRIPTORS, not blocking, and taken out of them: those of a
-    .socket unit, else those that the server before has left; None where there are none.
+def take_port(descriptors: dict[str, list[int]]) -> Port | None:
+    """The sockets of a .socket unit among DESCRIPTORS, taken out of them: the one that listens for TCP connections and
+    the one for UDP, not blocking. None where there are none.
 
     Raises SocketsError where there is anything else, or one is missing."""
-    left = descriptors.pop(LISTENER_NAME, []) + descriptors.pop(DATAGRAMS_NAME, [])
     names = [name for name in descriptors if name.endswith(_UNIT_SUFFIX) or not name.startswith(OWN_PREFIX)]
-    activated = [each for name in names for each in descriptors.pop(name)]
-    if activated:
-        for descriptor in left:
-            os.close(descriptor)
-    if not (activated or left):
-        return None
-    sockets = []
+    found = [each for name in names for each in descriptors.pop(name)]
+    return _port_of(found) if found else None
+
+
+def take_left_port(descriptors: dict[str, list[int]], host: str, port: int) -> Port | None:
+    """The same of those that the server before has left, if they are at the address HOST and that port (0: at any).
+    None where there are none that can be used; then they are closed."""
+    found = descriptors.pop(LISTENER_NAME, []) + descriptors.pop(DATAGRAMS_NAME, [])
     try:
-        for descriptor in activated or left:
+        sockets = _port_of(found) if found else None
+    except SocketsError:
+        return None
+    if sockets is None or _is_at(sockets[0], host, port):
+        return sockets
+    for each in sockets:
+        each.close()
+    return None
+
+
+def _port_of(descriptors: list[int]) -> Port:
+    """Raises SocketsError, with all of them closed."""
+    sockets: list[socket.socket] = []
+    try:
+        for descriptor in descriptors:
             sockets.append(_internet_socket(descriptor))
         listeners = [each for each in sockets if each.type == socket.SOCK_STREAM]
         datagrams = [each for each in sockets if each.type == socket.SOCK_DGRAM]
@@ -196,10 +212,24 @@ def take_port(descriptors: dict[str, list[int]]) -> tuple[socket.socket, socket.
     except SocketsError:
         for each in sockets:
             each.close()
+        for descriptor in descriptors[len(sockets) + 1 :]:
+            os.close(descriptor)
         raise
     for each in sockets:
         each.setblocking(False)
     return listeners[0], datagrams[0]
+
+
+def _is_at(listener: socket.socket, host: str, port: int) -> bool:
+    """Whether it listens there, as far as HOST is an IP address."""
+    if port not in (0, listener.getsockname()[1]):
+        return False
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        wanted = socket.inet_pton(family, host)
+    except OSError:  # a name
+        return True
+    return listener.family == family and socket.inet_pton(family, listener.getsockname()[0]) == wanted
 
 
 def _internet_socket(descriptor: int) -> socket.socket:
@@ -207,6 +237,7 @@ def _internet_socket(descriptor: int) -> socket.socket:
     try:
         found = socket.socket(fileno=descriptor)
     except OSError:
+        os.close(descriptor)
         raise SocketsError(_why_not("no socket")) from None
     kind = None
     try:

@@ -25,6 +25,7 @@ from gsrt.device.systemd import (
     TEXT_CHARACTERS_MAX,
     Notifier,
     SocketsError,
+    take_left_port,
     take_listen_descriptors,
     take_port,
 )
@@ -429,21 +430,29 @@ def test_each_socket_may_come_from_a_unit_of_its_own(handed: Handed) -> None:
     assert serves(take_port({"gsrt-tcp.socket": [handed.tcp()], "gsrt-udp.socket": [handed.udp()]})) == handed.port
 
 
-def test_what_the_server_before_has_left_is_taken(handed: Handed) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("any_port", [False, True])
+def test_what_the_server_before_has_left_is_taken_where_it_is_what_is_wanted(
+    handed: Handed, host: str, any_port: bool
+) -> None:
     descriptors = {"gsrt-listener": [handed.tcp()], "gsrt-datagrams": [handed.udp()], "gsrt-stream-7": [99]}
-    assert serves(take_port(descriptors)) == handed.port
+    assert take_port(descriptors) is None
+    assert serves(take_left_port(descriptors, host, 0 if any_port else handed.port)) == handed.port
     assert descriptors == {"gsrt-stream-7": [99]}
+    assert take_left_port(descriptors, host, handed.port) is None
 
 
-def test_the_sockets_of_the_unit_go_before_those_left(handed: Handed) -> None:
-    other = Handed()
-    left = other.tcp(), other.udp()
-    descriptors = {
-        "gsrt-listener": [left[0]],
-        "gsrt-datagrams": [left[1]],
-        "gsrt.socket": [handed.tcp(), handed.udp()],
-    }
-    assert serves(take_port(descriptors)) == handed.port
+@pytest.mark.parametrize(("host", "step"), [("127.0.0.1", 1), ("0.0.0.0", 0), ("::1", 0), ("127.0.0.2", 0)])
+def test_what_was_left_elsewhere_is_closed(handed: Handed, host: str, step: int) -> None:
+    left = handed.tcp(), handed.udp()
+    assert take_left_port({"gsrt-listener": [left[0]], "gsrt-datagrams": [left[1]]}, host, handed.port + step) is None
+    assert not any(map(is_open, left))
+
+
+@pytest.mark.parametrize("kinds", [["tcp"], ["udp"], ["tcp", "tcp_too", "udp"], ["file", "udp"], ["unix", "udp"]])
+def test_what_was_left_and_is_no_port_is_closed(handed: Handed, kinds: list[str]) -> None:
+    left = [Handed().tcp() if each == "tcp_too" else getattr(handed, each)() for each in kinds]
+    assert take_left_port({"gsrt-listener": left}, "127.0.0.1", handed.port) is None
     assert not any(map(is_open, left))
 
 
@@ -472,9 +481,7 @@ def test_other_sockets_are_refused_with_what_to_do_and_closed(handed: Handed, ki
     with pytest.raises(SocketsError, match=says) as refused:
         take_port({"gsrt.socket": made})
     assert "one ListenStream= and one ListenDatagram=" in str(refused.value) or "the same one in" in str(refused.value)
-    for descriptor in made:
-        if is_open(descriptor):  # no socket, or one that came after what was refused
-            os.close(descriptor)
+    assert not any(map(is_open, made))
 
 
 # -- with systemd's own program -----------------------------------------------------------------------------------
