@@ -193,6 +193,13 @@ def test_openssl_is_not_believed(text: str) -> None:
 # Python
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr(python, "IMPORT_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patience")
 def test_this_python_and_its_modules() -> None:
     seen = Surroundings(Settings())
     assert python.python(seen).state == "ok"
@@ -207,6 +214,7 @@ def test_all_compiled_modules_are_looked_at() -> None:
     assert set(python.COMPILED) == built - {"gsrt._sodium"}  # without that one there is no link, but all else
 
 
+@pytest.mark.usefixtures("patience")
 def test_the_libraries_of_this_machine() -> None:
     finding = python.libraries(Surroundings(Settings()))
     assert finding.state in ("ok", "warn")
@@ -216,6 +224,7 @@ def test_the_libraries_of_this_machine() -> None:
         assert f"SQLite {sqlite3.sqlite_version}" in finding.found
 
 
+@pytest.mark.usefixtures("patience")
 def test_modules_of_another_processor(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is stopped with SIGILL is named; what came before it is known."""
     (tmp_path / "fine_module.py").write_text("")
