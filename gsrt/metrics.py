@@ -139,6 +139,8 @@ def _governor(figures: Mapping[str, Any]) -> list[str]:
     for name, count in figures["counters"].items():
         snake = "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
         parts.append(counter(f"gsrt_governor_{snake}_total", f"Counter {name} of the governor.", count))
+    for name, count in figures.get("takenBack", {}).items():
+        parts.append(counter(f"gsrt_taken_back_{name}_total", f"To keep the promise of memory: {name}.", count))
     return parts
 
 
