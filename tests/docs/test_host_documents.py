@@ -17,15 +17,17 @@ from pathlib import Path
 import pytest
 
 from gsrt.cli import COMMANDS
+from gsrt.cli.doctor import line
 from gsrt.config import read_config
-from gsrt.doctor import nftables
+from gsrt.doctor import addresses, firewall, nftables
 from gsrt.doctor.packet_filter import ACCEPT, DROP, Packet
 from tests.docs.markdown import PROJECT, Block, plain, read_blocks, read_tables
 from tests.docs.workshop import Workshop
+from tests.doctor.box import Box
 
 TEXTS = {name: (PROJECT / "docs" / f"{name}.md").read_text() for name in ("INSTALL", "LAN-PARTY", "HARDENING")}
 BLOCKS = [block for text in TEXTS.values() for block in read_blocks(text)]
-KINDS = {"show", "run", "config", "unit", "rules"}
+KINDS = {"show", "run", "config", "unit", "rules", "doctor"}
 PACKAGING = "\n".join(path.read_text() for path in sorted((PROJECT / "packaging" / "deb").glob("*.py")))
 
 DEADLINE = 60.0
@@ -52,13 +54,13 @@ def test_every_example_has_a_mark(name: str) -> None:
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every `gsrt` command of the three documents, in blocks and in the text: the line, and its words."""
-    lines = [line for block in BLOCKS for line in block.text.splitlines()]
+    lines = [each for block in BLOCKS if block.kind != "doctor" for each in block.text.splitlines()]
     lines += [code for text in TEXTS.values() for code in re.findall(r"`([^`]+)`", text.replace("\n", " "))]
-    for line in lines:
-        code = re.split(r"\|\||[|>]", line.partition("  #")[0])[0]
+    for each in lines:
+        code = re.split(r"\|\||[|>]", each.partition("  #")[0])[0]
         found = re.match(r"(?:ExecStart=|sudo (?:-u \w+ )?)?(?:\S*/)?gsrt (.+)", code.strip())
         if found is not None and not found[1].startswith(("gsrt_", "as")):
-            yield line, shlex.split(found[1])
+            yield each, shlex.split(found[1])
 
 
 class Refused(Exception):
@@ -72,11 +74,11 @@ class Parser(ArgumentParser):
 
 def test_commands_are_those_there_are() -> None:
     seen = set()
-    for line, words in commands():
+    for written, words in commands():
         name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS), None)
         if name is None:
             name = words[0] if any(command.startswith(words[0] + " ") for command in COMMANDS) else None
-            assert name is not None, line
+            assert name is not None, written
             continue
         rest = words[len(name.split()) :]
         seen.add(name)
@@ -87,15 +89,15 @@ def test_commands_are_those_there_are() -> None:
         try:
             parser.parse_args(rest)
         except Refused as refused:
-            pytest.fail(f"{line}: {refused}")
+            pytest.fail(f"{written}: {refused}")
     assert {"doctor", "discover", "status", "session create", "backup", "check", "new", "serve", "profile list"} <= seen
 
 
 def test_make_targets_are_those_there_are() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for text in TEXTS.values():
-        for line in re.findall(r"(?:`|^)make ([^`\n]+)", text, re.MULTILINE):
-            assert line.split()[0] in targets, line
+        for words in re.findall(r"(?:`|^)make ([^`\n]+)", text, re.MULTILINE):
+            assert words.split()[0] in targets, words
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,21 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[str, s
 @pytest.mark.parametrize("block", of_kind("run"), ids=named)
 def test_commands_run_as_they_stand(block: Block, workshop: Workshop) -> None:
     workshop.run(block.text)
+
+
+def test_the_doctors_lines_are_such(tmp_path: Path) -> None:
+    """On a box with these troubles."""
+    box = Box(tmp_path)
+    box.interface("wlan0", "192.168.1.5/24")
+    box.write("/sys/class/net/wlan0/wireless/x", "")
+    box.write("/etc/ufw/ufw.conf", "ENABLED=yes\n")
+    box.commands |= {
+        "iw dev wlan0 get power_save": "Power save: on\n",
+        "iptables -S": "-P INPUT DROP\n-A INPUT -p tcp -m tcp --dport 8784 -j ACCEPT\n",
+    }
+    checks = {"addresses": addresses.addresses, "wi-fi": addresses.wifi, "firewall": firewall.firewall}
+    lines = [line(name, check(box.surroundings())) for name, check in checks.items()]
+    assert [block.text.splitlines() for block in of_kind("doctor")] == [lines]
 
 
 # Files
@@ -151,9 +168,9 @@ def test_units_can_be_read(block: Block, tmp_path: Path) -> None:
 def test_the_users_unit_does_what_the_packages_does() -> None:
     (block,) = [each for each in of_kind("unit") if each.name == "user"]
     packaged = (PROJECT / "packaging" / "systemd" / "gsrt.service").read_text().splitlines()
-    for line in block.text.splitlines():
-        if not line.startswith(("[", "ExecStart", "WantedBy")) and line:
-            assert line in packaged
+    for setting in block.text.splitlines():
+        if not setting.startswith(("[", "ExecStart", "WantedBy")) and setting:
+            assert setting in packaged
 
 
 def test_switches_of_the_documents_are_in_the_configuration() -> None:
@@ -189,8 +206,8 @@ def test_names_of_packages_and_wheels_are_those_that_are_built() -> None:
 
 
 def test_system_packages_are_those_of_the_readme() -> None:
-    (line,) = re.findall(r"^sudo apt-get install (make .+)$", TEXTS["INSTALL"], re.MULTILINE)
-    assert f"sudo apt-get install {line}" in (PROJECT / "README.md").read_text()
+    (packages,) = re.findall(r"^sudo apt-get install (make .+)$", TEXTS["INSTALL"], re.MULTILINE)
+    assert f"sudo apt-get install {packages}" in (PROJECT / "README.md").read_text().splitlines()
 
 
 def test_what_profiles_let_in() -> None:
