@@ -50,7 +50,8 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10000000"}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket.bind(self.address)
         self._socket.settimeout(DEADLINE)
 
     def read(self) -> dict[str, str]:
