@@ -2,10 +2,12 @@
 
 Sessions and tokens are in the image anyway (gsrt.resume); what comes here besides is of the moment: who is in, by which
 connection, what is on its way. It is written once, when the old program is about to go, into a memory file of the name
-`gsrt-live`: `gsrtliv1`, length and CRC as in the image, then JSON:
+`gsrt-live`: `gsrtliv1`, length and CRC as in the image, then lines of JSON, one for each session and one for each
+player who is in it:
 
-    {"sessions": {session id: {"expires": seconds or null, "players": {peer id: {"state", "grace", "hellos",
-     "member", "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}}}}}
+    {"session": id, "expires": seconds or null}
+    {"session": id, "peer": number, "state", "grace", "hellos", "member",
+     "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}
 
 Bytes are base64; what `member` and the two `state` hold is told where it is dumped (Member.dump, Stream.dump,
 Links.dump_leg). Times are those of the monotonic clock, which both programs share. There are keys in it: it never lies
@@ -30,7 +32,7 @@ from gsrt.transports.streams import Borrowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from gsrt._relay import Relay, Stream
@@ -40,23 +42,28 @@ if TYPE_CHECKING:
 
 
 class Departure:
-    """What goes along: `body` (the JSON), and the `streams`, whose sockets do."""
+    """What goes along: lines, which are given to `add` one by one, for all at once may be more than memory has room
+    for, and the `streams`, whose sockets do."""
 
-    def __init__(self, sessions: Sessions, relay: Relay) -> None:
+    def __init__(self, sessions: Sessions, relay: Relay, add: Callable[[bytes], None]) -> None:
         """Takes it down. From here on no packet may be taken or sent."""
-        import json
-
         self.streams: list[Stream] = []
         self._relay = relay
-        told = {each.session_id: self._session(each) for each in sessions}
-        self.body = json.dumps({"sessions": told}, default=_text).encode("ascii")
+        self._add = add
+        for each in sessions:
+            self._session(each)
 
-    def _session(self, session: Session) -> dict[str, Any]:
-        players = {str(each.peer_id): self._player(each) for each in session.players}
-        return {
-            "expires": None if session.expiry is None else session.expiry.when,
-            "players": {peer_id: told for peer_id, told in players.items() if told is not None},
-        }
+    def _session(self, session: Session) -> None:
+        self._put({"session": session.session_id, "expires": None if session.expiry is None else session.expiry.when})
+        for each in session.players:
+            told = self._player(each)
+            if told is not None:
+                self._put({"session": session.session_id, "peer": each.peer_id, **told})
+
+    def _put(self, told: dict[str, Any]) -> None:
+        import json
+
+        self._add(json.dumps(told, default=_text).encode("ascii") + b"\n")
 
     def _player(self, player: Player) -> dict[str, Any] | None:
         told = player.dump()
@@ -90,23 +97,26 @@ def arrive(
     those DESCRIPTORS: how many players are in again, and how many have to come back by themselves. A player whose part
     is damaged is told in the log and has to come back, too."""
     import json
+    from io import BytesIO
 
     by_name = _by_name(descriptors)
     back = gone = 0
-    try:
-        told = json.loads(body)["sessions"]
-        for session_id, its in told.items():
-            session = sessions.find(session_id)
+    for line in BytesIO(body):
+        try:
+            told = json.loads(line)
+            session = sessions.find(told["session"])
             if session is None:
                 continue
-            if its["expires"] is not None and (when := _time(its["expires"])) > now:
-                session.expire_at(when)
-            for player in session.players:
-                if (his := its["players"].get(str(player.peer_id))) is not None:
-                    kept = _take_over(player, his, by_name, relay, log, now)
-                    back, gone = back + kept, gone + (not kept)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        log.error("players have to come back by themselves: what was handed over is damaged", reason=error_text(error))
+            if "peer" not in told:
+                if told["expires"] is not None and (when := _time(told["expires"])) > now:
+                    session.expire_at(when)
+                continue
+            player = next(each for each in session.players if each.peer_id == told["peer"])
+        except (ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
+            log.error("somebody may have to come back: what was handed over is damaged", reason=error_text(error))
+            continue
+        kept = _take_over(player, told, by_name, relay, log, now)
+        back, gone = back + kept, gone + (not kept)
     for descriptor in by_name.values():
         os.close(descriptor)
     return back, gone
@@ -131,7 +141,7 @@ def _take_over(
         if type(told["hellos"]) is not int:
             raise ValueError("a number of greetings is something else")
         player.restore({**told, "member": _with_bytes(told["member"])}, connection, now)
-    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OSError, OverflowError, AttributeError) as error:
         log.error("a player has to come back", player=player.player_id, reason=error_text(error))
         if connection is not None:
             connection.close()

@@ -297,20 +297,35 @@ class Resumed:
         self.quarantined[hung.digest] = hung.path
 
 
-def live_file(body: bytes) -> int:
-    """A memory file of what is handed over; raises OSError."""
-    descriptor = _memory_file(LIVE_NAME)
-    if descriptor < 0:
-        raise OSError("the kernel gives no memory file")
-    write_image(descriptor, body, LIVE_MAGIC)
-    return descriptor
+class LiveFile:
+    """A memory file of what is handed over, written piece by piece."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self.descriptor = _memory_file(LIVE_NAME)
+        if self.descriptor < 0:
+            raise OSError("the kernel gives no memory file")
+        self._length = self._check = 0
+
+    def add(self, piece: bytes) -> None:
+        """Raises OSError."""
+        os.pwrite(self.descriptor, piece, _HEAD_BYTES + self._length)
+        self._length += len(piece)
+        self._check = crc32(piece, self._check)
+
+    def finish(self) -> None:
+        """It is whole. Raises OSError."""
+        os.pwrite(self.descriptor, _head(LIVE_MAGIC, self._length, self._check), 0)
 
 
-def write_image(descriptor: int, body: bytes, magic: bytes = _MAGIC) -> None:
+def _head(magic: bytes, length: int, check: int) -> bytes:
+    return magic + length.to_bytes(4, "little") + check.to_bytes(4, "little")
+
+
+def write_image(descriptor: int, body: bytes) -> None:
     """Writes the whole file anew; raises OSError. One that was not written to its end shows by length and CRC."""
     os.ftruncate(descriptor, 0)
-    head = magic + len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little")
-    os.pwrite(descriptor, head + body, 0)
+    os.pwrite(descriptor, _head(_MAGIC, len(body), crc32(body)) + body, 0)
 
 
 def _read_body(descriptor: int, magic: bytes) -> bytes:

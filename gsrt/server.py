@@ -275,7 +275,7 @@ class Server:
         if game is not None:
             self._open_platform(game)
         if self.profile.governor_seconds:
-            self.box = Box(self, [options.state_dir] if game is None else [options.state_dir, game.folder])
+            self.box = Box(self, options.state_dir)
             house.governor = self.box.governor
 
     def _make_link_gate(self, tokens: Tokens) -> LinkGate:
@@ -393,16 +393,18 @@ class Server:
     def _leave_behind(self) -> None:
         """What the program that comes needs to know of who is in; if it cannot be told, it knows the sessions."""
         from gsrt.handover import Departure
-        from gsrt.resume import live_file
+        from gsrt.resume import LiveFile
 
         self.image.keep_current()
         try:
-            departure = Departure(self.sessions, self.relay)
+            live = LiveFile()
+            departure = Departure(self.sessions, self.relay, live.add)
+            live.finish()
             self._left = [os.dup(each.fd) for each in departure.streams]
-            self._live = live_file(departure.body)
         except (OSError, ValueError, TypeError) as error:
             self.log.error("players have to come back by themselves", reason=error_text(error))
             return
+        self._live = live.descriptor
         self._going_along = {each.peer_name for each in departure.streams}
         self.log.info("handed over", sessions=len(self.sessions), connections=len(self._left))
 
