@@ -42,8 +42,9 @@ class Box:
         "sensors",
     )
 
-    def __init__(self, server: Server, folders: list[str]) -> None:
-        """Watches the disks of those FOLDERS besides; one that is not there yet counts as the one around it."""
+    def __init__(self, server: Server, state_folder: str) -> None:
+        """Watches the disk of that folder too, and that of the game's database; a folder that is not there yet counts
+        as the one around it."""
         profile = server.profile
         self._server = server
         self._tick = server.tick
@@ -52,6 +53,9 @@ class Box:
         self._reclaimer: Reclaimer | None = None
         self._look_for = 0.0  # when the next look should be
         self._worst_turn = 0.0  # since the look before
+        folders = (
+            [state_folder] if server.platform is None else [state_folder, os.path.dirname(server.platform.store.path)]
+        )
         self.sensors = Sensors(ROOT, (_existing(folder) for folder in folders))
         self.governor = Governor(profile, server.log, hashes=server.platform is not None)
         self.governor.memory = self.sensors.memory
