@@ -29,7 +29,7 @@ REQUIREMENTS = import sys, tomllib; \
 	project = tomllib.load(open("pyproject.toml", "rb")); extras = project["project"]["optional-dependencies"]; \
 	print(*project["build-system"]["requires"], *project["project"]["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 
-.PHONY: help build run test kill-test lint bench sanitize sanitized-tree fuzz-link wheel wheels debs arm-test clean FORCE
+.PHONY: help build run test kill-test lint bench sanitize sanitized-tree fuzz-link wheel wheels debs arm-test systemd-test clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -45,6 +45,7 @@ help:
 	@echo 'make wheels     wheels for x86-64, aarch64, armv7l and armv6l in dist/, or some: FOR=aarch64,armv6l'
 	@echo 'make debs       Debian packages for amd64, arm64 and armhf in dist/'
 	@echo 'make arm-test   tests in an emulated Debian with the wheels for ARM; all of them: TESTS=tests'
+	@echo 'make systemd-test  root: the amd64 package on a real systemd in a container; log: build/reports/systemd-test.txt'
 	@echo 'make clean      removes all of that again'
 
 build: $(VENV)/installed
@@ -72,7 +73,7 @@ wheel: build
 
 # Compilers, headers, libraries and emulated machines are got once, below build/cross.
 CROSS = PYTHONPATH=packaging $(PYTHON) -B -m
-wheels debs arm-test: JOBS = 2
+wheels debs arm-test systemd-test: JOBS = 2
 
 wheels:
 	$(CROSS) cross.wheels $(if $(FOR),--for $(FOR)) --jobs $(JOBS)
@@ -82,6 +83,10 @@ debs:
 
 arm-test:
 	$(CROSS) cross.emulation $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
+
+systemd-test: build
+	$(CROSS) deb.build --for x86_64 --jobs $(JOBS)
+	PYTHONPATH=.:packaging $(VENV)/bin/python -B -m nspawn "$$(ls -t dist/gsrt_*_amd64.deb | head -n 1)" $(if $(ONLY),--only $(ONLY))
 
 # In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
 # so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.
