@@ -725,9 +725,8 @@ def dump_leg(Links links not None, Leg leg not None):
     writer.real(leg.opened_at)
     writer.number(leg.raw_size, 1)
     writer.raw(leg.raw_address, leg.raw_size)
-    leg.told = True                     # the carrier hears nothing of its end
     end_here(leg)
-    links.forget(leg)
+    links.forget(leg)                   # and the carrier hears nothing of its end
     return bytes(writer.out)
 
 

@@ -81,8 +81,8 @@ def test_a_silent_client_is_given_up_as_ever(house: House) -> None:
     assert leg.closed
 
 
-def test_a_leg_that_is_dumped_and_dropped_is_unknown_to_the_server(house: House) -> None:
-    one, _ = both(house)
+def test_a_leg_that_is_dumped_is_unknown_to_the_server(house: House) -> None:
+    one, two = both(house)
     leg = house.leg(player(house))
     links = leg.links
     before = links.counts()["link_unknown"]
@@ -90,7 +90,10 @@ def test_a_leg_that_is_dumped_and_dropped_is_unknown_to_the_server(house: House)
     one.send(1, b"is anybody there?")
     house.turn()
     assert links.counts()["link_unknown"] > before
+    house.advance(2)
     assert one.ended is None
+    assert two.op_codes() == []  # nobody is told that it has gone
+    assert one.op_codes() == []
 
 
 @pytest.mark.parametrize("suite", BOTH_SUITES)
