@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gsrt._link import KIND_ORDERED, KIND_SEQUENCED, KIND_UNORDERED, KIND_UNRELIABLE
+from gsrt._link import KIND_ORDERED, KIND_SEQUENCED, KIND_UNORDERED, KIND_UNRELIABLE, LinkEndpoint
 from gsrt.protocol import link, rt
 from gsrt.protocol.link import Terms
 from tests.link import c_client
@@ -332,6 +332,30 @@ def test_messages_of_all_kinds(module: Any, conditions: str, suite: int) -> None
         traffic.check()
         assert world.client.quality()["waiting_bytes"] == 0
         assert world.client.quality()["packets_malformed"] == 0
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("conditions", NETWORKS[:3])
+def test_a_server_whose_end_is_dumped_and_restored_is_the_same(module: Any, conditions: str, suite: int) -> None:
+    world = join(module, conditions, 3, suite=suite)
+    traffic = Traffic(world, 3)
+    dumped = 0
+    for _ in range(200):
+        for _ in range(traffic.random.randrange(4)):
+            traffic.send_one()
+        world.run(seconds=0.05)
+        assert world.client.state == OPEN
+        if traffic.random.random() < 0.2:
+            end = world.server.endpoint
+            assert end is not None
+            world.server.endpoint = LinkEndpoint.restore(end.dump(), world.now)
+            dumped += 1
+    assert dumped > 20
+    assert world.run(traffic.all_reliable_there, 60)
+    world.run(seconds=3)
+    traffic.check()
+    assert world.client.quality()["waiting_bytes"] == 0
+    assert world.client.quality()["packets_malformed"] == 0
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["default", "small"])
