@@ -43,8 +43,8 @@ def announcer_of(server: Server, name: str) -> Announcer:
 
 
 class Beacon:
-    """Sends it by `datagrams`, which is bound to `host`, each `seconds`, from `now` on. `counters` has "beacons", the
-    datagrams that have gone out, and "beacons_failed"."""
+    """Sends it by `datagrams`, which is bound to the IP address `host`, each `seconds`, from `now` on. `counters` has
+    "beacons", the datagrams that have gone out, and "beacons_failed"."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Beacon:
         now: float,
     ) -> None:
         self._datagrams = datagrams
-        self._has_one_address = host not in ("0.0.0.0", "::", "")
+        self._has_one_address = host not in ("0.0.0.0", "::")
         self._announcer = announcer
         self._timers = timers
         self._seconds = seconds

@@ -310,12 +310,12 @@ class Server:
 
     def _light_beacon(self) -> None:
         """Where anybody else could reach us."""
-        seconds = self.profile.beacon_seconds
-        if seconds and not self.host.startswith(("127.", "::1", "localhost")):
+        seconds, address = self.profile.beacon_seconds, self._datagrams.getsockname()[0]
+        if seconds and not address.startswith("127.") and address != "::1":
             from gsrt.beacon import Beacon
 
             announcer, counters = self._known_announcer(), self.reception.counters
-            Beacon(self._datagrams, self.host, announcer, self.timers, seconds, counters, self.clock())
+            Beacon(self._datagrams, address, announcer, self.timers, seconds, counters, self.clock())
 
     def _open_platform(self, game: Game) -> None:
         from gsrt.platform import Platform

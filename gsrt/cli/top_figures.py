@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from gsrt.cli import CommandError
 from gsrt.cli.asking import ask
 
 TYPE_CHECKING = False
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 DROPPED = "dropped_"  # what counters of packets that were not passed on begin with; the reason follows
 HERE = ("joining", "ready")  # states of players who are connected
+
+NEEDED = {"pid", "players", "scripts", "counters", "perSession", "loop"}  # of a status
 
 # Of /proc/PID/stat, behind the name, in ticks, and /proc/PID/statm, in pages: proc(5).
 _USER_TICKS = 11
@@ -46,6 +49,8 @@ def look(control: str | None, timeout: float) -> Look:
     """Asks the server at the control socket. Raises CommandError, and Unserved where there is none."""
     status = ask(control, {"do": "status"}, timeout)
     at = time.monotonic()
+    if not status.keys() >= NEEDED:
+        raise CommandError(f"the server is gsrt {status.get('version')}, and this is another: use the top of its own")
     sessions = ask(control, {"do": "session.list"}, timeout)["sessions"]
     return Look(at, status, sessions, *_of_process(status["pid"]))
 

@@ -322,6 +322,12 @@ def test_lines_for_programs(gsrt: Run, server: ServerDouble) -> None:
     assert (session["sessionId"], session["perSecond"], session["roundTripMs"]) == ("a", {"packets_in": 0.0}, 41.5)
 
 
+def test_a_server_of_another_version(gsrt: Run, server: ServerDouble) -> None:
+    server.answers["status"] = {"ok": True, "version": "0.0.9", "pid": 4711}
+    outcome = gsrt("top", "--once")
+    assert (outcome.status, "the server is gsrt 0.0.9" in outcome.err) == (1, True)
+
+
 def test_without_a_terminal_or_a_server(gsrt: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     outcome = gsrt("top")
     assert (outcome.status, "--once" in outcome.err) == (2, True)

@@ -75,7 +75,7 @@ def serve(certificate: tuple[str, str]) -> Iterator[Serve]:
         yield lambda *how, **more: stack.enter_context(LanServer(*how, certificate=certificate, **more))
 
 
-def look(on: Host, seconds: float = 0.6) -> list[Found]:
+def look(on: Host, seconds: float = 0.5) -> list[Found]:
     with on.entered():
         return discover(seconds)
 
@@ -95,7 +95,7 @@ def test_two_servers_and_several_who_look_at_once(lan: Lan, serve: Serve) -> Non
     first, second, *players = lan.hosts
     serve(first, "attic", PORT).create(3)
     serve(second, "barn", OTHER_PORT)
-    command = [sys.executable, "-m", "gsrt", "discover", "--seconds", "1.5"]
+    command = [sys.executable, "-m", "gsrt", "discover", "--seconds", "1"]
     programs = [
         each.popen([*command, *more], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         for each, more in ((players[0], ("--json",)), (players[0], ()), (players[1], ("--json",)), (first, ("--json",)))
@@ -176,7 +176,7 @@ def test_by_ipv6(lan: Lan, serve: Serve) -> None:
     serve(first, "attic", OTHER_PORT, host="::")
     (found,) = look_for(player, ["attic"])
     assert found.host == ADDRESSES[0]
-    (found,) = seek_by(player, socket.AF_INET6, PORT, 1.0).found()
+    (found,) = seek_by(player, socket.AF_INET6, PORT, 0.7).found()
     assert (found.name, found.host.partition("%")[2]) == ("attic", "bad0")
 
 
@@ -220,7 +220,7 @@ def test_a_flood_of_strange_beacons_lists_nothing_and_hides_nobody(lan: Lan, ser
     thread = threading.Thread(target=flood)
     thread.start()
     try:
-        seeker = seek_by(player, socket.AF_INET, OTHER_PORT, 1.5)
+        seeker = seek_by(player, socket.AF_INET, OTHER_PORT, 1.0)
     finally:
         over.set()
         thread.join()
