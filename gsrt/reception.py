@@ -429,6 +429,13 @@ class Reception:
         player = self.sessions.holder(login.token)
         return player, "" if player else "its token is wrong, revoked, or of a session that has ended"
 
+    def use_certificate(self, cert: str, key: str) -> None:
+        """New TLS connections are shown this one: at once if there is none yet, else as soon as it is loaded."""
+        if self._tls is None:
+            self.certificate = (cert, key)
+        else:
+            self._load_tls(cert, key)
+
     def _load_tls(self, cert: str, key: str) -> None:
         """Loads the TLS library and the certificate on a thread: it takes longer than players should wait for."""
         import threading

@@ -808,7 +808,7 @@ class Server:
 
     def _use_certificate(self, cert: str, key: str) -> None:
         """From now on TLS connections are taken; the TLS library itself loads with the first of them."""
-        self.reception.certificate = (cert, key)
+        self.reception.use_certificate(cert, key)
 
     def _no_tls(self, error: Exception) -> None:
         self.log.error("no TLS: official clients of 2017 and later cannot connect", reason=str(error))
