@@ -402,7 +402,9 @@ static int gsrt_landlock_enforce(int ruleset, int milliseconds)
 
 /* The newest call that is known here (cachestat, Linux 6.5): to libraries a newer one is not there yet. */
 #define NEWEST_CALL 451
-#define ARM_PRIVATE_CALLS 0x0f0000  /* beyond all others, on ARM only: cacheflush and the like */
+/* Beyond all others, on ARM only: cacheflush and the like. */
+#define FIRST_PRIVATE_CALL 0x0f0001
+#define LAST_PRIVATE_CALL 0x0f0006
 #define X32_CALLS 0x40000000
 
 /* Below: names that this processor has a call for. */
@@ -473,7 +475,8 @@ static void write_program(struct program *program, int allow, int seal)
     give(program, REFUSE(EPERM));
 #endif
 #ifdef __arm__
-    add(program, BPF_JMP | BPF_JGE | BPF_K, ARM_PRIVATE_CALLS, 0, 1);
+    add(program, BPF_JMP | BPF_JGT | BPF_K, LAST_PRIVATE_CALL, 2, 0);
+    add(program, BPF_JMP | BPF_JGE | BPF_K, FIRST_PRIVATE_CALL, 0, 1);
     give(program, SECCOMP_RET_ALLOW);
 #endif
     add(program, BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1);
