@@ -35,6 +35,7 @@ COUNTERS = (
 BACKLOG_BYTES_MIN = 16_384  # whoever has less waiting is no slow reader
 SCRIPT_BYTES_MIN = 262_144  # whoever holds less does not bring the box down
 PENDING_BYTES = 4096  # that a connection without a login takes at least; some 60 KB with TLS
+COLLECT_SECONDS = 1.0  # between two collections of garbage: it takes a while, and buffers are none
 AGAIN_SECONDS = 1.0  # after all was not enough, and no more has been taken since
 AGAIN_BYTES = 262_144  # or after so much more has been
 
@@ -44,13 +45,14 @@ REASON = "the server is short of memory"
 class Reclaimer:
     """Takes memory back from one server. `held()` gives the bytes that the process has."""
 
-    __slots__ = ("_again_at", "_again_from", "_held", "_server", "counters")
+    __slots__ = ("_again_at", "_again_from", "_collect_at", "_held", "_server", "counters")
 
     def __init__(self, server: Server, held: Callable[[], int | None]) -> None:
         self._server = server
         self._held = held
         self._again_at = 0.0
         self._again_from = 0
+        self._collect_at = 0.0
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def take_back(self, held: int, marks: MemoryMarks, now: float) -> None:
@@ -74,7 +76,7 @@ class Reclaimer:
                 left -= max(freed, 1)
                 if left < 0:
                     break
-            held = self._settled(held)
+            held = self._settled(held, now)
         self._again_at = 0.0
         if held >= marks.early:
             self.counters["failed"] += 1
@@ -87,9 +89,11 @@ class Reclaimer:
     def _told(self) -> dict[str, Any]:
         return {name: count for name, count in self.counters.items() if count and name not in ("times", "bytes")}
 
-    def _settled(self, held: int) -> int:
+    def _settled(self, held: int, now: float) -> int:
         """What is held when all that is not needed any more has gone back to the system."""
-        gc.collect()
+        if now >= self._collect_at:
+            self._collect_at = now + COLLECT_SECONDS
+            gc.collect()
         trim_memory()
         now = self._held()
         return held if now is None else now
