@@ -693,6 +693,15 @@ class Server:
             os.close(self._spare)
             self._spare = -1
 
+    def _lock_memory(self) -> None:
+        from gsrt.device.linux import lock_memory
+
+        outcome = lock_memory()
+        if outcome.done:
+            self.log.info("memory locked")
+        else:
+            self.log.warn("memory is not locked", reason=outcome.why)
+
     def _contain(self) -> None:
         """Last of the start, if asked for: nothing that is open by now is touched by it."""
         if not self._options.contain:
@@ -707,6 +716,8 @@ class Server:
 
     def _tell_ready(self) -> None:
         """Everybody can be let in: the port is open, and whether there is TLS is known."""
+        if self._options.lock_memory:
+            self._lock_memory()
         self._contain()
         if self.manager.ready(self._status_text()):
             self.timers.set(self.clock() + STATUS_SECONDS, self._tell_status)

@@ -226,6 +226,16 @@ def test_a_hand_over_stays_contained(tmp_path: Path) -> None:
             stop(players)
 
 
+def test_memory_is_locked_beforehand_where_it_may_be() -> None:
+    with ServerProcess(arguments=("--contain", "--lock-memory")) as server:
+        contained(server)
+        (locked,) = {each["VmLck"] for each in threads(server)}
+        if locked.split() != ["0", "kB"]:
+            assert said(server, "info memory locked\n") == 1
+        else:
+            assert said(server, "warn memory is not locked reason=") == 1
+
+
 @pytest.mark.parametrize("missing", ["cffi", "landlock,seccomp,prctl"])
 def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
