@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -23,7 +24,9 @@ from gsrt import metrics
 from gsrt.client import Intent, Packet, Session
 from gsrt.governor import Governor
 from gsrt.log import Log
+from tests.discovery.lan import Lan
 from tests.relay.rig import DEADLINE, profile
+from tests.support.network import why_not
 from tests.support.server import PROJECT, ServerProcess
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -264,6 +267,22 @@ def test_a_scrape_leaves_the_loops_latest_figure_to_others(server: ServerProcess
     server.control({"do": "status"})
     assert ask(server).status == 200
     assert server.control({"do": "status"})["loop"]["worstTickLatelyMs"] > 0
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_over_a_network_it_is_refused_with_what_to_do(certificate: tuple[str, str]) -> None:
+    server = ServerProcess(certificate=certificate, port=8784, overrides={"beacon_seconds": 0})
+    server.command[server.command.index("--host") + 1] = "0.0.0.0"
+    with Lan("10.78.0.1", "10.78.0.2") as (box, other), ExitStack() as stack:
+        with box.entered():
+            stack.enter_context(server)
+        for host, address, status in ((box, "127.0.0.1", 200), (box, "10.78.0.1", 403), (other, "10.78.0.1", 403)):
+            with host.entered():
+                connection = http.client.HTTPConnection(address, 8784, timeout=DEADLINE)
+                connection.request("GET", "/metrics")
+            answer = connection.getresponse()
+            assert (answer.status, b"--metrics all" in answer.read()) == (status, status == 403)
+            connection.close()
 
 
 def test_players_play_on_under_a_storm_of_scrapes() -> None:

@@ -95,7 +95,7 @@ def test_two_servers_and_several_who_look_at_once(lan: Lan, serve: Serve) -> Non
     first, second, *players = lan.hosts
     serve(first, "attic", PORT).create(3)
     serve(second, "barn", OTHER_PORT)
-    command = [sys.executable, "-m", "gsrt", "discover", "--seconds", "1"]
+    command = [sys.executable, "-m", "gsrt", "discover", "--seconds", "2"]
     programs = [
         each.popen([*command, *more], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         for each, more in ((players[0], ("--json",)), (players[0], ()), (players[1], ("--json",)), (first, ("--json",)))
@@ -176,8 +176,10 @@ def test_by_ipv6(lan: Lan, serve: Serve) -> None:
     serve(first, "attic", OTHER_PORT, host="::")
     (found,) = look_for(player, ["attic"])
     assert found.host == ADDRESSES[0]
-    (found,) = seek_by(player, socket.AF_INET6, PORT, 0.7).found()
-    assert (found.name, found.host.partition("%")[2]) == ("attic", "bad0")
+    end = time.monotonic() + DEADLINE
+    while not (by_ipv6 := seek_by(player, socket.AF_INET6, PORT, 0.5).found()):
+        assert time.monotonic() < end
+    assert [(each.name, each.host.partition("%")[2]) for each in by_ipv6] == [("attic", "bad0")]
 
 
 def seek_by(on: Host, family: socket.AddressFamily, port: int, seconds: float) -> Seeker:
@@ -220,9 +222,14 @@ def test_a_flood_of_strange_beacons_lists_nothing_and_hides_nobody(lan: Lan, ser
     thread = threading.Thread(target=flood)
     thread.start()
     try:
-        seeker = seek_by(player, socket.AF_INET, OTHER_PORT, 1.0)
+        end = time.monotonic() + DEADLINE
+        while True:
+            seeker = seek_by(player, socket.AF_INET, OTHER_PORT, 1.0)
+            names = [each.name for each in seeker.found()]
+            assert names in ([], ["attic"])
+            if names and len(seeker._asked) == ASKED_MAX:  # strange ones have come, and more than that
+                break
+            assert time.monotonic() < end
     finally:
         over.set()
         thread.join()
-    assert [each.name for each in seeker.found()] == ["attic"]
-    assert len(seeker._asked) == ASKED_MAX  # they have come, and more than that
