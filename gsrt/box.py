@@ -61,11 +61,11 @@ class Box:
         self.governor.memory = self.sensors.memory
         self._memory_look_at = 0.0
         server.relay.made_much = self._much_made
-        if self.sensors.absent:
-            server.log.info("not to be had on this box", sensors=",".join(self.sensors.absent))
 
     def begin(self, now: float) -> None:
         """The first look; the others follow."""
+        if self.sensors.absent:
+            self._server.log.info("not to be had on this box", sensors=",".join(self.sensors.absent))
         self.sensors.read(now)  # from which the share of processor time is counted
         self._look_later(now)
 
