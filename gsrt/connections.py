@@ -38,6 +38,9 @@ INBOX_CHARACTERS_MAX = 4 * 1024 * 1024
 # What requests that wait for their turn may weigh, in bytes of memory: those of all connections together, and what each
 # may have however much the others have. Somebody who sends the largest again and again shall not use up the memory.
 WAITING_WEIGHT_MAX = 16 * 1024 * 1024
+# Of the memory that the server may have, neither takes more than one part in so many.
+INBOX_PART = 64
+WAITING_PART = 16
 WAITING_WEIGHT_FREE = 16 * 1024
 VALUE_WEIGHT = 72  # of an empty object in a list, the heaviest there is for its length; behind a comma or a bracket
 NONCE_BYTES = 24
@@ -489,6 +492,8 @@ class Connections:
         self._nobodys: dict[Connection, None] = {}  # by which nobody has signed in (yet), the oldest of them first
         self._inbox: deque[tuple[Connection, str | None]] = deque()  # messages that nobody has heard yet
         self._inbox_characters = 0
+        self._inbox_part = self.profile.memory_bytes_max // INBOX_PART
+        self._waiting_part = self.profile.memory_bytes_max // WAITING_PART
         self._relay: Relay | None = None  # from the first connection on
         self._waiting_weight = 0  # of requests that were not answered yet
         self._look: Timer | None = None
@@ -538,7 +543,7 @@ class Connections:
         loop from its packets."""
         self._inbox.append((connection, text))
         self._inbox_characters += len(text or "")
-        while len(self._inbox) > INBOX_MAX or self._inbox_characters > INBOX_CHARACTERS_MAX:
+        while len(self._inbox) > INBOX_MAX or self._inbox_characters > self._inbox_characters_max:
             self._hear_one()
         self._hold_back()
 
@@ -550,11 +555,15 @@ class Connections:
                 break
         self._hold_back()
 
+    @property
+    def _inbox_characters_max(self) -> int:
+        return min(INBOX_CHARACTERS_MAX, self._inbox_part)
+
     def _hold_back(self) -> None:
         """Has connections read, or not read where enough of what they say waits already."""
         if self._relay is None:
             return
-        full = len(self._inbox) * 2 > INBOX_MAX or self._inbox_characters * 2 > INBOX_CHARACTERS_MAX
+        full = len(self._inbox) * 2 > INBOX_MAX or self._inbox_characters * 2 > self._inbox_characters_max
         if full and not self._relay.texts_held:
             self.counters["platform_inbox_full"] += 1
         self._relay.texts_held = full
@@ -580,7 +589,7 @@ class Connections:
         """Whether a request of that WEIGHT may wait for its turn."""
         return (
             connection.waiting_weight + weight <= WAITING_WEIGHT_FREE
-            or self._waiting_weight + weight <= WAITING_WEIGHT_MAX
+            or self._waiting_weight + weight <= min(WAITING_WEIGHT_MAX, self._waiting_part)
         )
 
     def weigh(self, connection: Connection, weight: int) -> None:
