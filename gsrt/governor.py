@@ -115,7 +115,12 @@ class Cause:
     @property
     def text(self) -> str:
         """What is the matter, and what to do."""
-        return "" if self.figure is None else self._describe(self.figure)
+        if self.figure is None:
+            return ""
+        text = self._describe(self.figure)
+        return (
+            text if self._calm_since is None else f"{text} (it is better by now: over in {CALM_SECONDS:.0f} s or less)"
+        )
 
     def _level(self, figure: float | None, slow: float, refuse: float) -> int:
         if figure is None:

@@ -35,6 +35,7 @@ COUNTERS = (
 BACKLOG_BYTES_MIN = 16_384  # whoever has less waiting is no slow reader
 SCRIPT_BYTES_MIN = 262_144  # whoever holds less does not bring the box down
 PENDING_BYTES = 4096  # that a connection without a login takes at least; some 60 KB with TLS
+SPARE_PART = 64  # of the promise: so much more is taken back, or it would have to be done again at once
 COLLECT_SECONDS = 1.0  # between two collections of garbage: it takes a while, and buffers are none
 AGAIN_SECONDS = 1.0  # after all was not enough, and no more has been taken since
 AGAIN_BYTES = 262_144  # or after so much more has been
@@ -69,9 +70,9 @@ class Reclaimer:
             (marks.most, self._switch_off_scripts()),
         )
         for mark, step in steps:
-            left = held - mark
-            if left < 0:
+            if held < mark:
                 continue
+            left = held - mark + marks.promise // SPARE_PART
             for freed in step:
                 left -= max(freed, 1)
                 if left < 0:
@@ -95,8 +96,8 @@ class Reclaimer:
             self._collect_at = now + COLLECT_SECONDS
             gc.collect()
         trim_memory()
-        now = self._held()
-        return held if now is None else now
+        left = self._held()
+        return held if left is None else left
 
     def _end_downloads(self) -> Iterator[int]:
         for download in self._server.reception.downloads():

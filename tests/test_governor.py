@@ -124,6 +124,14 @@ def test_from_the_second_mark_to_the_first(watched: Watched) -> None:
     assert [line.split(" text=")[0] for line in watched.log][1] == "info box strained cause=temperature level=slowed"
 
 
+def test_what_is_getting_better_says_so(watched: Watched) -> None:
+    watched.look(temperature_celsius=85.0)
+    assert "better" not in watched.governor.causes["temperature"]
+    watched.look(temperature_celsius=60.0)
+    assert "60 degrees" in watched.governor.causes["temperature"]
+    assert "better by now: over in 10 s" in watched.governor.causes["temperature"]
+
+
 def test_one_bad_reading_among_good_ones_begins_the_wait_anew(watched: Watched) -> None:
     watched.look(temperature_celsius=85.0)
     watched.looks(9, temperature_celsius=60.0)
