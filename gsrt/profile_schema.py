@@ -573,7 +573,7 @@ KEYS: Mapping[str, Key] = {
     "slow_script_percent": Key(
         BOX,
         "percent",
-        "Share of their gas, time and turn that scripts have while the server is slowed.",
+        "Share of their time in a turn (script_turn_ms, script_turn_all_ms) that scripts have while slowed.",
     ),
     "slow_store_factor": Key(
         BOX,
