@@ -96,14 +96,18 @@ def session_list(server: Server, request: dict[str, Any]) -> dict[str, Any]:
             {
                 "sessionId": session.session_id,
                 "ageSeconds": now - session.began,
-                "players": [
-                    {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state, **_way(each)}
-                    for each in session.players
-                ],
+                "players": _players(session),
             }
             for session in server.sessions
         ]
     }
+
+
+def _players(session: Session) -> list[dict[str, Any]]:
+    return [
+        {"playerId": each.player_id, "peerId": each.peer_id, "state": each.state, **_way(each)}
+        for each in session.players
+    ]
 
 
 def _way(player: Player) -> dict[str, Any]:
@@ -162,6 +166,36 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         **totals(server),
         "perSession": [_figures(server, session) for session in server.sessions],
         "loop": server.loop_figures(),
+    }
+
+
+def overview(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """{inside?: str}: what somebody who watches needs once a second: the totals, a line for each session, and all about
+    the one of that id (None: it is no more). Its links only: those of hundreds of players would hold up the loop."""
+    now = server.clock()
+    inside = _optional(request, "inside")
+    session = None if inside is None else server.sessions.find(inside)
+    return {
+        **totals(server),
+        "perSession": [_line(server, each, now) for each in server.sessions],
+        "inside": None if session is None else {**_figures(server, session), "players": _players(session)},
+        "loop": server.loop_figures(),
+    }
+
+
+def _line(server: Server, session: Session, now: float) -> dict[str, Any]:
+    """`roundTripMs`: of the slowest link, or None."""
+    links = [each.member.link for each in session.players if each.member.link is not None]
+    script = server.scripts.get(session.session_id)
+    return {
+        "sessionId": session.session_id,
+        "ageSeconds": now - session.began,
+        "players": len(session.players),
+        "connected": sum(each.state in (JOINING, READY) for each in session.players),
+        "roundTripMs": max((link.quality()["rtt"] for link in links), default=0.0) * 1000 or None,
+        "counters": session.room.counts(),
+        "script": None if script is None else script.state,
+        "strikes": 0 if script is None or script.guest is None else script.guest.strikes,
     }
 
 
@@ -306,6 +340,7 @@ REQUESTS = {
     "player.kick": player_kick,
     "player.netsim": player_netsim,
     "status": status,
+    "overview": overview,
     "logs": logs,
     "logs.older": logs_older,
     "backup": backup,

@@ -172,6 +172,26 @@ def test_what_nobody_can_do(desk: Desk, do: str) -> None:
     assert all(name in error for name in REQUESTS)
 
 
+def test_overview(desk: Desk) -> None:
+    made = desk.ask("session.create", players=["red", "blue", "green"])
+    other = desk.ask("session.create", players=["tom"])
+    players = desk.floor.sessions.get(made["sessionId"]).players
+    red, _ = desk.floor.seat(players[0]), desk.floor.seat(players[1], ready=False)
+    red.put(packet(5))
+    answer = desk.ask("overview")
+    assert (answer["sessions"], answer["sessionsEmpty"], answer["peersConnected"], answer["inside"]) == (2, 1, 2, None)
+    assert answer["players"] == {"expected": 2, "joining": 1, "ready": 1, "absent": 0, "gone": 0, "kicked": 0}
+    first, second = answer["perSession"]
+    assert (first["sessionId"], first["players"], first["connected"]) == (made["sessionId"], 3, 2)
+    assert (first["counters"]["packets_in"], first["roundTripMs"], first["script"]) == (1, None, None)
+    assert (second["sessionId"], second["players"], second["connected"]) == (other["sessionId"], 1, 0)
+    inside = desk.ask("overview", inside=made["sessionId"])["inside"]
+    assert (inside["sessionId"], inside["counters"], inside["links"]) == (made["sessionId"], first["counters"], {})
+    assert inside["players"] == desk.ask("session.list")["sessions"][0]["players"]
+    assert desk.ask("overview", inside="gone by now")["inside"] is None
+    assert "inside" in desk.refused("overview", inside=7)
+
+
 def test_status(desk: Desk) -> None:
     made = desk.ask("session.create", players=["red", "blue"])
     players = desk.floor.sessions.get(made["sessionId"]).players

@@ -97,6 +97,7 @@ class Watch:
         self.trouble = ""
         self._control = control
         self._seconds = seconds
+        self._before: Look | None = None
         self._last: Look | None = None
         self._next_at = float("-inf")
 
@@ -104,30 +105,39 @@ class Watch:
         """Seconds until the next look is due."""
         return max(self._next_at - now, 0.0)
 
-    def look(self, now: float) -> None:
-        """The server may be away; it is asked again the next time."""
-        self._next_at = now + self._seconds
+    def look(self, now: float, inside: str | None) -> None:
+        """Looks, and into that session; before its time, the rates begin where they did. The server may be away; it is
+        asked again the next time."""
+        is_due = now >= self._next_at
+        if is_due:
+            self._next_at = now + self._seconds
         try:
-            newest = look(self._control, ANSWER_SECONDS)
+            newest = look(self._control, ANSWER_SECONDS, inside)
         except CommandError as error:
             self.trouble = f"no new figures: {error}; looking again"
             return
         self.trouble = ""
-        self.figures, self._last = Figures(self._last, newest), newest
+        if is_due:
+            self._before = self._last
+        self.figures, self._last = Figures(self._before, newest), newest
 
 
 def _watch(terminal: Terminal, watch: Watch) -> None:
     """Until somebody quits."""
     view = View()
+    inside: str | None = None
     while True:
         now = time.monotonic()
-        if watch.wait(now) == 0:
-            watch.look(now)
+        sessions = watch.figures.sessions if watch.figures is not None else ()
+        wanted = view.wants(sessions)
+        if watch.wait(now) == 0 or (wanted is not None and wanted != inside):
+            watch.look(now, wanted)
+        inside = wanted
         terminal.show(view, watch)
         for key in terminal.wait(watch.wait(time.monotonic())):
             if key == "quit":
                 return
-            view.press(key, watch.figures.sessions if watch.figures is not None else ())
+            view.press(key, sessions)
 
 
 class Terminal:

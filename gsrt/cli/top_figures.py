@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 DROPPED = "dropped_"  # what counters of packets that were not passed on begin with; the reason follows
-HERE = ("joining", "ready")  # states of players who are connected
 
-NEEDED = {"pid", "players", "scripts", "counters", "perSession", "loop"}  # of a status
+NEEDED = {"pid", "players", "scripts", "counters", "perSession", "inside", "loop"}  # of an overview
 
 # Of /proc/PID/stat, behind the name, in ticks, and /proc/PID/statm, in pages: proc(5).
 _USER_TICKS = 11
@@ -28,31 +27,26 @@ class Look:
     """What the server said at a time (`at`, seconds of the monotonic clock), and the system of its process: processor
     time (seconds) and resident memory (bytes), None where it does not."""
 
-    __slots__ = ("at", "cpu_seconds", "memory_bytes", "sessions", "status")
+    __slots__ = ("at", "cpu_seconds", "memory_bytes", "overview")
 
     def __init__(
-        self,
-        at: float,
-        status: dict[str, Any],
-        sessions: list[dict[str, Any]],
-        cpu_seconds: float | None = None,
-        memory_bytes: int | None = None,
+        self, at: float, overview: dict[str, Any], cpu_seconds: float | None = None, memory_bytes: int | None = None
     ) -> None:
         self.at = at
-        self.status = status
-        self.sessions = sessions
+        self.overview = overview
         self.cpu_seconds = cpu_seconds
         self.memory_bytes = memory_bytes
 
 
-def look(control: str | None, timeout: float) -> Look:
-    """Asks the server at the control socket. Raises CommandError, and Unserved where there is none."""
-    status = ask(control, {"do": "status"}, timeout)
+def look(control: str | None, timeout: float, inside: str | None = None) -> Look:
+    """Asks the server at the control socket; INSIDE: the session of which all is wanted. Raises CommandError, and
+    Unserved where there is no server."""
+    overview = ask(control, {"do": "overview", "inside": inside}, timeout)
     at = time.monotonic()
-    if not status.keys() >= NEEDED:
-        raise CommandError(f"the server is gsrt {status.get('version')}, and this is another: use the top of its own")
-    sessions = ask(control, {"do": "session.list"}, timeout)["sessions"]
-    return Look(at, status, sessions, *_of_process(status["pid"]))
+    if not overview.keys() >= NEEDED:
+        version = overview.get("version")
+        raise CommandError(f"the server is gsrt {version}, and this is another: use the top of its own")
+    return Look(at, overview, *_of_process(overview["pid"]))
 
 
 def _of_process(pid: int) -> tuple[float | None, int | None]:
@@ -98,73 +92,59 @@ class Rates:
 
 
 class Session:
-    """One session of a frame. `script` is None where there is none; `round_trip_ms`: of its slowest link, or None."""
+    """One session of a frame. `script`: the state of its script, None where there is none; `round_trip_ms`: of its
+    slowest link, or None."""
 
-    __slots__ = ("age_seconds", "connected", "links", "players", "rates", "round_trip_ms", "script", "session_id")
+    __slots__ = ("age_seconds", "connected", "players", "rates", "round_trip_ms", "script", "session_id", "strikes")
 
-    def __init__(self, listed: Mapping[str, Any], told: Mapping[str, Any], rates: Rates) -> None:
-        self.session_id: str = listed["sessionId"]
-        self.age_seconds: float = listed["ageSeconds"]
-        self.players: list[dict[str, Any]] = listed["players"]
-        self.links: dict[str, dict[str, float]] = told.get("links", {})
-        self.script: dict[str, Any] | None = told.get("script")
+    def __init__(self, told: Mapping[str, Any], rates: Rates) -> None:
+        self.session_id: str = told["sessionId"]
+        self.age_seconds: float = told["ageSeconds"]
+        self.players: int = told["players"]
+        self.connected: int = told["connected"]
+        self.round_trip_ms: float | None = told["roundTripMs"]
+        self.script: str | None = told["script"]
+        self.strikes: int = told["strikes"]
         self.rates = rates
-        self.connected = sum(each["state"] in HERE for each in self.players)
-        trips = [each["roundTripMs"] for each in self.players if each.get("roundTripMs") is not None]
-        self.round_trip_ms: float | None = max(trips, default=None)
 
 
 class Figures:
-    """One frame: the last look, and what has become of the figures since the look before it (None, or of another run of
-    the server: rates are not known)."""
+    """One frame: the last look, and what has become of the figures since one before it (None, or of another run of the
+    server: rates are not known). `inside`: all about the session that was asked for, if it is there."""
 
     def __init__(self, before: Look | None, now: Look) -> None:
+        told = now.overview
         if before is not None and (
-            before.status["pid"] != now.status["pid"] or before.status["uptimeSeconds"] > now.status["uptimeSeconds"]
+            before.overview["pid"] != told["pid"] or before.overview["uptimeSeconds"] > told["uptimeSeconds"]
         ):
             before = None
-        self.status = now.status
+        self.overview = told
+        self.inside: dict[str, Any] | None = told["inside"]
         self.seconds = 0.0 if before is None else now.at - before.at
-        self.rates = Rates(None if before is None else before.status["counters"], now.status["counters"], self.seconds)
-        self.governor: dict[str, Any] = now.status.get("governor") or {}
+        self.rates = Rates(None if before is None else before.overview["counters"], told["counters"], self.seconds)
+        self.governor: dict[str, Any] = told.get("governor") or {}
         known = self.governor.get("memoryBytes")
         self.memory_bytes: int | None = now.memory_bytes if known is None else known
         self.cpu_percent: float | None = self.governor.get("cpuPercent")
         if before is not None and before.cpu_seconds is not None and now.cpu_seconds is not None and self.seconds > 0:
             self.cpu_percent = max(now.cpu_seconds - before.cpu_seconds, 0.0) / self.seconds * 100
-        told = {each["sessionId"]: each for each in now.status["perSession"]}
-        old = {} if before is None else {each["sessionId"]: each["counters"] for each in before.status["perSession"]}
+        old = {} if before is None else {each["sessionId"]: each["counters"] for each in before.overview["perSession"]}
         self.sessions = [
-            Session(
-                each,
-                told[each["sessionId"]],
-                # One that has begun meanwhile has counted from nothing.
-                Rates(
-                    None if before is None else old.get(each["sessionId"], {}),
-                    told[each["sessionId"]]["counters"],
-                    self.seconds,
-                ),
-            )
-            for each in now.sessions
-            if each["sessionId"] in told  # else it has begun between the two questions
+            # One that has begun meanwhile has counted from nothing.
+            Session(each, Rates(old.get(each["sessionId"], {}) if before else None, each["counters"], self.seconds))
+            for each in told["perSession"]
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs: the status, with the rates that were made of it."""
+        """For programs: what the server said, with the rates that were made of it."""
         return {
+            **self.overview,
             "seconds": self.seconds,
             "cpuPercent": self.cpu_percent,
             "memoryBytes": self.memory_bytes,
             "perSecond": {name: self.rates.of(name) for name in self.rates.now},
-            "sessions": [
-                {
-                    "sessionId": each.session_id,
-                    "ageSeconds": each.age_seconds,
-                    "players": each.players,
-                    "roundTripMs": each.round_trip_ms,
-                    "perSecond": {name: each.rates.of(name) for name in each.rates.now},
-                }
-                for each in self.sessions
+            "perSession": [
+                {**told, "perSecond": {name: each.rates.of(name) for name in each.rates.now}}
+                for told, each in zip(self.overview["perSession"], self.sessions, strict=True)
             ],
-            "status": self.status,
         }

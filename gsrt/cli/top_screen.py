@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gsrt.cli.top_figures import Figures, Rates, Session
 
 WIDTH_MIN = 20
-SESSION_WIDTH_MIN = 10  # of the column of session ids, whose beginning tells them apart
+SESSION_WIDTH_MIN = 10  # of the column of session ids, whose beginning tells them apart...
+WHOLE_FROM = 60  # ...but where there is so much room they are shown whole, for commands want them so
 GAP = "  "
 UNKNOWN = "-"
 
@@ -69,8 +70,8 @@ COLUMNS = (
         "here",
         7,
         8,
-        lambda each: (each.connected, len(each.players)),
-        lambda each: f"{each.connected}/{len(each.players)}",
+        lambda each: (each.connected, each.players),
+        lambda each: f"{each.connected}/{each.players}",
     ),
     _rate_column("in/s", 7, lambda each: each.rates.of("packets_in")),
     _rate_column("out/s", 6, lambda each: each.rates.of("packets_out")),
@@ -121,6 +122,11 @@ class View:
         ids = [each.session_id for each in sessions]
         return ids.index(self.session_id) if self.session_id in ids else 0
 
+    def wants(self, sessions: Sequence[Session]) -> str | None:
+        """The session that is looked into."""
+        in_order = self.ordered(sessions)
+        return in_order[self.chosen(in_order)].session_id if self.inside and in_order else None
+
     def _move(self, step: int, sessions: Sequence[Session]) -> None:
         in_order = self.ordered(sessions)
         if in_order:
@@ -141,7 +147,7 @@ def draw(figures: Figures | None, view: View, width: int, height: int | None, tr
         top.append([])
         left = None if height is None else max(height - len(top) - 1, 1)
         if view.inside and in_order:
-            body = _scrolled(_inside(in_order[place], width), view, left)
+            body = _scrolled(_inside(in_order[place], figures.inside, width), view, left)
         else:
             body = _table(in_order, place if height is not None else -1, view, width, left)
     lines = top + body
@@ -157,7 +163,7 @@ def draw(figures: Figures | None, view: View, width: int, height: int | None, tr
 
 
 def _summary(figures: Figures, width: int) -> list[list[Piece]]:
-    status, governor = figures.status, figures.governor
+    status, governor = figures.overview, figures.governor
     lines = flow(
         [
             ("gsrt", Piece(printable(status["version"]))),
@@ -182,7 +188,7 @@ def _summary(figures: Figures, width: int) -> list[list[Piece]]:
 
 
 def _box(figures: Figures) -> list[tuple[str, Piece]]:
-    governor, loop = figures.governor, figures.status["loop"]
+    governor, loop = figures.governor, figures.overview["loop"]
     items = []
     if "level" in governor:
         items.append(("box", Piece(governor["level"], LEVEL_STYLES.get(governor["level"], PLAIN))))
@@ -274,7 +280,8 @@ def _table(sessions: Sequence[Session], place: int, view: View, width: int, heig
 def _fitting(width: int) -> list[Column]:
     """The columns that there is room for."""
     columns = list(COLUMNS)
-    while SESSION_WIDTH_MIN + sum(each.width + len(GAP) for each in columns[1:]) > width and len(columns) > 1:
+    least = SESSION_WIDTH_MIN if width < WHOLE_FROM else columns[0].width
+    while least + sum(each.width + len(GAP) for each in columns[1:]) > width and len(columns) > 1:
         columns.remove(min(columns, key=lambda each: each.weight))
     return columns
 
@@ -289,42 +296,37 @@ def _row(cells: Iterable[str], widths: Iterable[int]) -> str:
 
 
 def _script_rank(session: Session) -> tuple[int, int]:
-    script = session.script
-    return (0, 0) if script is None else (2 if script["state"] == "off" else 1, script.get("strikes", 0))
+    return (0 if session.script is None else 2 if session.script == "off" else 1), session.strikes
 
 
 def _script_text(session: Session) -> str:
-    script = session.script
-    if script is None:
+    if session.script is None:
         return UNKNOWN
-    strikes = script.get("strikes", 0)
-    return f"{script['state']} {strikes}!" if strikes else str(script["state"])
+    return f"{session.script} {session.strikes}!" if session.strikes else session.script
 
 
 # Inside a session
 
 
-def _inside(session: Session, width: int) -> list[list[Piece]]:
+def _inside(session: Session, told: dict[str, Any] | None, width: int) -> list[list[Piece]]:
+    """TOLD: all about it, if the server has been asked."""
     rates = session.rates
     lines = flow(
         [
             ("session", Piece(printable(session.session_id), BOLD)),
             ("age", Piece(duration(session.age_seconds))),
-            ("here", Piece(f"{session.connected} of {len(session.players)}")),
+            ("here", Piece(f"{session.connected} of {session.players}")),
         ],
         width,
     )
     lines += flow(_traffic(rates), width)
-    if session.script is not None:
-        lines += flow(_script(session.script), width)
-    lines.append([])
-    cells = [
-        ("peer", "player", "state", "by", "rtt ms", "jitter", "loss %"),
-        *(_player(each, session) for each in session.players),
-    ]
-    for number, each in enumerate(_aligned(cells, width)):
-        state = "" if number == 0 else session.players[number - 1]["state"]
-        lines.append([Piece(each, BOLD if number == 0 else PLAYER_STYLES.get(state, PLAIN))])
+    if told is not None and told["sessionId"] == session.session_id:
+        if "script" in told:
+            lines += flow(_script(told["script"]), width)
+        cells: list[tuple[str, ...]] = [("peer", "player", "state", "by", "rtt ms", "jitter", "loss %")]
+        cells += [_player(each, told["links"].get(each["playerId"], {})) for each in told["players"]]
+        styles = [BOLD, *(PLAYER_STYLES.get(each["state"], PLAIN) for each in told["players"])]
+        lines += [[], *([Piece(each, style)] for each, style in zip(_aligned(cells, width), styles, strict=True))]
     counted = {name: total for name, total in rates.now.items() if total}
     if counted:
         lines += [[], [Piece("in all", BOLD)]]
@@ -341,8 +343,7 @@ def _script(script: dict[str, Any]) -> list[tuple[str, Piece]]:
     return items + [(name, Piece(short(script[name]))) for name in numbers if name in script]
 
 
-def _player(player: dict[str, Any], session: Session) -> tuple[str, ...]:
-    quality = session.links.get(player["playerId"], {})
+def _player(player: dict[str, Any], quality: dict[str, float]) -> tuple[str, ...]:
     has_samples = quality.get("rtt", 0) > 0
     return (
         str(player["peerId"]),
