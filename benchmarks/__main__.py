@@ -38,6 +38,8 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "store": store.measure,
     "footprint_idle": footprint.measure_idle,
     "footprint_listen": footprint.measure_listen,
+    "footprint_used": footprint.measure_used,
+    "footprint_scripted8": footprint.measure_scripted8,
     "footprint_udp64": footprint.measure_udp64,
     "footprint_link": footprint.measure_link,
     "footprint_import": footprint.measure_import,

@@ -1,22 +1,32 @@
-"""footprint.*: memory and start of the server, and what importing each part of it costs."""
+"""footprint.*: memory and start of the server, what each feature adds, and what importing each part of it costs."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import ssl
 import subprocess
+import tempfile
 import time
+import urllib.request
+from collections.abc import Callable
 
 from benchmarks import gsrt_server
 from benchmarks.figures import Problem, Record
 from benchmarks.gsrt_server import Installation, RunningServer
 from benchmarks.processes import SERVER_CPU, ask, cpu_ms, on_cpu, rss_mib, wait_for_connect
 from benchmarks.relay import Load, generate, gsrt, valid_run
+from benchmarks.script import script_path
 from benchmarks.workshop import folder
+from gsrt.client import Session
+from gsrt.game.skeleton import make_game
 
 RUNS = 5
 IDLE_SECONDS = 1.0
 LISTEN_RUNS = 9
 PLAYING = Load(rate=20.0)
+ONE_SESSION = Load(clients=8, room_size=8, rate=20.0, seconds=3.0)  # of legacy players
 IDLE_LINKS = Load(clients=500, seconds=3.0)  # nobody sends
 
 # What a part of gsrt is, as statements: the import, and the first use where that imports more.
@@ -41,13 +51,82 @@ def measure_idle(installation: Installation, runs: int | None, record: Record) -
 
 
 def measure_listen(installation: Installation, runs: int | None, record: Record) -> None:
-    """From just before the server is executed to the first TCP connect that works."""
-    for _ in range(runs or LISTEN_RUNS):
-        before = time.perf_counter()
-        with gsrt_server.launch(installation) as started:
-            wait_for_connect(started.process, started.log, started.port)
-            record.add("footprint.listen_ms", (time.perf_counter() - before) * 1e3)
-            record.add("footprint.listen_cpu_ms", cpu_ms(started.process.pid))
+    """From just before the server is executed to the first TCP connect that works; plain, and as the service has it."""
+    with tempfile.TemporaryDirectory(prefix="gsrt-bench-") as directory:
+        game = os.path.join(directory, "game")
+        make_game(game, os.urandom)
+        variants = {
+            "footprint.listen": (),
+            "footprint.contain_listen": ("--contain", "--profile", "auto"),
+            "footprint.game_listen": (game,),
+        }
+        for _ in range(runs or LISTEN_RUNS):
+            for name, options in variants.items():
+                before = time.perf_counter()
+                with gsrt_server.launch(installation, *options) as started:
+                    wait_for_connect(started.process, started.log, started.port)
+                    record.add(f"{name}_ms", (time.perf_counter() - before) * 1e3)
+                    record.add(f"{name}_cpu_ms", cpu_ms(started.process.pid))
+
+
+def _first_scrape(started: RunningServer) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{started.port}/metrics", timeout=10) as answer:
+        answer.read()
+
+
+def _first_tls(started: RunningServer) -> None:
+    """A handshake; a second one, for the first may come while the certificate loads."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", started.port), timeout=10) as plain,
+            context.wrap_socket(plain),
+        ):
+            pass
+
+
+def _first_link(started: RunningServer) -> None:
+    with open(started.tokens(1, 1), encoding="ascii") as file:
+        token = file.readline().strip()
+    session = Session("127.0.0.1", started.port, token, link=True)
+    session.start()
+    session.run(seconds=1.0)
+    if session.leg != "link":
+        raise Problem("the link was not made")
+    session.stop()
+
+
+def _nothing(started: RunningServer) -> None:
+    """Being there is enough."""
+
+
+# What a host may use besides: figure -> (options of the server, what makes it load).
+USED: dict[str, tuple[tuple[str, ...], Callable[[RunningServer], None]]] = {
+    "footprint.contain_mb": (("--contain",), _nothing),
+    "footprint.pi_zero_mb": (("--profile", "pi-zero-w"), _nothing),
+    "footprint.metrics_mb": ((), _first_scrape),
+    "footprint.link_mb": ((), _first_link),
+    "footprint.tls_mb": ((), _first_tls),
+}
+
+
+def measure_used(installation: Installation, runs: int | None, record: Record) -> None:
+    """The whole server with each, alone. The goals are what one line may add to idle_mb's."""
+    for _ in range(runs or RUNS):
+        for name, (options, use) in USED.items():
+            with gsrt_server.running(installation, *options) as started:
+                use(started)
+                time.sleep(IDLE_SECONDS)
+                record.add(name, rss_mib(started.process.pid))
+
+
+def measure_scripted8(installation: Installation, runs: int | None, record: Record) -> None:
+    """One session with a script that reads and answers packets, and eight legacy players (TCP and UDP) in it."""
+    run = gsrt(installation, "udp", "--script", script_path("typical"))
+    for _ in range(runs or RUNS):
+        record.add("footprint.scripted8_mb", float(valid_run("scripted8", run, ONE_SESSION)["rss_kb"]) / 1024)
 
 
 def measure_udp64(installation: Installation, runs: int | None, record: Record) -> None:
