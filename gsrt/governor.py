@@ -117,10 +117,8 @@ class Cause:
         """What is the matter, and what to do."""
         if self.figure is None:
             return ""
-        text = self._describe(self.figure)
-        return (
-            text if self._calm_since is None else f"{text} (it is better by now: over in {CALM_SECONDS:.0f} s or less)"
-        )
+        better = f" (it is better by now: over in {CALM_SECONDS:.0f} s or less)"
+        return self._describe(self.figure) + ("" if self._calm_since is None else better)
 
     def _level(self, figure: float | None, slow: float, refuse: float) -> int:
         if figure is None:
@@ -196,8 +194,9 @@ class Governor:
                 held(marks.slow),
                 held(marks.refuse),
                 lambda figure: (
-                    f"gsrt has {_mebibytes(figure)} of memory and may have {_mebibytes(marks.promise)} by its profile:"
-                    " end a session (gsrt session end ID), or choose a profile with more memory"
+                    f"gsrt has {_mebibytes(figure)} of memory; its profile allows {_mebibytes(marks.promise)}, of which"
+                    f" {_mebibytes(marks.promise - marks.refuse)} are kept free for what may come at once: end a "
+                    "session (gsrt session end ID), or choose a profile with more memory"
                 ),
             ),
             Cause(
