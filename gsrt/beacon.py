@@ -70,7 +70,7 @@ class Beacon:
         datagram = self._announcer.beacon()
         has_ipv4 = self._datagrams.family == socket.AF_INET
         try:
-            indices = [0] if self._has_one_address else broadcasting(self._datagrams)
+            indices = [0] if has_ipv4 and self._has_one_address else broadcasting(self._datagrams)
         except OSError:
             self._counters["beacons_failed"] += 1
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from gsrt.client import Found, discover
 from gsrt.client.discovery import ASKED_MAX, Road, Seeker, _seek
 from gsrt.discovery import BEACON, BEACON_PORT, HERE, SEEK, Notice
 from tests.discovery.lan import Host, Lan, udp_frame
-from tests.support.network import why_not
+from tests.support.network import SIOCSIFADDR, why_not
 from tests.support.server import PROJECT, ServerProcess
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -166,20 +168,29 @@ def test_without_a_beacon_questions_are_answered(lan: Lan, serve: Serve) -> None
 
 def test_by_ipv6(lan: Lan, serve: Serve) -> None:
     """A server of all addresses of both kinds tells its beacon by both; of the two that it is found by, IPv4 is shown.
-    Where there is no IPv4, it is found by the other."""
-    first, _, player, _ = lan.hosts
-    for each in (first, player):
+    One of an IPv6 address is found by that."""
+    first, second, player, _ = lan.hosts
+    for number, each in enumerate((first, second, player), 1):
         with each.entered():
             settings = Path("/proc/sys/net/ipv6/conf/bad0")
             (settings / "accept_dad").write_text("0")
             (settings / "disable_ipv6").write_text("0")
+            add_address(f"fd00::{number}")
     serve(first, "attic", OTHER_PORT, host="::")
-    (found,) = look_for(player, ["attic"])
-    assert found.host == ADDRESSES[0]
+    serve(second, "barn", OTHER_PORT, host="fd00::2")
+    attic, barn = look_for(player, ["attic", "barn"])
+    assert (attic.host, barn.host) == (ADDRESSES[0], "fd00::2")
     end = time.monotonic() + DEADLINE
-    while not (by_ipv6 := seek_by(player, socket.AF_INET6, PORT, 0.5).found()):
+    while len(by_ipv6 := seek_by(player, socket.AF_INET6, PORT, 0.5).found()) < 2:
         assert time.monotonic() < end
-    assert [(each.name, each.host.partition("%")[2]) for each in by_ipv6] == [("attic", "bad0")]
+    assert [(each.name, each.host.partition("%")[2]) for each in by_ipv6] == [("attic", "bad0"), ("barn", "")]
+
+
+def add_address(address: str) -> None:
+    """To this thread's network interface: ipv6(7), netdevice(7)."""
+    request = struct.pack("=16sIi", socket.inet_pton(socket.AF_INET6, address), 64, socket.if_nametoindex("bad0"))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFADDR, request)
 
 
 def seek_by(on: Host, family: socket.AddressFamily, port: int, seconds: float) -> Seeker:
