@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -67,19 +68,17 @@ def check_module(path: Path, target: Target) -> None:
 
 def check_wheel(workshop: Workshop, tree: Path, wheel: Path, target: Target, tag: str) -> None:
     """Raises SystemExit with what is wrong."""
-    folder = workshop.folder / "checked"
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if name.startswith("gsrt/")}
-        packed.extractall(folder)
     abi3 = tuple(name[: -len(".abi3.so")] for name in names if name.endswith(".abi3.so"))
     wanted = expected_files(tree, f".cpython-{tag}-{target.triple}.so", abi3)
     if names != wanted:
         lines = [f"missing: {name}" for name in sorted(wanted - names)]
         lines += [f"not to be there: {name}" for name in sorted(names - wanted)]
         raise SystemExit(f"{wheel.name}:\n" + "\n".join(lines))
-    for path in sorted(folder.rglob("*.so")):
-        check_module(path, target)
+    with tempfile.TemporaryDirectory(dir=workshop.folder) as folder, zipfile.ZipFile(wheel) as packed:
+        for name in sorted(name for name in names if name.endswith(".so")):
+            check_module(Path(packed.extract(name, folder)), target)
     if target.platform.startswith("manylinux"):
         auditwheel = workshop.python.parent / "auditwheel"
         done = subprocess.run([auditwheel, "show", wheel], capture_output=True, text=True)

@@ -65,8 +65,14 @@ TARGETS = (
         "armhf",
         ("qemu-arm-static", "-cpu", "cortex-a7"),
     ),
+    # Debian's own Python for armhf is for ARMv7, so what it is emulated on is that, too.
     Target(
-        "armv6l", "arm-linux-gnueabihf", "arm1176jzf_s", "linux_armv6l", "armhf", ("qemu-arm-static", "-cpu", "arm1176")
+        "armv6l",
+        "arm-linux-gnueabihf",
+        "arm1176jzf_s",
+        "linux_armv6l",
+        "armhf",
+        ("qemu-arm-static", "-cpu", "cortex-a7"),
     ),
 )
 

@@ -33,11 +33,17 @@ class Builder:
 
     def prepare(self) -> None:
         """Tools and tree."""
-        self.workshop.prepare()
-        copy_tree(PROJECT, self.tree)
+        self.workshop.folder.mkdir(parents=True, exist_ok=True)
+        with self.workshop.alone():
+            self.workshop.prepare()
+            copy_tree(PROJECT, self.tree)
 
     def wheel(self, target: Target, python: str) -> Path:
         """The wheel, libsodium in it; that of last time, if nothing has changed since. Raises SystemExit."""
+        with self.workshop.alone():
+            return self._wheel(target, python)
+
+    def _wheel(self, target: Target, python: str) -> Path:
         made = self.workshop.folder / "wheels"
         wheel = made / target.wheel_name(version(), python)
         inputs = wheel.with_suffix(".inputs")
@@ -57,6 +63,10 @@ class Builder:
 
     def package_contents(self, wheel: Path, target: Target, python: str) -> Path:
         """A folder with what the wheel holds, its module for libsodium being linked with Debian's instead."""
+        with self.workshop.alone():
+            return self._package_contents(wheel, target, python)
+
+    def _package_contents(self, wheel: Path, target: Target, python: str) -> Path:
         folder = self.workshop.folder / "contents" / f"{target.name}-{python}"
         shutil.rmtree(folder, ignore_errors=True)
         with zipfile.ZipFile(wheel) as packed:
@@ -66,20 +76,15 @@ class Builder:
         for path in folder.rglob("*.so"):
             path.touch()  # newer than their sources, so that only what is missing is built
         headers, library = debian_sodium(self.workshop, target)
-        # libsodium's own needs are seen to where it is installed; here is no C library for them.
-        flags = f"-I{headers}", f"-L{library} -Wl,--unresolved-symbols=ignore-in-shared-libs"
-        self._setup(
-            ["build", f"--build-base={self._base(target, python)}", "build_ext", f"--build-lib={folder}"],
-            target,
-            python,
-            {"CPPFLAGS": flags[0], "LDFLAGS": flags[1]},
-        )
+        build = ["build", f"--build-base={self._base(target, python)}", "build_ext", f"--build-lib={folder}"]
+        self._setup(build, target, python, {"CPPFLAGS": f"-I{headers}", "LDFLAGS": f"-L{library}"})
         return folder
 
     def _fingerprint(self, target: Target) -> str:
         """Another one whenever another wheel would come out."""
         lines = [repr(target), str(self.workshop.epoch), *TOOLS, *SODIUM_SOURCE]
-        files = [*source_files(self.tree), *(Path(__file__).parent.glob("*.py"))]
+        steps = [path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("emulat")]
+        files = [*source_files(self.tree), *sorted(steps)]
         return "\n".join([*lines, *(f"{path} {digest(self.tree / path)}" for path in files)])
 
     def _base(self, target: Target, python: str) -> Path:

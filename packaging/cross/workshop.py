@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,13 @@ class Workshop:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.folder / "tools")], check=True)
             self.pip("install", *TOOLS)
             stamp.write_text(wanted)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else builds in this folder meanwhile."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def pip(self, command: str, *arguments: str) -> None:
         """Runs the tools' own pip."""

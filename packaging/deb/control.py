@@ -19,9 +19,9 @@ SUGGESTS = ("avahi-daemon",)
 
 SUMMARY = "lean, self-hosted real-time game server"
 DESCRIPTION = (
-    "One process serves real-time sessions, players, matchmaking and scripts to games",
-    "in the LAN or on the Internet, from a board as small as a Raspberry Pi Zero.",
-    "Clients of GameSparks Real-Time connect to it unmodified.",
+    "One process serves real-time sessions, players, matchmaking and scripts to",
+    "games in the LAN or on the Internet, from a board as small as a Raspberry Pi",
+    "Zero. Clients of GameSparks Real-Time connect to it unmodified.",
     "",
     "The server is started with the machine, is bounded by a profile of the board,",
     "and keeps its players through an upgrade of this package.",
@@ -60,7 +60,7 @@ def control_file(version: str, architecture: str, installed_kilobytes: int, libc
         "Depends": ", ".join([*python_dependency(), libc, *DEPENDS]),
         "Recommends": ", ".join(RECOMMENDS),
         "Suggests": ", ".join(SUGGESTS),
-        "Section": "games",
+        "Section": "net",
         "Priority": "optional",
         "Description": SUMMARY,
     }
