@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 THREADS_MILLISECONDS = 2000  # for all threads to be bound: one that writes to a card sees the signal when that is done
 
-# Where a system keeps its libraries, and what libraries read of their own accord.
+# Where a system keeps its libraries, what libraries read of their own accord, and what tells of the machine: a server
+# that restarts itself reads that anew.
 SYSTEM_READABLE = (
     "/lib",
     "/lib64",
@@ -41,10 +42,13 @@ SYSTEM_READABLE = (
     "/etc/localtime",
     "/etc/ssl",
     "/dev/urandom",
-    "/sys/devices/system/cpu",
+    "/sys/class",
+    "/sys/devices",
+    "/sys/firmware/devicetree",
+    "/sys/fs/cgroup",
 )
 SYSTEM_WRITABLE = ("/dev/null",)
-OWN_FIGURES = "/proc/self"
+FIGURES = ("/proc/self", "/proc/meminfo")  # no more of /proc: it tells of other processes, too
 
 # Packages that are imported after the server has started.
 LATE_PACKAGES = ("gsrt", "RestrictedPython", "cffi")
@@ -111,7 +115,7 @@ def contain(
     allowed = (lib.GSRT_ALLOW_EXECUTE if allow_exec else 0) | (lib.GSRT_ALLOW_CHILDREN if allow_children else 0)
     packages = late_packages()
     rules = [
-        *((path, lib.GSRT_READ) for path in (*SYSTEM_READABLE, OWN_FIGURES, *packages, *python_paths(), *readable)),
+        *((path, lib.GSRT_READ) for path in (*SYSTEM_READABLE, *FIGURES, *packages, *python_paths(), *readable)),
         # Python looks for a package among the names beside it.
         *((os.path.dirname(path), lib.GSRT_LIST) for path in packages),
         *((path, lib.GSRT_WRITE) for path in (*SYSTEM_WRITABLE, *writable)),
@@ -174,15 +178,23 @@ def _landlock(lib: type[_linux.lib], rules: list[tuple[str, int]]) -> Outcome:
             returned = lib.gsrt_landlock_allow(ruleset, version, os.fsencode(path), rights)
             if returned < 0 and returned not in (-errno.ENOENT, -errno.ENOTDIR, -errno.EACCES):
                 return Outcome(part, False, f"{path}: {reason(returned)}")
-        # A rule is for an object of the kernel's memory, which makes those of /proc anew when it has dropped them. This
-        # one it keeps, as long as the process lives: the descriptor stays open on purpose.
-        os.set_inheritable(os.open(OWN_FIGURES, os.O_PATH | os.O_DIRECTORY), True)
+        _keep(FIGURES)
         returned = lib.gsrt_landlock_enforce(ruleset, THREADS_MILLISECONDS)
     finally:
         os.close(ruleset)
     if returned == -errno.ETIME:
         return Outcome(part, False, "a thread of the server did not answer, and is not bound")
     return _outcome(part, returned, f"version {version}")
+
+
+def _keep(paths: Iterable[str]) -> None:
+    """A rule is for an object of the kernel's memory, which makes those of /proc anew when it has dropped them. These it
+    keeps for as long as the process lives: their descriptors stay open on purpose, and are inherited."""
+    for path in paths:
+        try:
+            os.set_inheritable(os.open(path, os.O_PATH), True)
+        except OSError:
+            pass  # hidden from this service
 
 
 def _is_bound() -> bool:

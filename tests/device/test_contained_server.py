@@ -50,6 +50,10 @@ def said(server: ServerProcess, text: str) -> int:
     return server.log_path.read_text().count(text)
 
 
+def lines_of(text: str, start: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
 def contained(server: ServerProcess) -> ServerProcess:
     """The server, once it is. Where this kernel does not let it, there is nothing to test."""
     wait_for(server, lambda: said(server, "info contained "))
@@ -180,6 +184,10 @@ def test_it_restarts_itself_after_a_hang_and_is_contained_as_before(tmp_path: Pa
             players[0].send(50, 0)
             wait_for(server, lambda: said(server, "info contained ") == 2)
             assert said(server, 'seccomp="since before the restart"') == 1
+            before, after = server.log_path.read_text().split("error script.watchdog")
+            assert lines_of(before, "info not to be had on this box") == lines_of(
+                after, "info not to be had on this box"
+            )
             assert {each["Seccomp"] for each in threads(server)} == {"2"}
             # What compiles scripts is there as before.
             (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'mended'"))
