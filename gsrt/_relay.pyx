@@ -331,6 +331,11 @@ cdef class Member:
     def __dealloc__(self):
         PyMem_Free(self.held)
 
+    @property
+    def held_bytes(self):
+        """Bytes of memory for what waits until the peer is ready, or is back."""
+        return self.held_size
+
     def attach(self, Stream stream):
         """A login on `stream`: from here it is this peer's; packets for it are held until `open`."""
         self.begin()
@@ -622,6 +627,11 @@ cdef class Stream:
     def backlog(self):
         """Bytes waiting to go out."""
         return self.out_size - self.out_at + self.records_bytes
+
+    @property
+    def weight(self):
+        """Bytes of memory for it: what waits to go out, and what has come and is not whole yet."""
+        return self.out_size - self.out_at + self.records_bytes + self.kept_size + self.message_size
 
     def start_tls(self, layer):
         """From the bytes being looked at on, the connection speaks TLS; inside it the opening starts again."""

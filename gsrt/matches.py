@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 UNUSED_SECONDS = 60.0  # after which a match that nobody has come to gives way, where there is no room for another
 AGAIN_SECONDS = 1.0  # until what could not be done is tried again
 MATCH_ID_BYTES = 12
+TICKET_BYTES = 1 << 20  # of memory, at most: what a player says for the others, as objects
 
 
 class Forming:
@@ -124,8 +125,11 @@ class Matches:
 
     @property
     def is_full(self) -> bool:
-        """As many wait as the profile allows."""
-        return len(self.matchmaker) + len(self._forming) >= self.profile.tickets_max
+        """As many wait as the profile allows, or the memory."""
+        governor = self.sessions.house.governor
+        return len(self.matchmaker) + len(self._forming) >= self.profile.tickets_max or (
+            governor is not None and not governor.has_room(TICKET_BYTES)
+        )
 
     def ticket(self, player_id: str, short_code: str, group: str | None) -> Ticket | None:
         """The ticket with which the player waits; GROUP None: whatever its group."""
