@@ -344,6 +344,10 @@ class Reception:
 
     def drop(self, stream: Stream) -> None:
         """Closes a connection that is no player's of a session."""
+        for download in self.downloads():
+            if download.stream is stream:
+                download.abort()
+                return
         self._close(stream)
 
     def datagram(self, address: bytes, packet: bytes, now: float) -> None:
