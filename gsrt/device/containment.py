@@ -188,8 +188,8 @@ def _landlock(lib: type[_linux.lib], rules: list[tuple[str, int]]) -> Outcome:
 
 
 def _keep(paths: Iterable[str]) -> None:
-    """A rule is for an object of the kernel's memory, which makes those of /proc anew when it has dropped them. These it
-    keeps for as long as the process lives: their descriptors stay open on purpose, and are inherited."""
+    """A rule is for an object in the kernel's memory, and those of /proc are made anew when it has dropped them. These
+    it keeps for as long as the process lives: their descriptors stay open on purpose, and are inherited."""
     for path in paths:
         try:
             os.set_inheritable(os.open(path, os.O_PATH), True)
