@@ -12,6 +12,7 @@ import os
 
 from gsrt.device.readings import Sensors
 from gsrt.governor import LEVELS, NORMAL, Governor
+from gsrt.log import error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ class Box:
             from gsrt.reclaim import Reclaimer
 
             self._reclaimer = Reclaimer(self._server, self.sensors.memory)
-        self._reclaimer.take_back(held, self.governor.marks, now)
+        try:
+            self._reclaimer.take_back(held, self.governor.marks, now)
+        except Exception as error:  # the players go on playing, whatever is wrong with it
+            self._server.log.limited("error", "take back", "memory is not taken back", reason=error_text(error))
 
     def _much_made(self, now: float) -> None:
         """Within a turn, much was put out, and flushed: what is left waits for those who do not read."""

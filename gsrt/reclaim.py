@@ -72,7 +72,7 @@ class Reclaimer:
         for mark, step in steps:
             if held < mark:
                 continue
-            left = held - mark + marks.promise // SPARE_PART
+            left = held - mark + (marks.promise // SPARE_PART if mark == marks.early else 0)
             for freed in step:
                 left -= max(freed, 1)
                 if left < 0:
@@ -107,14 +107,16 @@ class Reclaimer:
             yield size
 
     def _cut_readers(self, now: float) -> Iterator[int]:
-        """Whoever does not read, the worst first."""
+        """Whoever has most waiting: to be read by them, to be whole, or until they are back."""
         server = self._server
         found: list[tuple[int, Member | Stream]] = [
-            (stream.backlog, stream.member or stream) for stream in server.relay.streams.values()
+            (stream.weight, stream) for stream in server.relay.streams.values() if stream.member is None
         ]
         for session in server.sessions:
-            legs = ((player.member, player.member.link) for player in session.players)
-            found += ((leg.backlog, member) for member, leg in legs if leg is not None)
+            for member in (player.member for player in session.players):
+                stream, link = member.stream, member.link
+                weight = 0 if stream is None else stream.weight
+                found.append((member.held_bytes + weight + (0 if link is None else link.backlog), member))
         for size, whose in sorted(found, key=itemgetter(0), reverse=True):
             if size < BACKLOG_BYTES_MIN:
                 return
