@@ -9,6 +9,7 @@ SHELL := /bin/sh
 ONLY ?=
 FOR ?=
 TESTS ?=
+TWICE ?=
 RUNS ?= 200
 PYTEST_ARGUMENTS ?=
 # Compilers side by side; each takes some hundred megabytes.
@@ -71,15 +72,16 @@ wheel: build
 	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
-# Compilers, headers, libraries and emulated machines are got once, below build/cross.
+# Compilers, headers, libraries and emulated machines are got once, below build/cross. TWICE=1 builds everything there
+# once more, from nothing, and compares.
 CROSS = PYTHONPATH=packaging $(PYTHON) -B -m
 wheels debs arm-test systemd-test: JOBS = 2
 
 wheels:
-	$(CROSS) cross.wheels $(if $(FOR),--for $(FOR)) --jobs $(JOBS)
+	$(CROSS) cross.wheels $(if $(FOR),--for $(FOR)) $(if $(TWICE),--twice) --jobs $(JOBS)
 
 debs:
-	$(CROSS) deb.build $(if $(FOR),--for $(FOR)) --jobs $(JOBS)
+	$(CROSS) deb.build $(if $(FOR),--for $(FOR)) $(if $(TWICE),--twice) --jobs $(JOBS)
 
 arm-test:
 	$(CROSS) cross.emulation $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
