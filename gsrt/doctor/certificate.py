@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 SOON_DAYS = 14
-NEW = "remove it together with its key and restart the server, which makes a new one"
 
 
 def certificate(surroundings: Surroundings) -> Finding:
@@ -46,7 +45,9 @@ def certificate(surroundings: Surroundings) -> Finding:
         return warn(f"{paths[0]} is an RSA pair; cannot tell when it ends", "apt-get install openssl")
     begins, ends = dates
     now = surroundings.now()
-    renew = "have it renewed, then restart the server" if own else NEW
+    renew = "have it renewed, then restart the server"
+    if not own:
+        renew = f"sudo rm {paths[0]} {paths[1]} and restart the server, which makes a new one"
     if now < begins:
         if now < earliest(surroundings):
             return fail("is not valid yet by this box's clock, which is wrong", "see the line on the clock")
@@ -58,7 +59,7 @@ def certificate(surroundings: Surroundings) -> Finding:
     missing = _not_named(surroundings, paths[0])
     if missing:
         return warn(
-            f"valid until {_day(ends)}, but does not name {missing}: clients that check names refuse it there",
+            f"valid until {_day(ends)}, but not for {missing}: clients that check names (browsers) refuse it there",
             renew if not own else "ask for one that names it, or have players use the name that it has",
         )
     return ok(f"RSA, valid until {_day(ends)}" + ("" if own else ", self-made: clients have to be told to trust it"))

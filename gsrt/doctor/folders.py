@@ -36,7 +36,9 @@ def state(surroundings: Surroundings) -> Finding:
             f"{where} belongs to user {found.st_uid}, but the server runs as user {serving}",
             f"sudo chown -R {serving} {where}",
         )
-    if surroundings.user not in (0, found.st_uid) and serving is None:
+    packaged = service_user(surroundings)
+    is_services = packaged is not None and packaged.number == found.st_uid
+    if surroundings.user not in (0, found.st_uid) and serving is None and not is_services:
         return warn(
             f"{where} belongs to user {found.st_uid}, you are user {surroundings.user}",
             "if you serve as yourself, name another folder with state =; else run this with sudo",

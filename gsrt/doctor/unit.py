@@ -13,8 +13,8 @@ UNIT = "gsrt.service"
 PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,WatchdogUSec,NRestarts,Result,NeedDaemonReload"
 JOURNAL_LINES = 400
 JOURNAL_LINE_CHARACTERS = 200
-# What systemd writes of a service that has not ended as it should (systemd's catalogue of messages).
-ENDINGS = ("Failed with result", "Main process exited", "Watchdog timeout", "A process of this unit has been killed")
+# What systemd writes, once each time, of a service that has not ended as it should (systemd's catalogue of messages).
+BAD_END = "Failed with result"
 
 
 def unit(surroundings: Surroundings) -> Finding:
@@ -33,6 +33,8 @@ def unit(surroundings: Surroundings) -> Finding:
         return fail(
             f"{UNIT} has failed: {properties.get('Result') or '?'}", f"journalctl -u {UNIT} -n 50; gsrt check GAME"
         )
+    if properties.get("SubState") == "auto-restart":
+        return fail(f"{UNIT} ends as soon as it is started, again and again", f"journalctl -u {UNIT} -n 50 tells why")
     socket_waits = surroundings.run("systemctl", "is-active", "gsrt.socket")
     waiting = socket_waits is not None and socket_waits.text.strip() == "active"
     if active not in ("active", "reloading", "activating") and not waiting:
@@ -63,9 +65,12 @@ def restarts(surroundings: Surroundings) -> Finding:
     reasons = _reasons(surroundings)
     if reasons is None and count:
         return warn(f"{count} since the unit was started; the journal cannot be read", "sudo gsrt doctor")
+    if count and surroundings.status() is None and not surroundings.status_error():
+        last = f", last: {reasons[-1]}" if reasons else ""
+        return fail(f"{count}, and no server answers{last}", f"journalctl -b -u {UNIT} -e")
     if reasons:
         return warn(
-            f"{count} since the unit was started; in this box's uptime it has ended badly {len(reasons)} times, last: "
+            f"{count} since the unit was started; since the start of the box, bad ends: {len(reasons)}, last: "
             f"{reasons[-1]}",
             f"journalctl -b -u {UNIT} -e",
         )
@@ -73,7 +78,8 @@ def restarts(surroundings: Surroundings) -> Finding:
 
 
 def _reasons(surroundings: Surroundings) -> list[str] | None:
-    """Lines of the journal since the box was started that tell of a bad end; None where it cannot be read."""
+    """Lines of the journal since the box was started that tell of a bad end, one each; None where it cannot be
+    read."""
     output = surroundings.run(
         "journalctl", "--unit", UNIT, "--boot", "--lines", str(JOURNAL_LINES), "--output", "short-iso", "--no-pager"
     )
@@ -85,5 +91,5 @@ def _reasons(surroundings: Surroundings) -> list[str] | None:
     return [
         line[:JOURNAL_LINE_CHARACTERS]
         for line in output.text.splitlines()[-JOURNAL_LINES:]
-        if " systemd[" in line and any(ending in line for ending in ENDINGS)
+        if " systemd[" in line and BAD_END in line
     ]

@@ -324,19 +324,31 @@ JOURNAL = """\
 
 def test_why_it_was_started_again(box: Box) -> None:
     systemd(box, restarts="1")
+    box.status = served()
     box.commands["journalctl --unit gsrt.service"] = JOURNAL
     finding = unit.restarts(box.surroundings())
     assert finding.state == "warn"
-    assert "2 times" in finding.found
+    assert "bad ends: 1" in finding.found
     assert finding.found.endswith("Failed with result 'watchdog'.")
 
 
 def test_a_journal_that_is_not_for_everybody(box: Box) -> None:
     systemd(box, restarts="3")
+    box.status = served()
     hint = "Hint: You are currently not seeing messages from other users and the system."
     box.commands["journalctl --unit gsrt.service"] = Output(0, "-- No entries --\n", hint)
     finding = unit.restarts(box.surroundings())
     assert (finding.state, finding.todo) == ("warn", "sudo gsrt doctor")
+
+
+def test_a_server_that_does_not_come_up(box: Box) -> None:
+    systemd(box, restarts="4")
+    box.commands["journalctl --unit gsrt.service"] = JOURNAL
+    assert unit.restarts(box.surroundings()).state == "fail"
+    systemd(box, active="activating")
+    shown = str(box.commands["systemctl show gsrt.service"])
+    box.commands["systemctl show gsrt.service"] = shown.replace("SubState=running", "SubState=auto-restart")
+    assert unit.unit(box.surroundings()).state == "fail"
 
 
 def test_it_was_never_started_again(box: Box) -> None:
@@ -470,6 +482,13 @@ def test_a_state_folder_open_to_all(box: Box) -> None:
 def test_a_state_folder_of_somebody_else(box: Box) -> None:
     box.user = os.geteuid() + 1
     assert folders.state(box.surroundings()).state == "warn"
+
+
+def test_a_state_folder_of_the_services(box: Box) -> None:
+    box.user = os.geteuid() + 1
+    box.settings |= {"config": "/etc/gsrt/gsrt.toml"}
+    box.write("/etc/passwd", USERS.format(os.geteuid(), 990))
+    assert folders.state(box.surroundings()).state == "ok"
 
 
 def test_games(box: Box, tmp_path: Path) -> None:
