@@ -1,0 +1,132 @@
+"""What cross builds are told, and what their wheels are looked at for: the parts that need no compiler."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import gsrt
+from cross.checks import attributes, expected_files, needed_libraries
+from cross.emulation import closing_line, passed, units
+from cross.headers import build_variables, write_build_variables
+from cross.targets import PYTHONS, TARGETS, named
+from cross.tree import copy_tree, source_files
+from cross.workshop import PROJECT, SODIUM_SOURCE, TOOLS, digest, source_date, version
+
+
+def test_the_pythons_are_some_that_the_project_runs_on() -> None:
+    said = (PROJECT / "pyproject.toml").read_text()
+    assert all(f'"Programming Language :: Python :: {python}"' in said for python in PYTHONS)
+
+
+def test_tools_are_pinned() -> None:
+    assert all(tool.count("==") == 1 for tool in TOOLS)
+    assert len(SODIUM_SOURCE[1]) == 64
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert version() == gsrt.__version__
+
+
+def test_wheels_and_modules_are_named_as_the_targets_python_looks_for_them() -> None:
+    aarch64, armv6l = named("aarch64,armv6l")
+    assert aarch64.wheel_name("1.2.3", "3.11") == "gsrt-1.2.3-cp311-cp311-manylinux_2_17_aarch64.whl"
+    assert aarch64.extension_suffix("3.13") == ".cpython-313-aarch64-linux-gnu.so"
+    assert armv6l.wheel_name("1.2.3", "3.13") == "gsrt-1.2.3-cp313-cp313-linux_armv6l.whl"
+    assert armv6l.extension_suffix("3.11") == ".cpython-311-arm-linux-gnueabihf.so"
+
+
+def test_targets_are_chosen_by_name() -> None:
+    assert named("") == list(TARGETS)
+    assert [target.debian for target in named("armv6l,x86_64")] == ["armhf", "amd64"]
+    with pytest.raises(SystemExit, match="no such machine: sparc; there are x86_64, aarch64, armv7l, armv6l"):
+        named("sparc")
+
+
+def test_the_date_is_said_or_that_of_the_last_change(tmp_path: Path) -> None:
+    assert source_date(PROJECT, {"SOURCE_DATE_EPOCH": "86400"}) == 86400
+    (tmp_path / "CHANGELOG.md").write_text("news")
+    assert source_date(tmp_path, {}) == int((tmp_path / "CHANGELOG.md").stat().st_mtime)
+
+
+def test_sysconfig_of_the_target_is_a_module(tmp_path: Path) -> None:
+    (target,) = named("armv7l")
+    variables = build_variables(target, "3.13", Path("/headers"), Path("/compiler"))
+    name = write_build_variables(tmp_path, variables)
+    found: dict[str, object] = {}
+    exec((tmp_path / f"{name}.py").read_text(), found)
+    assert found["build_time_vars"] == variables
+    assert variables["INCLUDEPY"] == "/headers" and variables["SOABI"] == "cpython-313-arm-linux-gnueabihf"
+
+
+def tiny_project(place: Path) -> Path:
+    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py", "gsrt/_core.pyx", "gsrt/_core.pyi"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    for name in ("gsrt/__init__.py", "gsrt/py.typed", "gsrt/_wire.pxd", "firmware_profiles/pc.toml"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    for name in ("gsrt/_core.c", "gsrt/_core.cpython-311-x86_64-linux-gnu.so", "gsrt/__init__.cpython-311.pyc"):
+        (place / name).write_text("left by a build")
+    return place
+
+
+def test_the_copy_holds_sources_only_and_forgets_what_is_gone(tmp_path: Path) -> None:
+    project, copy = tiny_project(tmp_path / "project"), tmp_path / "copy"
+    copy_tree(project, copy)
+    there = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert there == {str(path) for path in source_files(project)}
+    assert "gsrt/_core.pyx" in there and not any(name.endswith((".c", ".so", ".pyc")) for name in there)
+    dated = (copy / "gsrt/_core.pyx").stat().st_mtime_ns
+    (project / "gsrt/_core.pyi").unlink()
+    copy_tree(project, copy)
+    assert not (copy / "gsrt/_core.pyi").exists()
+    assert (copy / "gsrt/_core.pyx").stat().st_mtime_ns == dated
+
+
+def test_a_wheel_holds_every_module_type_file_and_profile(tmp_path: Path) -> None:
+    assert expected_files(tiny_project(tmp_path), ".cpython-311-x.so", ("gsrt/device/_linux",)) == {
+        "gsrt/__init__.py",
+        "gsrt/_core.cpython-311-x.so",
+        "gsrt/_core.pyi",
+        "gsrt/device/_linux.abi3.so",
+        "gsrt/firmware_profiles/pc.toml",
+        "gsrt/py.typed",
+    }
+
+
+def test_what_readelf_says_is_understood() -> None:
+    said = 'File Attributes\n  Tag_CPU_name: "arm1176jzf-s"\n  Tag_CPU_arch: v6\n  Tag_FP_arch: VFPv2\n'
+    assert attributes(said)["Tag_CPU_arch"] == "v6"
+    assert attributes(said)["Tag_FP_arch"] == "VFPv2"
+    dynamic = " 0x00000001 (NEEDED)             Shared library: [libc.so.6]\n 0x0e (SONAME) Library soname: [x.so]\n"
+    assert needed_libraries(dynamic) == ["libc.so.6"]
+
+
+@pytest.mark.parametrize(
+    ("output", "closing", "well"),
+    [
+        ("....\n===== 1155 passed in 177.09s (0:02:57) =====\n", "1155 passed in 177.09s (0:02:57)", True),
+        ("== 1 failed, 20 passed, 3 skipped in 4.10s ==\n", "1 failed, 20 passed, 3 skipped in 4.10s", False),
+        ("== 20 passed, 1 error in 4.10s ==\n", "20 passed, 1 error in 4.10s", False),
+        ("qemu: uncaught target signal 4 (Illegal instruction) - core dumped\n", "", False),
+    ],
+)
+def test_how_an_emulated_run_ended(output: str, closing: str, well: bool) -> None:
+    assert closing_line(output) == closing
+    assert passed(closing) is well
+
+
+def test_all_tests_are_run_a_folder_at_a_time() -> None:
+    found = units("tests", PROJECT)
+    assert found[-1] == "tests/*.py" and "tests/core" in found and "tests/packaging" in found
+    assert "tests/support" not in found  # nothing in it is a test
+    assert units("tests/core,tests/core,tests/link", PROJECT) == ["tests/core", "tests/link"]
+
+
+def test_digests_are_those_of_sha256sum(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("gsrt")
+    said = subprocess.run(["sha256sum", tmp_path / "file"], capture_output=True, text=True, check=True).stdout
+    assert digest(tmp_path / "file") == said.split()[0]
