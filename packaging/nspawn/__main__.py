@@ -34,6 +34,7 @@ STEPS = (
     "hangs",
     "is_killed",
     "has_its_port_from_systemd",
+    "serves_a_game",
     "stops_with_a_goodbye",
     "tells_mistakes",
     "is_purged",

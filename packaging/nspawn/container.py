@@ -26,7 +26,6 @@ COMMAND_SECONDS = 60.0
 LET_IN = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
 MAKE_SECONDS = 900.0
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUP_NAMES = ("payload", "supervisor")  # systemd-nspawn --keep-unit makes them below the cgroup it is started in
 
 
 class ContainerError(Exception):
@@ -81,16 +80,20 @@ class Container:
         self._console = console
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
-        self._cgroups: list[Path] = []
+        # systemd-nspawn makes cgroups below those it is started in; those of other containers are not to be there.
+        self._name = f"gsrt-test-{os.getpid()}"
+        self._cgroups = [path / self._name for path in _own_cgroups()]
 
     def start(self) -> None:
         """Boots it. Raises ContainerError where it does not come up."""
-        self._cgroups = [path for path in _cgroups_to_be() if not path.exists()]
+        for path in self._cgroups:
+            path.mkdir()
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
                 [
+                    *("setpriv", "--pdeathsig=KILL"),  # it is not to outlive this process
                     *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"),
-                    *("--console=pipe", f"--directory={self.root}", "--machine=gsrt-test"),
+                    *("--console=pipe", f"--directory={self.root}", f"--machine={self._name}"),
                     f"--system-call-filter={' '.join(LET_IN)}",  # its own filter is of before these
                     "--boot",
                 ],
@@ -98,6 +101,7 @@ class Container:
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                preexec_fn=self._enter_cgroups,
                 start_new_session=True,
             )
         end = time.monotonic() + BOOT_SECONDS
@@ -165,6 +169,10 @@ class Container:
         for mounted in (self.root, self._work):
             subprocess.run(["umount", mounted], check=False, timeout=COMMAND_SECONDS)
 
+    def _enter_cgroups(self) -> None:
+        for path in self._cgroups:
+            (path / "cgroup.procs").write_text("0")
+
     def _enter(self, *namespaces: str) -> list[str]:
         return ["nsenter", f"--target={self._init}", *namespaces, "--"]
 
@@ -182,14 +190,19 @@ def _child_of(pid: int) -> int:
     return int(children[0]) if children else 0
 
 
-def _cgroups_to_be() -> list[Path]:
-    """Where systemd-nspawn will make cgroups, if it is started by this process: in each hierarchy it uses."""
+def _own_cgroups() -> list[Path]:
+    """The cgroups of this process in the hierarchies that systemd-nspawn uses."""
     found = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        mounts = [CGROUPS, CGROUPS / "unified"] if not controllers else [CGROUPS / controllers.removeprefix("name=")]
-        if controllers in ("", "name=systemd"):
-            found += [mount / path.lstrip("/") / name for mount in mounts if mount.is_dir() for name in CGROUP_NAMES]
+        if controllers == "":
+            mounts = [CGROUPS, CGROUPS / "unified"]
+        elif controllers == "name=systemd":
+            mounts = [CGROUPS / "systemd"]
+        else:
+            continue
+        places = [mount / path.lstrip("/") for mount in mounts]
+        found += [place for place in places if (place / "cgroup.procs").exists()]
     return found
 
 

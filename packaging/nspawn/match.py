@@ -127,7 +127,8 @@ class Match:
         for index, client in enumerate(self.clients):
             client.turn()
             for sender, payload in client.take():
-                self._count(index, sender - 1, int.from_bytes(payload, "big"))
+                if sender:  # else a script's
+                    self._count(index, sender - 1, int.from_bytes(payload, "big"))
             if sending and client.send(self._sent[index].to_bytes(4, "big")):
                 self._sent[index] += 1
 

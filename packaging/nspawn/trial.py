@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +24,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 HOST, PORT = "127.0.0.1", 8784
 CONTROL = "/run/gsrt/control.sock"
 CONFIGURATION = "/etc/gsrt/gsrt.toml"
+STATE = "/var/lib/gsrt"
+GAME = f"{STATE}/duel"
+AS_SERVICE = ("setpriv", "--reuid=gsrt", "--regid=gsrt", "--clear-groups")
 PLAYERS = ("ann", "ben", "cat")  # the match gives each another kind of client
 
 DEADLINE = 30.0
@@ -31,17 +36,32 @@ EXPOSURE_MAX = 1.1
 MANY_RESTARTS = 5  # under play, one after the other
 
 
+def client_environment() -> dict[str, str]:
+    """For programs of the working tree."""
+    return {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'packaging'}"}
+
+
+@contextlib.contextmanager
+def _changed(path: Path, change: Callable[[str], str]) -> Iterator[None]:
+    """A file has another text for a while."""
+    before = path.read_text()
+    path.write_text(change(before))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 class Match:
     """A session on the server in the container, and its players beside it. A context manager."""
 
-    def __init__(self, container: Container) -> None:
-        made = container.run("gsrt", "session", "create", "--json", "--players", ",".join(PLAYERS), "--host", HOST)
-        answer = json.loads(made)
+    def __init__(self, container: Container, script: str | None = None) -> None:
+        command = ["gsrt", "session", "create", "--json", "--players", ",".join(PLAYERS), "--host", HOST]
+        answer = json.loads(container.run(*command, *(("--script", script) if script is not None else ())))
         self.session_id: str = answer["sessionId"]
         tokens = [each["accessToken"] for each in answer["players"]]
-        environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'packaging'}"}
         words = [sys.executable, "-m", "nspawn.match", HOST, str(answer["port"]), *tokens]
-        self._process = container.beside(words, environment)
+        self._process = container.beside(words, client_environment())
         self.first = self._read()
         assert all(self.first["ready"].values()), f"not everybody could join: {self.first}"
 
@@ -205,6 +225,20 @@ class Trial:
             run("systemctl", "stop", "gsrt.socket", "gsrt.service")
             run("systemctl", "start", "gsrt.service")
 
+    def serves_a_game(self) -> str:
+        """Its database, its scripts, TLS, within what the unit allows; and the same players after a restart."""
+        run, root = self.container.run, self.container.root
+        run(*AS_SERVICE, "gsrt", "new", GAME)
+        with _changed(root / CONFIGURATION.lstrip("/"), lambda text: f'{text}game = "{GAME}"\n'):
+            self._restart()
+            first = self._visit()
+            seen = self._unnoticed(self._restart, script=f"{GAME}/scripts/duel.py")
+            second = self._visit()
+            assert first == second == {"users": [first["users"][0]] * 2, "name": "Dot"}, (first, second)
+            run("gsrt", "backup", f"{STATE}/backup.db")
+        self._restart()
+        return f"player {first['users'][0]} by ws and wss before and after; scripted session: {seen}"
+
     def stops_with_a_goodbye(self) -> str:
         with Match(self.container) as match:
             match.play()
@@ -219,20 +253,15 @@ class Trial:
 
     def tells_mistakes(self) -> str:
         """A mistake in the configuration is in the journal with its line, and is not tried again and again."""
-        path = self.container.root / CONFIGURATION.lstrip("/")
-        right = path.read_text()
         self.container.run("systemctl", "stop", "gsrt.service")
-        path.write_text(right + "prot = 8784\n")
-        line = len(right.splitlines()) + 1
-        try:
+        path = self.container.root / CONFIGURATION.lstrip("/")
+        said = f"{CONFIGURATION}:1: there is no key 'prot': is 'port' meant?"
+        with _changed(path, lambda text: f"prot = 8784\n{text}"):
             self.container.run("systemctl", "start", "gsrt.service", check=False)
             assert self.container.show("ActiveState") == "failed"
             assert self.container.show("ExecMainStatus") == "2"
-            said = f"{CONFIGURATION}:{line}: there is no key 'prot': is 'port' meant?"
             assert said in self.container.journal(), "the journal does not say so"
-        finally:
-            path.write_text(right)
-            self.restore()
+        self.restore()
         assert self.container.show("ActiveState") == "active"
         return said
 
@@ -252,10 +281,20 @@ class Trial:
     def _restart(self) -> None:
         self.container.run("systemctl", "restart", "gsrt.service")
 
-    def _unnoticed(self, what: Callable[[], object], *, same_process: bool = False) -> str:
+    def _visit(self) -> dict[str, Any]:
+        """A player signs in to the game."""
+        game = tomllib.loads((self.container.root / GAME.lstrip("/") / "game.toml").read_text())
+        words = ("-m", "nspawn.visit", HOST, str(PORT), game["api_key"], game["secret"])
+        process = self.container.beside([sys.executable, *words], client_environment())
+        said, _ = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, "the player cannot sign in"
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    def _unnoticed(self, what: Callable[[], object], *, same_process: bool = False, script: str | None = None) -> str:
         """Something that players who are in the middle of a match do not notice."""
         before = self.container.show("MainPID")
-        with Match(self.container) as match:
+        with Match(self.container, script) as match:
             match.play()
             began = time.monotonic()
             what()
