@@ -354,7 +354,7 @@ def test_an_ordinary_start_finds_nothing(logged: Logged) -> None:
     text=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=80)
     | st.lists(
         st.tuples(
-            st.sampled_from(["image", "note", "listener", "datagrams", "wake", "restarts", "pid"]),
+            st.sampled_from(["image", "note", "listener", "datagrams", "wake", "compiler", "restarts", "pid"]),
             st.sampled_from(["-1", "99999", "99999999999999999999", "x", "", "1/2/nan/inf/-inf", "5" * 5000, "٣"]),
         ).map("=".join),
         max_size=8,
@@ -376,9 +376,9 @@ def test_descriptors_of_others_are_left_alone(logged: Logged, tmp_path: Path) ->
     with path.open("r+") as file, socket.socket(socket.AF_UNIX) as other:
         for number in (file.fileno(), ours, other.fileno()):
             text = f"pid={os.getpid()},image={number},note={number},listener={number},datagrams={number}"
-            text += f",wake={number}" if number != other.fileno() else ""
+            text += f",compiler={number}" + (f",wake={number}" if number != other.fileno() else "")
             resumed = Resumed.from_environment({VARIABLE: text}, 1.0, logged.log)
-            assert (resumed.image, resumed.note, resumed.sockets) == (-1, -1, None)
+            assert (resumed.image, resumed.note, resumed.sockets, resumed.compiler) == (-1, -1, None, None)
             os.fstat(number)
     os.close(ours)
     assert path.read_text() == "precious"
@@ -395,6 +395,17 @@ def test_the_two_sockets_cannot_change_places(logged: Logged) -> None:
         assert not any(each.getblocking() for each in taken)
         for each in taken:
             each.close()
+
+
+def test_what_compiles_scripts_is_inherited(logged: Logged) -> None:
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, its:
+        text = f"pid={os.getpid()},compiler={os.dup(ours.fileno())}"
+        found = Resumed.from_environment({VARIABLE: text}, 1.0, logged.log).compiler
+        assert found is not None
+        with found:
+            found.send(b"asked")
+        assert its.recv(9) == b"asked"
 
 
 @pytest.mark.parametrize("sent", ["", "U", "T", "I", "UUTU"])
