@@ -67,8 +67,10 @@ def certificate(surroundings: Surroundings) -> Finding:
 
 def _none(surroundings: Surroundings) -> Finding:
     state = surroundings.settings.state
-    if os.path.isdir(state) and not os.access(state, os.R_OK | os.X_OK):
-        return warn(f"cannot tell: this user may not look into {state}", "sudo gsrt doctor")
+    there = os.path.join(state, "certificate.pem")
+    is_closed = os.path.isdir(state) and not os.access(state, os.R_OK | os.X_OK)
+    if is_closed or (os.path.exists(there) and not os.access(there, os.R_OK)):
+        return warn(f"cannot tell: this user may not read what is in {state}", "sudo gsrt doctor")
     from shutil import which
 
     if surroundings.status() is not None:

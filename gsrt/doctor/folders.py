@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from gsrt.cli.text import count
 from gsrt.doctor.finding import Finding, fail, ok, warn
 from gsrt.doctor.users import NAME, READ, SEARCH, WRITE, service_user
 
@@ -89,5 +90,6 @@ def game(surroundings: Surroundings) -> Finding:
     try:
         read_game(where, profile)
     except GameError as error:
-        return fail(f"{where}: {len(error.mistakes)} mistakes, the first: {error.mistakes[0]}", f"gsrt check {where}")
+        mistakes = count(len(error.mistakes), "mistake")
+        return fail(f"{mistakes} in {where}, the first: {error.mistakes[0]}", f"gsrt check {where}")
     return ok(f"{where} is in order")

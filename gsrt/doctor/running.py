@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SLOW_TICK_MS = 50.0  # a hold-up of the loop that a player feels
 SHOWN_MAX = 4
+NO_ANSWER = "did not answer"  # what gsrt.transports.control says of a server that takes a request, and no more
 
 # Counters (docs/PROTOCOL.md, 14) that tell of the box and its settings, not of what a client does wrong: what to do.
 TROUBLE = {
@@ -34,6 +35,11 @@ def server(surroundings: Surroundings) -> Finding:
     status = surroundings.status()
     if status is None:
         error = surroundings.status_error()
+        if NO_ANSWER in error:
+            return fail(
+                f"{error}: it hangs, or has more to do than it can",
+                "the unit's watchdog starts it again within seconds; without one, end it (kill) and start it",
+            )
         if error:
             return warn(f"cannot be asked: {error}", "run this as the server's user, or with sudo")
         return ok("none runs (or it is another user's: sudo gsrt doctor)")

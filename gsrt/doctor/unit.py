@@ -38,7 +38,7 @@ def unit(surroundings: Surroundings) -> Finding:
     socket_waits = surroundings.run("systemctl", "is-active", "gsrt.socket")
     waiting = socket_waits is not None and socket_waits.text.strip() == "active"
     if active not in ("active", "reloading", "activating") and not waiting:
-        return warn(f"{UNIT} is {active}", f"sudo systemctl start {UNIT}")
+        return warn(f"{UNIT} is {active}, {enabled or 'not enabled'}", f"sudo systemctl enable --now {UNIT}")
     if enabled not in ("enabled", "enabled-runtime", "static") and not waiting:
         return warn(f"{UNIT} is {active}, but does not start with the box ({enabled})", f"sudo systemctl enable {UNIT}")
     if properties.get("NeedDaemonReload") == "yes":
@@ -65,7 +65,8 @@ def restarts(surroundings: Surroundings) -> Finding:
     reasons = _reasons(surroundings)
     if reasons is None and count:
         return warn(f"{count} since the unit was started; the journal cannot be read", "sudo gsrt doctor")
-    if count and surroundings.status() is None and not surroundings.status_error():
+    is_meant_to_run = properties.get("ActiveState") != "inactive"
+    if count and is_meant_to_run and surroundings.status() is None and not surroundings.status_error():
         last = f", last: {reasons[-1]}" if reasons else ""
         return fail(f"{count}, and no server answers{last}", f"journalctl -b -u {UNIT} -e")
     if reasons:

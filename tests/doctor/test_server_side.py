@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -345,6 +346,8 @@ def test_a_server_that_does_not_come_up(box: Box) -> None:
     systemd(box, restarts="4")
     box.commands["journalctl --unit gsrt.service"] = JOURNAL
     assert unit.restarts(box.surroundings()).state == "fail"
+    systemd(box, active="inactive", restarts="4")  # somebody has stopped it since
+    assert unit.restarts(box.surroundings()).state == "warn"
     systemd(box, active="activating")
     shown = str(box.commands["systemctl show gsrt.service"])
     box.commands["systemctl show gsrt.service"] = shown.replace("SubState=running", "SubState=auto-restart")
@@ -383,6 +386,22 @@ def test_none_runs(box: Box) -> None:
 def test_one_that_may_not_be_asked(box: Box) -> None:
     box.status = CommandError("belongs to another user")
     assert running.server(box.surroundings()).state == "warn"
+
+
+def test_one_that_hangs(tmp_path: Path, box: Box) -> None:
+    """A socket that takes connections, and nobody behind it; the words are those of the real call."""
+    from gsrt.cli.asking import ask
+
+    path = str(tmp_path / "control.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with pytest.raises(CommandError) as refused:
+            ask(path, {"do": "status"}, 0.05)
+    box.status = refused.value
+    finding = running.server(box.surroundings())
+    assert finding.state == "fail"
+    assert "hangs" in finding.found
 
 
 def test_one_that_does_well(box: Box) -> None:
@@ -503,7 +522,7 @@ def test_games(box: Box, tmp_path: Path) -> None:
     (game / "game.toml").write_text("nonsense = 1\n")
     finding = folders.game(box.surroundings())
     assert finding.state == "fail"
-    assert "mistakes" in finding.found
+    assert "mistake" in finding.found
 
 
 USERS = "root:x:0:0::/root:/bin/sh\ngsrt:x:{}:{}::/:/usr/sbin/nologin\nbroken:x\n"
