@@ -6,7 +6,43 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # reason -> beginnings of test ids
-SKIPPED: dict[str, tuple[str, ...]] = {}
+SKIPPED: dict[str, tuple[str, ...]] = {
+    "the client in C is compiled for this machine, and its Python is of another": (
+        "tests/link/test_c_client.py",
+        "tests/link/test_c_datagrams.py",
+        "tests/link/test_c_packets.py",
+        "tests/link/test_c_programs.py",
+        "tests/link/test_c_vectors.py",
+        "tests/link/test_dump_c_client.py",
+        "tests/netsim/test_c_client.py",
+    ),
+    "network namespaces with real time in them": (
+        "tests/box/test_unplugged.py",
+        "tests/discovery/test_lan.py",
+        "tests/link/test_namespaces.py",
+        "tests/netsim/test_network.py",
+    ),
+    "the emulator has no seccomp, no landlock and no memory of its own to be locked": (
+        "tests/device/test_contained_server.py",
+        "tests/device/test_containment.py",
+        "tests/device/test_linux.py",
+    ),
+    "what it measures is the emulator: its memory, its time": (
+        "tests/benchmarks",
+        "tests/box/test_promise.py",
+        "tests/links/test_memory.py",
+        "tests/scripts/test_meter_memory.py",
+    ),
+    "it drives this machine's own tools: systemd, dpkg, a compiler": (
+        "tests/packaging",
+        "tests/test_system_packages.py",
+    ),
+    "hours of emulated work that is the same on every machine": (
+        "tests/link/test_dump_soak.py",
+        "tests/scripts/test_corpus.py",
+        "tests/scripts/test_fuzz.py",
+    ),
+}
 
 EXAMPLES_MAX = 25
 HYPOTHESIS_SETTINGS = "_hypothesis_internal_use_settings"

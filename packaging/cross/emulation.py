@@ -12,9 +12,11 @@ again; what each said is kept below build/cross/emulation/.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -129,7 +131,8 @@ class Machine:
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": f"{self.tree / 'packaging'}",
         }
-        with log.open("w") as out:
+        with log.open("w") as out, (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             process = subprocess.Popen(
                 ["nice", *command], cwd=self.tree, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument("arguments", nargs="*", help="of pytest")
     given = parser.parse_args()
     require_commands({"qemu-arm-static": "qemu-user-static"})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     builder = Builder(Workshop(WORK), given.jobs)
     builder.prepare()
     failures = 0
