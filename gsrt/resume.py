@@ -8,7 +8,8 @@ that hung, the port's two sockets stay open, so that whoever connects meanwhile 
 `GSRT_RESUME` in the environment of the new program says which descriptor is what, for which process, and when the
 restarts of the last minute were: `pid=812,restarts=5021.4/5040.9,image=7,note=8,listener=5,datagrams=6,wake=11`.
 `wake` is where the numbers of signals arrive: one that asks the server to end may have come while the script hung.
-A server that is contained names `compiler` besides, the socket of the process that compiles its scripts.
+A server that is contained names `compiler=16/cpython-311` besides, the socket of the process that compiles its scripts,
+and for which Python it does.
 Where it was no accident but a hand-over (gsrt.handover), there are `live=12,streams=13/14/15` besides. As a service of
 systemd's, the new program gets all of these from there, by their names.
 
@@ -424,8 +425,11 @@ def _inherited_sockets(listener: str, datagrams: str) -> tuple[socket.socket, so
     return sockets[0], sockets[1]
 
 
-def _inherited_compiler(number: str) -> socket.socket | None:
-    """The socket of that descriptor, if it is one of sequenced packets."""
+def _inherited_compiler(text: str) -> socket.socket | None:
+    """The socket of that descriptor, if it is one of sequenced packets; None where it compiles for another Python."""
+    number, _, python = text.partition("/")
+    if python != sys.implementation.cache_tag:
+        return None
     try:
         inherited = socket.socket(fileno=_descriptor(number))
     except (OSError, ValueError):

@@ -420,7 +420,7 @@ class Server:
         sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self._wake[0]}
         named: dict[str, int | str] = {name: each.fileno() for name, each in sockets.items()}
         if compiling.helper is not None:
-            named["compiler"] = compiling.helper.fileno()
+            named["compiler"] = f"{compiling.helper.fileno()}/{sys.implementation.cache_tag}"
         if self.has_departed:
             for descriptor in (self._live, *self._left):
                 os.set_inheritable(descriptor, True)

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import socket
+import sys
 from binascii import crc32
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -376,7 +377,8 @@ def test_descriptors_of_others_are_left_alone(logged: Logged, tmp_path: Path) ->
     with path.open("r+") as file, socket.socket(socket.AF_UNIX) as other:
         for number in (file.fileno(), ours, other.fileno()):
             text = f"pid={os.getpid()},image={number},note={number},listener={number},datagrams={number}"
-            text += f",compiler={number}" + (f",wake={number}" if number != other.fileno() else "")
+            text += f",compiler={number}/{sys.implementation.cache_tag}"
+            text += f",wake={number}" if number != other.fileno() else ""
             resumed = Resumed.from_environment({VARIABLE: text}, 1.0, logged.log)
             assert (resumed.image, resumed.note, resumed.sockets, resumed.compiler) == (-1, -1, None, None)
             os.fstat(number)
@@ -400,7 +402,10 @@ def test_the_two_sockets_cannot_change_places(logged: Logged) -> None:
 def test_what_compiles_scripts_is_inherited(logged: Logged) -> None:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, its:
-        text = f"pid={os.getpid()},compiler={os.dup(ours.fileno())}"
+        text = f"pid={os.getpid()},compiler={os.dup(ours.fileno())}/"
+        for other in ("cpython-27", ""):  # its code would be none to this Python
+            assert Resumed.from_environment({VARIABLE: text + other}, 1.0, logged.log).compiler is None
+        text += str(sys.implementation.cache_tag)
         found = Resumed.from_environment({VARIABLE: text}, 1.0, logged.log).compiler
         assert found is not None
         with found:
