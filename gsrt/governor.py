@@ -297,10 +297,6 @@ class Governor:
         """Whether nothing is to be written that can be done without."""
         return self._all["disk"].level == REFUSING
 
-    def level_of(self, cause: str) -> int:
-        """The level that this cause brings about."""
-        return self._all[cause].level
-
     def refusal(self, needed: int) -> str | None:
         """Why nobody new is let in who would need so many bytes of memory, those of players who may still come
         included; None: whoever comes is. It is counted."""

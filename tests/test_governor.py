@@ -271,7 +271,7 @@ _any_readings = st.fixed_dictionaries(dict.fromkeys(Readings.__slots__, _any_num
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.floats(-5.0, 60.0), _any_readings), max_size=40))
+@given(st.lists(st.tuples(st.floats(-5.0, 60.0), _any_readings), max_size=20))
 def test_no_readings_raise(looks: list[tuple[float, dict[str, object]]]) -> None:
     watched = Watched()
     for seconds, figures in looks:
