@@ -109,11 +109,14 @@ def company() -> Iterator[Company]:
 
 
 def test_a_game_is_played_to_its_end(folder: Path, company: Company, tmp_path: Path) -> None:
-    with ServerProcess(arguments=(str(folder), "--contain"), overrides=LIMITS) as server:
+    arguments = (str(folder), "--contain", "--lock-memory")
+    with ServerProcess(arguments=arguments, overrides=LIMITS) as server:  # it makes its certificate, too
         # Before anything is loaded that is loaded when it is first asked for: scripts, TLS, the link's library, www/.
         contained(server)
         assert {each["Seccomp"] for each in threads(server)} == {"2"}
         assert {each["NoNewPrivs"] for each in threads(server)} == {"1"}
+        (locked,) = {each["VmLck"].split()[0] for each in threads(server)}
+        assert said(server, "warn memory is not locked reason=" if locked == "0" else "info memory locked\n") == 1
         players = company.players(server.port, "Ann", "Ben", "Cleo")  # over WebSocket
         for player in players:
             player.seek(0)
@@ -166,18 +169,19 @@ def test_a_game_is_played_to_its_end(folder: Path, company: Company, tmp_path: P
     assert not Path(server.control_path).exists()
 
 
-def hanging(folder: Path, **more: Manager) -> ServerProcess:
+def hanging(folder: Path, certificate: tuple[str, str], manager: Manager | None = None) -> ServerProcess:
     """A server whose scripts can hang; its script is told at the start."""
     script = folder / "hello.py"
     script.write_text(HANGS.replace("WORD", "'one'"))
-    server = ServerProcess(arguments=("--contain", "--script", str(script)), overrides=LIMITS, **more)  # type: ignore[arg-type]
+    arguments = ("--contain", "--script", str(script))
+    server = ServerProcess(arguments=arguments, overrides=LIMITS, certificate=certificate, manager=manager)
     server.command[server.command.index("gsrt")] = "tests.support.hanging_scripts"
     server.allowed_errors = ("error script.watchdog ", "error restarted after a script hung", "error session goes on ")
     return server
 
 
-def test_it_restarts_itself_after_a_hang_and_is_contained_as_before(tmp_path: Path) -> None:
-    with hanging(tmp_path) as server:
+def test_it_restarts_itself_and_is_contained_as_before(tmp_path: Path, certificate: tuple[str, str]) -> None:
+    with hanging(tmp_path, certificate) as server:
         players = both_ready(server.create(2), contained(server))
         try:
             answers(players[0], "one")
@@ -192,16 +196,21 @@ def test_it_restarts_itself_after_a_hang_and_is_contained_as_before(tmp_path: Pa
             (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'mended'"))
             others = both_ready(server.create(2), server)
             answers(others[0], "mended")
+            # A hand-over too: the next program is executed in this one's place.
+            server.process.send_signal(signal.SIGUSR2)
+            wait_for(server, lambda: said(server, "info contained ") == 3)
+            answers(others[0], "mended")
+            answers(others[1], "mended")
             stop(others)
         finally:
             stop(players)
 
 
-def test_with_a_manager_it_executes_nothing_and_the_manager_brings_it_back(tmp_path: Path) -> None:
+def test_with_a_manager_it_executes_nothing_and_is_brought_back(tmp_path: Path, certificate: tuple[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="gsrt-") as place:  # a short path: it is a socket's
         manager = Manager(Path(place))
         try:
-            with hanging(tmp_path, manager=manager) as server:
+            with hanging(tmp_path, certificate, manager) as server:
                 players = both_ready(server.create(2), contained(server))
                 try:
                     players[0].send(50, 0)
@@ -217,36 +226,11 @@ def test_with_a_manager_it_executes_nothing_and_the_manager_brings_it_back(tmp_p
             manager.close()
 
 
-def test_a_hand_over_stays_contained(tmp_path: Path) -> None:
-    """Without a manager the next program is executed in this one's place."""
+@pytest.mark.parametrize("missing", ["cffi", "landlock,seccomp,prctl"])
+def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, certificate: tuple[str, str]) -> None:
     (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
     arguments = ("--contain", "--script", str(tmp_path / "hello.py"))
-    with ServerProcess(arguments=arguments, overrides=LIMITS) as server:
-        players = both_ready(server.create(2), contained(server))
-        try:
-            answers(players[0], "one")
-            server.process.send_signal(signal.SIGUSR2)
-            wait_for(server, lambda: said(server, "info contained ") == 2)
-            answers(players[0], "one")
-            answers(players[1], "one")
-        finally:
-            stop(players)
-
-
-def test_memory_is_locked_beforehand_where_it_may_be() -> None:
-    with ServerProcess(arguments=("--contain", "--lock-memory")) as server:
-        contained(server)
-        (locked,) = {each["VmLck"] for each in threads(server)}
-        if locked.split() != ["0", "kB"]:
-            assert said(server, "info memory locked\n") == 1
-        else:
-            assert said(server, "warn memory is not locked reason=") == 1
-
-
-@pytest.mark.parametrize("missing", ["cffi", "landlock,seccomp,prctl"])
-def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))
-    server = ServerProcess(arguments=("--contain", "--script", str(tmp_path / "hello.py")), overrides=LIMITS)
+    server = ServerProcess(arguments=arguments, overrides=LIMITS, certificate=certificate)
     if missing == "cffi":
         (tmp_path / "_cffi_backend.py").write_text("raise ImportError('not installed')\n")
         server.command[0:0] = ["env", f"PYTHONPATH={os.pathsep.join([str(tmp_path), *sys.path])}"]
