@@ -116,12 +116,19 @@ class Box:
     def _look(self, now: float) -> None:
         late = max(now - self._look_for, self._worst_turn)
         self._worst_turn = 0.0
+        try:
+            self._judge(late, now)
+        except Exception as error:  # the players go on playing, and there is a next look
+            self._server.log.limited("error", "look", "the box was not looked at", reason=error_text(error))
+        self._look_later(now)
+
+    def _judge(self, late: float, now: float) -> None:
+        """LATE: seconds that the loop was held up, at worst."""
         platform = self._server.platform
         written = None if platform is None else platform.store.written_bytes
         readings = self.sensors.read(now, loop_lag_ms=late * 1000, disk_written_bytes=written)
         self._apply(self.governor.decide(readings, now))
         self._look_at_memory(now)
-        self._look_later(now)
 
     def _apply(self, level: int) -> None:
         """Has the server work as the level says."""

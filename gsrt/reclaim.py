@@ -36,8 +36,8 @@ BACKLOG_BYTES_MIN = 16_384  # whoever has less waiting is no slow reader
 SCRIPT_BYTES_MIN = 262_144  # whoever holds less does not bring the box down
 PENDING_BYTES = 4096  # that a connection without a login takes at least; some 60 KB with TLS
 SPARE_PART = 64  # of the promise: so much more is taken back, or it would have to be done again at once
-COLLECT_SECONDS = 1.0  # between two collections of garbage: it takes a while, and buffers are none
-AGAIN_SECONDS = 1.0  # after all was not enough, and no more has been taken since
+COLLECT_SECONDS = 10.0  # between two collections of garbage: it takes a while, and buffers are none
+AGAIN_SECONDS = 10.0  # after all was not enough, and no more has been taken since
 AGAIN_BYTES = 262_144  # or after so much more has been
 
 REASON = "the server is short of memory"

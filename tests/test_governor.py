@@ -270,7 +270,7 @@ _any_number = st.one_of(
 _any_readings = st.fixed_dictionaries(dict.fromkeys(Readings.__slots__, _any_number))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-5.0, 60.0), _any_readings), max_size=20))
 def test_no_readings_raise(looks: list[tuple[float, dict[str, object]]]) -> None:
     watched = Watched()
@@ -302,7 +302,7 @@ def at(share: float, name: str) -> float:
 _shares = st.fixed_dictionaries({name: st.floats(0.0, 1.0) for name in FIGURES})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(_shares, max_size=25), _shares, _shares)
 def test_worse_readings_never_give_a_lower_level(
     before: list[dict[str, float]], these: dict[str, float], more: dict[str, float]
@@ -323,14 +323,14 @@ def noisy(watched: Watched, name: str, middle: float, noise: Iterable[float]) ->
     return sum(one != next for one, next in zip([NORMAL, *levels], levels, strict=False))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.floats(30.0, 100.0), st.lists(st.floats(-1.49, 1.49), min_size=1, max_size=150))
 def test_noise_below_the_hysteresis_does_not_make_it_flap(middle: float, noise: list[float]) -> None:
     # It may reach the first mark, then the second; it cannot leave either.
     assert noisy(Watched(), "temperature_celsius", middle, noise) <= 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0.0, 120.0), min_size=1, max_size=150))
 def test_even_the_wildest_readings_change_the_level_seldom(temperatures: list[float]) -> None:
     watched = Watched()
