@@ -128,7 +128,9 @@ class Reclaimer:
             yield size
 
     def _close_pending(self) -> Iterator[int]:
-        while self._server.reception.make_room():
+        for _ in range(len(self._server.relay.streams)):
+            if not self._server.reception.make_room():
+                return
             self.counters["pending_closed"] += 1
             yield PENDING_BYTES
 

@@ -50,7 +50,8 @@ class Taken:
         self.reclaimer.take_back(self.held(), self.marks, now)
 
     def _name_readers(self) -> None:
-        streams = [SimpleNamespace(weight=size, member=None) for size in self.holds.get("readers", [])]
+        sizes = [*self.holds.get("readers", []), *(0 for _ in self.holds.get("pending", []))]
+        streams = [SimpleNamespace(weight=size, member=None) for size in sizes]
         self.server.relay.streams = dict(enumerate(streams))
 
     def _let_go(self, kind: str, size: int) -> None:
