@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -143,6 +145,27 @@ def test_a_port_that_systemd_has_opened_is_served(manager: Attentive, certificat
             assert time.monotonic() < end
             player.update()
         player.stop()
+
+
+def test_everything_may_come_from_the_configuration(manager: Attentive, certificate: tuple[str, str]) -> None:
+    server = ServerProcess()
+    words = dict(itertools.pairwise(server.command))
+    file = server.directory / "gsrt.toml"
+    file.write_text(
+        f"""host = "{words["--host"]}"
+port = {words["--port"]}
+control = "control.sock"  # beside this file
+control_group = true
+profile = "{words["--profile"]}"
+state = "state"
+cert = "{certificate[0]}"
+key = "{certificate[1]}"
+"""
+    )
+    server.command = [sys.executable, "-m", "gsrt", "serve", "--config", str(file)]
+    with server:
+        assert manager.read()["STATUS"].startswith(f"port {words['--port']}:")
+        assert stat.S_IMODE(os.stat(server.control_path).st_mode) == 0o660
 
 
 def test_a_port_that_was_left_and_is_not_wanted_any_more_is_given_up(
