@@ -733,7 +733,7 @@ class Server:
         self.timers.set(now + self.manager.watchdog_seconds, self._give_sign_of_life)
 
     def _status_text(self) -> str:
-        text = f"port {self.port}: {self.sessions.connected} players connected, {len(self.sessions)} sessions"
+        text = f"port {self.port}: players connected: {self.sessions.connected}, sessions: {len(self.sessions)}"
         causes = [] if self.box is None else list(self.box.governor.causes)
         return text + (f"; strained: {', '.join(causes)}" if causes else "")
 
