@@ -96,7 +96,7 @@ def test_ready_is_told_once_when_everybody_can_be_let_in(manager: Attentive, cer
     with ServerProcess(certificate=certificate) as server:
         assert manager.read() == {
             "READY": "1",
-            "STATUS": f"port {server.port}: 0 players connected, 0 sessions",
+            "STATUS": f"port {server.port}: players connected: 0, sessions: 0",
         }
         server.stop()
         assert manager.read() == {"STOPPING": "1", "STATUS": "ending"}
