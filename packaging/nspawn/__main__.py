@@ -25,6 +25,7 @@ OWN_MOUNTS = "GSRT_TEST_OWN_MOUNTS"
 STEPS = (
     "is_installed",
     "owner_can_ask",
+    "tells_how_it_is",
     "is_contained",
     "is_played",
     "is_reloaded",

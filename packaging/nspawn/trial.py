@@ -29,6 +29,9 @@ GAME = f"{STATE}/duel"
 AS_SERVICE = ("setpriv", "--reuid=gsrt", "--regid=gsrt", "--clear-groups")
 PLAYERS = ("ann", "ben", "cat")  # the match gives each another kind of client
 
+FETCH = f"import sys, urllib.request as r; print(r.urlopen('http://{HOST}:{PORT}/' + sys.argv[1]).read().decode())"
+LACKING = {"addresses"}  # checks that fail in a container without a network
+
 DEADLINE = 30.0
 WATCHDOG_SECONDS = 10.0  # WatchdogSec=
 PLAY_SECONDS = 1.5  # before and after what the players shall not notice
@@ -165,6 +168,17 @@ class Trial:
         refused = run(*as_other, "gsrt", "status", check=False)
         assert "sudo" in refused, refused
         return f"profile {status['profile']}, up for {status['uptimeSeconds']:.1f} s"
+
+    def tells_how_it_is(self) -> str:
+        """Programs can ask too; and gsrt doctor finds nothing but what a container lacks."""
+        pages = {page: self.container.run("python3", "-c", FETCH, page) for page in ("healthz", "metrics")}
+        figures = [line for line in pages["metrics"].splitlines() if line.startswith("gsrt_")]
+        assert pages["healthz"].strip(), pages
+        assert figures, pages
+        findings = json.loads(self.container.run("gsrt", "doctor", "--json", check=False))["findings"]
+        bad = {each["check"]: each["found"] for each in findings if each["state"] == "fail"}
+        assert bad.keys() <= LACKING, bad
+        return f"{len(figures)} metrics; {len(findings)} checks, of which fail: {', '.join(bad) or 'none'}"
 
     def is_contained(self) -> str:
         text = self.container.run("cat", f"/proc/{self.container.show('MainPID')}/status")
