@@ -30,6 +30,7 @@ VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": DROP, "return": RETURN, "c
 # Parts of a rule that neither choose nor decide.
 NEUTRAL = frozenset(("counter", "log", "comment", "mangle", "notrack", "quota", "meter", "set", "ct helper"))
 RULES_MAX = 20_000
+TRACKING_PRIORITY = -200  # of prerouting, NF_IP_PRI_CONNTRACK of linux/netfilter_ipv4.h; before it all is "invalid"
 PORT_FIELDS = ("tcp", "udp", "th")
 OTHER_PROTOCOLS = ("icmp", "icmpv6", "igmp", "ip6", "arp", "sctp", "dccp", "esp", "ah", "comp")
 
@@ -42,10 +43,10 @@ def judge(ruleset: object, packet: Packet) -> frozenset[str]:
     if not isinstance(entries, list):
         return found
     tables = _Tables(entries)
-    for family, table, chain, policy in tables.base_chains():
+    for family, table, chain, policy, state in tables.base_chains():
         if tables.is_foreign(family, table):
             continue
-        here = outcomes(tables.rules(family, table, packet), chain, policy)
+        here = outcomes(tables.rules(family, table, packet, state), chain, policy)
         # What one base chain accepts, the next still sees; what one drops is dropped.
         found = (found & here) | ((found | here) & {DROP})
         if found == {DROP}:
@@ -67,29 +68,33 @@ class _Tables:
             if _is_object(each, kind) and _has_names(one := each[kind])
         }
 
-    def base_chains(self) -> Iterator[tuple[str, str, str, str]]:
-        """(family, table, chain, policy) of each chain that sees packets for this box and may drop them."""
+    def base_chains(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """(family, table, chain, policy, what connection tracking says there of a first packet) of each chain that sees
+        packets for this box and may drop them."""
         for chain in self._chains:
-            if chain.get("type") == "filter" and chain.get("hook") in HOOKS and chain.get("family") in FAMILIES:
+            hook = chain.get("hook")
+            if chain.get("type") == "filter" and hook in HOOKS and chain.get("family") in FAMILIES:
                 policy = DROP if chain.get("policy") == "drop" else ACCEPT
-                yield chain["family"], str(chain.get("table")), str(chain.get("name")), policy
+                priority = chain.get("prio")
+                is_early = hook == "prerouting" and isinstance(priority, int) and priority <= TRACKING_PRIORITY
+                state = "invalid" if is_early else "new"
+                yield chain["family"], str(chain.get("table")), str(chain.get("name")), policy, state
 
     def is_foreign(self, family: str, table: str) -> bool:
         return family == "ip" and any(
             isinstance(part, dict) and "xt" in part for rule in self._of(family, table) for part in _parts(rule)
         )
 
-    def rules(self, family: str, table: str, packet: Packet) -> dict[str, list[Rule]]:
+    def rules(self, family: str, table: str, packet: Packet, state: str) -> dict[str, list[Rule]]:
+        """The chains of a table, as they are for the packet."""
         chains: dict[str, list[Rule]] = {
             str(chain.get("name")): []
             for chain in self._chains
             if (chain.get("family"), chain.get("table")) == (family, table)
         }
+        sets = {name: elements for (*place, name), elements in self._sets.items() if place == [family, table]}
+        reader = _Reader(packet, sets, state)
         for rule in self._of(family, table):
-            reader = _Reader(
-                packet,
-                {name: elements for (of, at, name), elements in self._sets.items() if (of, at) == (family, table)},
-            )
             chains.setdefault(str(rule.get("chain")), []).extend(reader.read(_parts(rule)))
         return chains
 
@@ -114,9 +119,10 @@ def _parts(rule: dict[Any, Any]) -> list[Any]:
 class _Reader:
     """Turns the parts of one rule into what is known of it."""
 
-    def __init__(self, packet: Packet, sets: dict[Any, Any]) -> None:
+    def __init__(self, packet: Packet, sets: dict[Any, Any], state: str) -> None:
         self._packet = packet
         self._sets = sets
+        self._state = state  # what connection tracking says of the packet
 
     def read(self, parts: list[Any]) -> list[Rule]:
         """The rule; a verdict map makes one for each of its entries."""
@@ -131,12 +137,17 @@ class _Reader:
             elif name == "vmap" and isinstance(value, dict):
                 return self._of_map(match, value)
             elif name in VERDICTS:
-                return [Rule(match, VERDICTS[name])]
+                return [Rule(NO if name == "reject" and self._rejects_others(value) else match, VERDICTS[name])]
             elif name in ("jump", "goto"):
                 return [self._jump(match, name, value)]
             elif name not in NEUTRAL:
                 match = min(match, MAYBE)
         return [Rule(match)]
+
+    def _rejects_others(self, value: object) -> bool:
+        """Whether the kind of answer says that the packets are others: nft leaves out a match that it implies."""
+        kind = value.get("type") if isinstance(value, dict) else None
+        return kind == "icmpv6" or (kind == "tcp reset" and self._packet.kind != "tcp")
 
     def _jump(self, match: int, name: str, value: object) -> Rule:
         target = value.get("target") if isinstance(value, dict) else None
@@ -222,7 +233,7 @@ class _Reader:
             return of_values(values, self._is_our_source)
         connection = left.get("ct")
         if isinstance(connection, dict) and connection.get("key") == "state":
-            return YES if "new" in values else NO
+            return YES if self._state in values else NO
         return MAYBE
 
     def _is_our_port(self, value: object) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 KINDS = ("TCP", "UDP")
 ADDRESSES_MAX = 3  # that are tried
-ANSWER_SECONDS = 0.7  # for one address to answer
+ANSWER_SECONDS = 1.2  # for one address to answer
+TRIES_SECONDS = 2.5  # for all of them
 ASK_EVERY_SECONDS = 0.2
 ANSWER_BYTES = 2048
 PRIVILEGED_PORTS = 1024
@@ -106,11 +107,12 @@ def reachable(surroundings: Surroundings) -> Finding:
         addresses = [address for address in addresses if ":" not in address]
     number = surroundings.server_port()
     trouble = []
+    end = time.monotonic() + TRIES_SECONDS
     for address in addresses[:ADDRESSES_MAX]:
         missing = [
             kind
             for kind, answers in (("TCP", tcp_answers), ("UDP", udp_answers))
-            if not answers(address, number, ANSWER_SECONDS)
+            if not answers(address, number, min(ANSWER_SECONDS, max(end - time.monotonic(), ASK_EVERY_SECONDS)))
         ]
         if missing:
             trouble.append(f"{address} by {' and '.join(missing)}")

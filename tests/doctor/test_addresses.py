@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.doctor.addresses import addresses, interfaces, wifi
@@ -110,6 +110,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(anything)
 def test_no_program_is_believed(said: Any) -> None:
     seen = Surroundings(Settings(), root="/nonexistent", run=lambda words, seconds: Output(0, json.dumps(said)))

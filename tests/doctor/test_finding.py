@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.doctor.finding import TEXT_CHARACTERS_MAX, Finding, worst
@@ -15,6 +15,7 @@ def test_the_worst_counts() -> None:
     assert worst(["warn", "fail", "ok"]) == "fail"
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_whatever_was_found_is_one_printable_line(found: str, todo: str) -> None:
     finding = Finding("warn", found, todo)

@@ -407,6 +407,7 @@ def test_no_file_and_no_program_is_believed(box: Box, pieces: list[bytes]) -> No
         assert check(box.surroundings()).found
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_swaps_are_not_believed(text: str) -> None:
     class Garbage(Surroundings):

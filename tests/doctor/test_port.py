@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.cli import CommandError
@@ -126,6 +126,7 @@ def test_who_may_have_it(box: Box, command: str, name: str, state: str) -> None:
     assert port(box.surroundings()).state == state
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_table_is_believed(text: str) -> None:
     class Garbage(Surroundings):

@@ -201,7 +201,7 @@ def test_with_a_running_server(tmp_path: Path, certificate: tuple[str, str]) -> 
         as_it_should_be(told)
         assert told["server"].startswith("gsrt ")
         assert f"process {server.process.pid}" in told["server"]
-        assert told.state("load") == "ok"
+        assert told.state("load") in ("ok", "warn")  # warn on a machine that is busy with other things
         assert str(server.port) in told["port"]
         assert told.state("port") == "warn"  # it listens at the loopback address
         assert told.state("reachable") == "ok"

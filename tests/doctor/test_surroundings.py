@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsrt.cli import CommandError
@@ -111,6 +111,7 @@ def test_the_kernel_of_this_machine_is_asked() -> None:
     assert seen.machine() == os.uname().machine
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_numbers_are_numbers(text: str) -> None:
     number = whole_number(text)
