@@ -13,7 +13,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     Port = tuple[socket.socket, socket.socket]  # the one that listens, and the one for datagrams
 
@@ -26,6 +26,7 @@ STATUS_SECONDS = 10.0  # between two status texts
 TEXT_CHARACTERS_MAX = 512
 NAME_CHARACTERS_MAX = 255  # of a descriptor's name, by systemd's rule
 PATIENCE_SECONDS = 1.0  # for what must not be lost, while systemd is behind with reading
+BUNDLE_PART = 250  # descriptors that go along with one message; the kernel takes 253
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 DESCRIPTORS_MAX = 65_536  # taken over at most
 _UNNAMED = "unknown"  # as systemd calls them
@@ -141,6 +142,43 @@ class Notifier:
         except (OSError, ValueError):
             return False
         return True
+
+
+def bundle(descriptors: Sequence[int]) -> int:
+    """One descriptor in place of many, to be left with the manager, which takes the longer for each the more it has: a
+    socket in which they wait. They stay open here. Raises OSError."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with sender, receiver:
+        sender.setblocking(False)
+        for start in range(0, len(descriptors), BUNDLE_PART):
+            part = descriptors[start : start + BUNDLE_PART]
+            numbers = b"".join(each.to_bytes(4, sys.byteorder) for each in part)
+            sender.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
+        return receiver.detach()
+
+
+def unbundle(descriptor: int) -> list[int]:
+    """The descriptors in a bundle, which is closed; none where it is something else."""
+    found: list[int] = []
+    try:
+        receiver = socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
+        return found
+    room = socket.CMSG_SPACE(4 * BUNDLE_PART)
+    with receiver:
+        try:
+            receiver.setblocking(False)
+            while receiver.family == socket.AF_UNIX:
+                data, rights, _, _ = receiver.recvmsg(1, room, socket.MSG_CMSG_CLOEXEC)
+                if not data:
+                    break
+                for level, kind, numbers in rights:
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        found += memoryview(numbers[: len(numbers) // 4 * 4]).cast("i")
+        except OSError:
+            pass
+    return found
 
 
 def take_listen_descriptors(environment: MutableMapping[str, str], pid: int) -> dict[str, list[int]]:

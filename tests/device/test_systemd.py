@@ -25,9 +25,11 @@ from gsrt.device.systemd import (
     TEXT_CHARACTERS_MAX,
     Notifier,
     SocketsError,
+    bundle,
     take_left_port,
     take_listen_descriptors,
     take_port,
+    unbundle,
 )
 from tests.support.server import PROJECT
 
@@ -348,6 +350,41 @@ def test_a_count_that_is_none_takes_nothing(count: str) -> None:
 
 def test_what_was_meant_for_another_process_is_not_taken_and_not_passed_on() -> None:
     assert takes(2, {"LISTEN_FDS": "2"}, meant_for="1") == ["{} []", "[]"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 250, 251, 600])
+def test_a_bundle_is_one_descriptor_that_holds_many(count: int) -> None:
+    pairs = [os.pipe() for _ in range(count)]
+    bundled = bundle([reader for reader, _ in pairs])
+    for reader, _ in pairs:
+        os.close(reader)
+    for index, (_, writer) in enumerate(pairs):
+        os.write(writer, index.to_bytes(4, "big"))
+        os.close(writer)
+    found = unbundle(bundled)
+    assert not is_open(bundled)
+    assert [int.from_bytes(os.read(each, 8), "big") for each in found] == list(range(count))
+    for each in found:
+        assert not os.get_inheritable(each)
+        os.close(each)
+
+
+def test_what_cannot_be_bundled_is_an_error() -> None:
+    with pytest.raises(OSError):
+        bundle([999_999])
+
+
+def test_what_is_no_bundle_holds_nothing_and_is_closed() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    connection = socket.create_connection(listener.getsockname())
+    listener.close()
+    one, other = socket.socketpair()
+    other.sendall(b"text")
+    given = [os.open("/dev/null", os.O_RDONLY), connection.detach(), one.detach()]
+    for each in given:
+        assert unbundle(each) == []
+        assert not is_open(each)
+    other.close()
 
 
 # -- the port among them ------------------------------------------------------------------------------------------
