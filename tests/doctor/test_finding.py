@@ -15,7 +15,7 @@ def test_the_worst_counts() -> None:
     assert worst(["warn", "fail", "ok"]) == "fail"
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.text(), st.text())
 def test_whatever_was_found_is_one_printable_line(found: str, todo: str) -> None:
     finding = Finding("warn", found, todo)

@@ -111,7 +111,7 @@ def test_the_kernel_of_this_machine_is_asked() -> None:
     assert seen.machine() == os.uname().machine
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.text())
 def test_numbers_are_numbers(text: str) -> None:
     number = whole_number(text)
