@@ -548,6 +548,7 @@ cdef class Handlers(Interceptor):
     cdef public int present             # peers that "everyone" is
     cdef Meter meter
     cdef Turn turn
+    cdef int64_t held_then              # bytes that the script held after its last callback
     cdef uint64_t turn_number
     cdef double turn_used
     cdef object owner, deliver, player_type
@@ -660,8 +661,9 @@ cdef class Handlers(Interceptor):
         return self.turn.time()
 
     cdef int end(self, double started) except -1:
-        """Delivers what was sent, and accounts for the time that all of it took."""
+        """Delivers what was sent, and accounts for the time and the memory that all of it took."""
         cdef double used
+        cdef int64_t holds
         if self.outbox:
             outbox = self.outbox
             self.outbox = []
@@ -677,6 +679,10 @@ cdef class Handlers(Interceptor):
             self.turn_used = 0
         self.turn_used += used
         self.turn.used += used
+        holds = self.account.holds()
+        if holds > self.held_then:
+            self.took += <uint64_t>(holds - self.held_then)
+        self.held_then = holds
         if self.account.recount_due:
             self.owner.look_after_memory()
         if not self.is_behind and (self.turn_used > self.turn.each or self.turn.used > self.turn.all):

@@ -67,6 +67,7 @@ cdef class Account:
     cdef long long large_then                   # large_bytes at the last recount
 
     cdef void add(self, long gas, long long memory_bytes) noexcept
+    cdef long long holds(self) noexcept         # bytes that the script holds now, about
 
 @cython.final
 cdef class Tick:                                # what `_t_` is bound to

@@ -597,6 +597,14 @@ cdef class Account:
         """Net bytes in blocks over 1 KB that this script holds: exact, at any time."""
         return self.ledger.large_bytes
 
+    @property
+    def bytes_now(self):
+        """What the script holds now, about: what it did at the last recount, and what it has taken since."""
+        return self.holds()
+
+    cdef long long holds(self) noexcept:
+        return max(0, self.held_bytes + self.small_net * SMALL_BYTES + self.ledger.large_bytes - self.large_then)
+
     def recount(self, list roots not None):
         """Bytes of everything reachable from the roots; also kept as `held_bytes`.
 

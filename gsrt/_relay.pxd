@@ -20,6 +20,7 @@ cdef class Interceptor:
     cdef bint every                             # whatever the opCode
     cdef readonly bint is_behind                # it has used up its time in this turn: what is for its room has to wait
     cdef readonly bint is_late                  # it is behind since the turn before: others come first
+    cdef public uint64_t took                   # bytes of memory that its calls took; who counts them sets it back
     cdef bytes replacement                      # a whole packet in normal form, with its targets
     cdef bint wants(self, int32_t op_code)
     cdef int packet(self, int sender, const Header* header, const uint8_t* packet, uint32_t size, bint reliable,

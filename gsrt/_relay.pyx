@@ -1039,8 +1039,8 @@ cdef class Relay(Carrier):
             for i in range(got):
                 self.one_datagram(i, now)
                 self.incoming[i].msg_hdr.msg_namelen = ADDRESS_BYTES
-            if self.made > self.made_much_bytes:
-                self.let_out(now)
+                if self.made > self.made_much_bytes:
+                    self.let_out(now)
             if got < BATCH:
                 break
         self.count(None, DATAGRAMS_IN, total)
@@ -1184,6 +1184,8 @@ cdef class Relay(Carrier):
         interceptor = room.interceptor          # the room may have another one, or none, afterwards
         if interceptor is not None and interceptor.wants(header.op_code):
             verdict = interceptor.packet(sender.peer_id, header, packet, size, not unreliable, self.now)
+            self.made += interceptor.took       # as good as output, for it is memory until somebody looks
+            interceptor.took = 0
             if verdict == CANCELLED:
                 self.count(room, DROPPED_BY_SCRIPT, 1)
                 return 0

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 
 SEED_BYTES = 8
+TOOK_PART = 64
 TIDY_SECONDS = 1.0  # after a script was switched off
 WRITE_SECONDS = 1.0  # how long a recording waits for the disk
 RECORDING_BYTES_MAX = 64 << 20
@@ -82,6 +83,8 @@ class Scripts:
         self.allowed = True
         self.desk: Desk | None = None  # where requests are done, if a game is served
         self.armed: Callable[[Sandbox], None] = lambda sandbox: None
+        self.took_much: Callable[[float], object] = lambda now: None  # told when timers' callbacks took much memory
+        self._took = 0  # bytes, since that was told
         self._entropy = entropy
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
         self._watching: dict[Watching, None] = {}  # others that run scripts
@@ -242,6 +245,7 @@ class Scripts:
         self._attached[session.session_id] = attached
         session.script = attached.path
         session.guest = attached
+        self.count_memory(attached, now)
         self._look_later(now)
 
     def detach(self, attached: Attached) -> None:
@@ -271,8 +275,8 @@ class Scripts:
         return self.sandbox
 
     def switch_off_largest(self, least: int, reason: str) -> int | None:
-        """Switches off the script that holds most, as it was last counted, for a REASON that need be no fault of its
-        own: how many bytes that were. None: none holds LEAST of them."""
+        """Switches off the script that holds most, for a REASON that need be no fault of its own: how many bytes that
+        were. None: none holds LEAST of them."""
         largest: Attached | None = None
         for each in self._attached.values():
             if each.held_bytes >= least:
@@ -282,6 +286,18 @@ class Scripts:
         largest.guest.close()
         largest.switched_off(reason)
         return least
+
+    def count_memory(self, attached: Attached, now: float) -> None:
+        """What a script has taken outside of packets, where many may in one turn: beyond a part of the memory that
+        there may be, it is looked at."""
+        guest = attached.guest
+        if guest is None:
+            return
+        self._took += guest.handlers.took
+        guest.handlers.took = 0
+        if self._took > self.profile.memory_bytes_max // TOOK_PART:
+            self._took = 0
+            self.took_much(now)
 
     def tidy_up(self) -> None:
         """A script has gone that may have taken much: what is left of it goes back to the system, a little later."""
@@ -471,8 +487,8 @@ class Attached:
 
     @property
     def held_bytes(self) -> int:
-        """What the script held when it was last counted; 0: it is off."""
-        return 0 if self.guest is None else self.guest.handlers.account.held_bytes
+        """What the script holds, about; 0: it is off."""
+        return 0 if self.guest is None else self.guest.handlers.account.bytes_now
 
     def figures(self) -> dict[str, Any]:
         """For the status."""
@@ -498,7 +514,11 @@ class Attached:
         return self.session.room.deliver(frame, peers, reliable)
 
     def later(self, when: float, callback: Callable[[float], None]) -> Timer:
-        return self._scripts.timers.set(when, callback)
+        def run(now: float) -> None:
+            callback(now)
+            self._scripts.count_memory(self, now)
+
+        return self._scripts.timers.set(when, run)
 
     def cancel(self, timer: Timer | None) -> None:
         self._scripts.timers.cancel(timer)
