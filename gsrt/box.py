@@ -62,6 +62,7 @@ class Box:
         self.governor.memory = self.sensors.memory
         self._memory_look_at = 0.0
         server.relay.made_much = self._much_made
+        server.scripts.took_much = self._look_at_memory
 
     def begin(self, now: float) -> None:
         """The first look; the others follow."""

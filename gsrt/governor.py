@@ -31,8 +31,9 @@ LAG_LEAVE = 0.5  # of the mark
 CPU_LEAVE_PERCENT = 5
 WRITES_LEAVE = 0.9  # of the budget
 
-# What may be taken between two looks at the memory is kept free: what the relay puts out before it is flushed, and what
-# one sender or script may have it put out at once (both are the relay's bounds: MADE_MUCH_PART, MADE_MOST_PART).
+# What may be taken between two looks at the memory is kept free: what the relay puts out before it is flushed, what one
+# sender or script may have it put out at once (both are the relay's bounds: MADE_MUCH_PART, MADE_MOST_PART), and what
+# one script may take.
 OUTPUT_PART = 64  # of the promise
 OUTPUT_MOST_PART = 32
 MARGIN_PART = 32  # between what is taken back first and what is taken back last
@@ -140,6 +141,7 @@ class MemoryMarks:
             readers * profile.stream_out_hard_bytes,
             promise // OUTPUT_MOST_PART + readers * profile.stream_out_soft_bytes,
         )
+        at_once += profile.script_memory_bytes
         hashing = profile.password_memory_kb * 1024 if hashes else 0
         # From here on all is taken back that can be; from `early` on, what nobody misses who behaves.
         self.most = promise - promise // OUTPUT_PART - at_once - hashing

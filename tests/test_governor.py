@@ -24,6 +24,7 @@ LIMITS = {
     "players_per_session_max": 8,
     "stream_out_soft_bytes": 24_576,
     "stream_out_hard_bytes": 32_768,
+    "script_memory_bytes": 0,  # what is kept free for one is no matter here
     "memory_slow_percent": 80,
     "memory_refuse_percent": 90,
     "free_memory_bytes_min": 32 * MEBIBYTE,

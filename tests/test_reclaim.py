@@ -31,6 +31,7 @@ class Taken:
         profile.players_per_session_max = 8
         profile.stream_out_soft_bytes = 24 * KIB
         profile.stream_out_hard_bytes = 32 * KIB
+        profile.script_memory_bytes = 0
         self.marks = MemoryMarks(profile, hashes=False)
         server: Any = SimpleNamespace(
             log=Log(self.lines, lambda: 0.0),
