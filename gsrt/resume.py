@@ -29,6 +29,7 @@ import sys
 from _json import encode_basestring_ascii as quoted
 from binascii import crc32
 
+from gsrt.device.systemd import unbundle
 from gsrt.session import KICKED
 from gsrt.timers import INFINITY
 from gsrt.tokens import NAME_CHARACTERS, is_token
@@ -58,7 +59,7 @@ LIVE_MAGIC = b"gsrtliv1"
 IMAGE_NAME = "gsrt-image"
 NOTE_NAME = "gsrt-note"
 LIVE_NAME = "gsrt-live"
-STREAM_NAME = "gsrt-stream"  # of each connection that goes along
+STREAM_NAME = "gsrt-stream"  # the connections that go along, in one bundle
 _PEER_ID_MAX = 255
 _MFD_NOEXEC_SEAL = 8  # Linux 6.3: never to be run; some systems allow no other
 
@@ -239,7 +240,8 @@ class Resumed:
         for name in (IMAGE_NAME, NOTE_NAME, LIVE_NAME):
             numbers = descriptors.pop(name, [])
             files[name] = _inherited_file(str(numbers[0]), name) if numbers else -1
-        self.streams += descriptors.pop(STREAM_NAME, [])
+        for bundled in descriptors.pop(STREAM_NAME, []):
+            self.streams += unbundle(bundled)
         if files[IMAGE_NAME] < 0:
             return  # the first start
         self.image, self.note = files[IMAGE_NAME], files[NOTE_NAME]

@@ -25,6 +25,7 @@ from gsrt.device.systemd import (
     STATUS_SECONDS,
     Notifier,
     SocketsError,
+    bundle,
     take_left_port,
     take_listen_descriptors,
     take_port,
@@ -435,10 +436,18 @@ class Server:
             (self._listener.fileno(), LISTENER_NAME),
             (self._datagrams.fileno(), DATAGRAMS_NAME),
             (self._live, LIVE_NAME),
-            *((each, STREAM_NAME) for each in self._left),
         ):
             if descriptor >= 0:
                 self.manager.store(descriptor, name)
+        if not self._left:
+            return
+        try:
+            bundled = bundle(self._left)
+        except OSError as error:
+            self.log.error("connections are not handed over", reason=error.strerror, todo=RAISE_DESCRIPTORS)
+            return
+        self.manager.store(bundled, STREAM_NAME)
+        os.close(bundled)
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
