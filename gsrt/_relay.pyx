@@ -709,14 +709,18 @@ cdef class Stream:
         self.relay.drop_stream(self)
 
     def dump(self):
-        """What a later program has to know to go on with a peer's connection, as Relay.restore_stream() takes it. None: it
-        cannot, for TLS is in the way, or the connection is about to end."""
-        if self.fd < 0 or self.layer is not None or self.member is None or self.member.doomed or self.send_error:
+        """What a later program has to know to go on with a connection, a peer's or one that is about to log in, as
+        Relay.restore_stream() takes it. None: it cannot, for TLS is in the way, the connection is about to end, or it carries
+        something else."""
+        if self.fd < 0 or self.layer is not None or self.send_error or self.overrun or self.finishing or self.ended:
             return None
-        if (self.mode != RT and self.mode != WEBSOCKET) or self.overrun or self.finishing or self.ended:
+        if self.member is None:
+            if self.owner is not None or self.mode not in (OPENING, RT, WEBSOCKET, HTTP):
+                return None
+        elif self.member.doomed or self.mode not in (RT, WEBSOCKET):
             return None
         return {
-            "websocket": self.mode == WEBSOCKET, "skip": self.skip,
+            "mode": self.mode, "skip": self.skip,
             "kept": PyBytes_FromStringAndSize(<const char*>self.kept, self.kept_size),
             "message": PyBytes_FromStringAndSize(<const char*>self.message, self.message_size) if self.in_message else None,
             "rest": self.rest,
@@ -724,18 +728,28 @@ cdef class Stream:
             "packets": self.out_packets,
         }
 
+    def give_up(self):
+        """The descriptor, which is open and the caller's from now on; here the connection is as if closed, and the other side
+        hears nothing of it."""
+        cdef int fd = self.fd
+        if fd < 0:
+            raise ValueError("the connection is closed")
+        self.relay.forget_stream(self)
+        return fd
+
     cdef int restore(self, dumped) except -1:
         """What dump() has told. Raises ValueError."""
         cdef bytes kept = dumped["kept"], out = dumped["out"], message = dumped["message"] or b""
         cdef uint64_t skip = dumped["skip"]
+        cdef int mode = dumped["mode"]
         cdef Relay relay = self.relay
-        if (skip > relay.frame_skip_bytes_max or PyBytes_GET_SIZE(message) > MESSAGE_BYTES
-                or <uint64_t>PyBytes_GET_SIZE(out) > 1 << 30):
+        if (mode not in (OPENING, RT, WEBSOCKET, HTTP) or skip > relay.frame_skip_bytes_max
+                or PyBytes_GET_SIZE(message) > MESSAGE_BYTES or <uint64_t>PyBytes_GET_SIZE(out) > 1 << 30):
             raise ValueError("a connection's state is damaged")
-        if dumped["websocket"]:
+        if mode == WEBSOCKET:
             self.start_websocket()
         else:
-            self.mode = RT
+            self.mode = mode
         self.skip = skip
         if kept:
             self.keep(<const uint8_t*>PyBytes_AS_STRING(kept), <uint32_t>PyBytes_GET_SIZE(kept))
@@ -1587,8 +1601,8 @@ cdef class Relay(Carrier):
 
     def restore_stream(self, int fd, str peer_name, dumped):
         """Takes over a connected socket from the program before: its Stream, with the state that Stream.dump() has told. It
-        is to be attached to its member before anything else happens. Raises ValueError for what is no such state; the
-        socket is closed then."""
+        is to be attached to its member, if it has one, before anything else happens. Raises ValueError for what is no such
+        state; the socket is closed then."""
         cdef Stream stream = self.add_stream(fd, peer_name)
         try:
             stream.restore(dumped)
@@ -1615,11 +1629,17 @@ cdef class Relay(Carrier):
         return 0
 
     cdef int drop_stream(self, Stream stream) except -1:
-        if stream.fd < 0:
+        cdef int fd = stream.fd
+        if fd < 0:
             return 0
+        self.forget_stream(stream)
+        close(fd)
+        return 0
+
+    cdef int forget_stream(self, Stream stream) except -1:
+        """All of it but its descriptor."""
         self.streams.pop(stream.fd, None)
         epoll_ctl(self.poll_fd, EPOLL_CTL_DEL, stream.fd, NULL)
-        close(stream.fd)
         stream.fd = -1
         self.drop_output(stream)
         PyMem_Free(stream.out)      # now, for the object may be kept for a while, and it may be much

@@ -2,12 +2,14 @@
 
 Sessions and tokens are in the image anyway (gsrt.resume); what comes here besides is of the moment: who is in, by which
 connection, what is on its way. It is written once, when the old program is about to go, into a memory file of the name
-`gsrt-live`: `gsrtliv1`, length and CRC as in the image, then lines of JSON, one for each session and one for each
-player who is in it:
+`gsrt-live`: `gsrtliv1`, length and CRC as in the image, then lines of JSON: the first, one for each session and one for
+each player who is in it, one for each connection that is about to log in:
 
+    {"left": when the program before took its last packet, in seconds}
     {"session": id, "expires": seconds or null}
     {"session": id, "peer": number, "state", "grace", "hellos", "member",
      "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}
+    {"newcomer": {"name", "state"}}
 
 Bytes are base64; what `member` and the two `state` hold is told where it is dumped (Member.dump, Stream.dump,
 Links.dump_leg). Times are those of the monotonic clock, which both programs share. There are keys in it: it never lies
@@ -41,17 +43,25 @@ if TYPE_CHECKING:
     from gsrt.sessions import Sessions
 
 
+# What comes of reading what is damaged, or of another version.
+_DAMAGES = (ValueError, KeyError, TypeError, OSError, OverflowError, AttributeError)
+
+
 class Departure:
     """What goes along: lines, which are given to `add` one by one, for all at once may be more than memory has room
     for, and the `streams`, whose sockets do."""
 
-    def __init__(self, sessions: Sessions, relay: Relay, add: Callable[[bytes], None]) -> None:
+    def __init__(self, sessions: Sessions, relay: Relay, add: Callable[[bytes], None], now: float) -> None:
         """Takes it down. From here on no packet may be taken or sent."""
         self.streams: list[Stream] = []
         self._relay = relay
         self._add = add
+        self._put({"left": now})
         for each in sessions:
             self._session(each)
+        for connection in relay.streams.values():
+            if connection.member is None and (told := self._stream(connection)) is not None:
+                self._put({"newcomer": told})
 
     def _session(self, session: Session) -> None:
         self._put({"session": session.session_id, "expires": None if session.expiry is None else session.expiry.when})
@@ -74,11 +84,15 @@ class Departure:
         if isinstance(connection, Leg):
             told["link"] = self._link(player, connection)
         elif connection is not None:
-            state = connection.dump()
-            if state is not None:
-                told["stream"] = {"name": connection.peer_name, "state": state}
-                self.streams.append(connection)
+            told["stream"] = self._stream(connection)
         return told
+
+    def _stream(self, connection: Stream) -> dict[str, Any] | None:
+        state = connection.dump()
+        if state is None:
+            return None
+        self.streams.append(connection)
+        return {"name": connection.peer_name, "state": state}
 
     def _link(self, player: Player, leg: Leg) -> dict[str, Any] | None:
         links = self._relay.links
@@ -90,20 +104,51 @@ class Departure:
         return {"state": state, "cookie": 0 if player.entrance is None else player.entrance.cookie_time}
 
 
+class Arrival:
+    """What has become of those who were in: `players` are in as before, `to_come_back` have to by themselves. `seconds`
+    without service: known when the loop runs."""
+
+    __slots__ = ("left", "players", "seconds", "to_come_back")
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+        self.players = self.to_come_back = 0
+        self.seconds = 0.0
+
+    def figures(self) -> dict[str, float]:
+        """For the status."""
+        return {"players": self.players, "playersToComeBack": self.to_come_back, "seconds": self.seconds}
+
+
 def arrive(
-    body: bytes, descriptors: Sequence[int], sessions: Sessions, relay: Relay, log: Log, now: float
-) -> tuple[int, int]:
+    body: bytes,
+    descriptors: Sequence[int],
+    sessions: Sessions,
+    relay: Relay,
+    admit: Callable[[Stream, float], None],
+    log: Log,
+    now: float,
+) -> Arrival:
     """The other end: puts into the sessions, which are there already, who was in, and takes over the connections of
-    those DESCRIPTORS: how many players are in again, and how many have to come back by themselves. A player whose part
-    is damaged is told in the log and has to come back, too."""
+    those DESCRIPTORS; `admit(stream, now)` gets those that have not logged in. A player whose part is damaged is told
+    in the log and has to come back by itself, too."""
     import json
     from io import BytesIO
 
     by_name = _by_name(descriptors)
-    back = gone = 0
+    arrival = Arrival(now)
+    without: list[Callable[[], None]] = []  # the others are told when they are all there
     for line in BytesIO(body):
         try:
             told = json.loads(line)
+            if "left" in told:
+                arrival.left = min(_time(told["left"]), now)
+                continue
+            if "newcomer" in told:
+                newcomer = _stream(told["newcomer"], by_name, relay)
+                if newcomer is not None:
+                    admit(newcomer, now)
+                continue
             session = sessions.find(told["session"])
             if session is None:
                 continue
@@ -112,43 +157,60 @@ def arrive(
                     session.expire_at(when)
                 continue
             player = next(each for each in session.players if each.peer_id == told["peer"])
-        except (ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
+        except (*_DAMAGES, StopIteration, RecursionError) as error:
             log.error("somebody may have to come back: what was handed over is damaged", reason=error_text(error))
             continue
-        kept = _take_over(player, told, by_name, relay, log, now)
-        back, gone = back + kept, gone + (not kept)
+        leave = _take_over(player, told, by_name, relay, log, now)
+        if leave is None:
+            arrival.players += 1
+        else:
+            arrival.to_come_back += 1
+            without.append(leave)
+    for leave in without:
+        leave()
     for descriptor in by_name.values():
         os.close(descriptor)
-    return back, gone
+    return arrival
 
 
 def _take_over(
     player: Player, told: Mapping[str, Any], by_name: dict[str, int], relay: Relay, log: Log, now: float
-) -> bool:
-    """Whether the player is in as before."""
+) -> Callable[[], None] | None:
+    """None where the player is in as before; else what is to be done with it when all others are there."""
     connection: Stream | Leg | None = None
     try:
-        if told["link"] is not None:
-            connection = relay.restore_link(_bytes(told["link"]["state"]), now)
-            _remember_login(player, told["link"]["cookie"], connection)
-        elif told["stream"] is not None:
-            name = told["stream"]["name"]
-            descriptor = by_name.pop(name, None)
-            if descriptor is not None:
-                connection = relay.restore_stream(descriptor, name, _with_bytes(told["stream"]["state"]))
+        connection = _connection(player, told, by_name, relay, now)
+    except _DAMAGES as error:
+        log.error("a player has lost the connection", player=player.player_id, reason=error_text(error))
+    try:
         if told["state"] == ABSENT:
             _time(told["grace"])
         if type(told["hellos"]) is not int:
             raise ValueError("a number of greetings is something else")
         player.restore({**told, "member": _with_bytes(told["member"])}, connection, now)
-    except (ValueError, KeyError, TypeError, OSError, OverflowError, AttributeError) as error:
+    except _DAMAGES as error:
         log.error("a player has to come back", player=player.player_id, reason=error_text(error))
         if connection is not None:
             connection.close()
-        player.member.leave()
-        player.session.rest(now)
-        return False
-    return connection is not None or told["state"] == ABSENT
+        return lambda: player.forgo("the server was restarted", now)
+    if connection is not None or told["state"] == ABSENT:
+        return None
+    return lambda: player.lost("the server was restarted", False, now)
+
+
+def _connection(
+    player: Player, told: Mapping[str, Any], by_name: dict[str, int], relay: Relay, now: float
+) -> Stream | Leg | None:
+    if told["link"] is not None:
+        leg = relay.restore_link(_bytes(told["link"]["state"]), now)
+        _remember_login(player, told["link"]["cookie"], leg)
+        return leg
+    return None if told["stream"] is None else _stream(told["stream"], by_name, relay)
+
+
+def _stream(told: Mapping[str, Any], by_name: dict[str, int], relay: Relay) -> Stream | None:
+    descriptor = by_name.pop(told["name"], None)
+    return None if descriptor is None else relay.restore_stream(descriptor, told["name"], _with_bytes(told["state"]))
 
 
 def _remember_login(player: Player, cookie: int, leg: Leg) -> None:

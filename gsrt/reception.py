@@ -130,6 +130,10 @@ class Reception:
         self.counters["connections_accepted"] += 1
         self._await(stream, address, now)
 
+    def admit_again(self, stream: Stream, now: float) -> None:
+        """The same of one that the program before had admitted."""
+        self._await(stream, address_of(stream.peer_name), now)
+
     def _await(self, stream: Stream, address: str, now: float) -> None:
         """Something is to come by that connection, be it its end."""
         mates = self._by_address.setdefault(address, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from gsrt import __version__
 from gsrt.scripts.compiling import HostError
@@ -161,6 +162,16 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {"up": str(up), "down": str(down)}
 
 
+def restart(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """Another program takes this one's place when this is answered; it tells `handOver` in its status. `managed`: a
+    service manager is to start it."""
+    managed = server.manager.enabled
+    if not managed and not os.access(sys.executable, os.X_OK):
+        raise SessionError(f"{sys.executable}, which runs this server, is no more: end the server and start it anew")
+    server.depart()
+    return {"pid": os.getpid(), "version": __version__, "managed": managed}
+
+
 def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {
         **totals(server),
@@ -232,6 +243,7 @@ def totals(server: Server) -> dict[str, Any]:
         "scripts": scripts,
         "counters": {**server.relay.counts(), **server.reception.counts(), **server.control.counters},
         "loop": server.loop_totals(),
+        **({} if server.arrival is None else {"handOver": server.arrival.figures()}),
         **({} if server.box is None else {"governor": server.box.figures()}),
         **({} if server.platform is None else {"platform": server.platform.figures()}),
     }
@@ -339,6 +351,7 @@ REQUESTS = {
     "session.end": session_end,
     "player.kick": player_kick,
     "player.netsim": player_netsim,
+    "restart": restart,
     "status": status,
     "overview": overview,
     "logs": logs,

@@ -10,8 +10,8 @@ restarts of the last minute were: `pid=812,restarts=5021.4/5040.9,image=7,note=8
 `wake` is where the numbers of signals arrive: one that asks the server to end may have come while the script hung.
 A server that is contained names `compiler=16/cpython-311` besides, the socket of the process that compiles its scripts,
 and for which Python it does.
-Where it was no accident but a hand-over (gsrt.handover), there are `live=12,streams=13/14/15` besides. As a service of
-systemd's, the new program gets all of these from there, by their names.
+Where it was no accident but a hand-over (gsrt.handover), there are `live=12,streams=13/14/15` besides (`live=-1`: who
+is in could not be told). As a service of systemd's, the new program gets all of these from there, by their names.
 
 The image is `gsrtimg1`, the length of what follows and its CRC-32 (4 bytes each, little-endian), then JSON:
 `{"quarantined": {digest: path}, "sessions": [{"id", "began", "lasting", "script", "players": [[player id, peer id,
@@ -47,7 +47,7 @@ VARIABLE = "GSRT_RESUME"
 RESTARTS_MAX = 5
 RESTARTS_SECONDS = 60.0
 
-IMAGE_BYTES_MAX = 64 * 1024 * 1024  # read back at most; 65,535 players take 10 MB
+LIVE_BYTES_MAX = 1 << 30  # read back at most: of the image (65,535 players take 10 MB), and of what is handed over
 NOTE_BYTES_MAX = 8192  # read back at most; a path has 4 KB
 QUARANTINED_MAX = 256  # scripts remembered; the oldest is forgotten first
 
@@ -229,7 +229,7 @@ class Resumed:
         if named.get("pid") != str(os.getpid()):
             log.warn("variable ignored: it is meant for another process", name=VARIABLE)
             return resumed
-        _bury_children()
+        _bury_children(but_living="compiler" in named)
         resumed._take(named, now, log)
         return resumed
 
@@ -242,16 +242,16 @@ class Resumed:
             files[name] = _inherited_file(str(numbers[0]), name) if numbers else -1
         for bundled in descriptors.pop(STREAM_NAME, []):
             self.streams += unbundle(bundled)
-        if files[IMAGE_NAME] < 0:
-            return  # the first start
-        self.image, self.note = files[IMAGE_NAME], files[NOTE_NAME]
-        self._look_into(files[LIVE_NAME], log)
+        if files[IMAGE_NAME] >= 0:  # else it is the first start
+            self.image, self.note = files[IMAGE_NAME], files[NOTE_NAME]
+            self._look_into(files[LIVE_NAME], files[LIVE_NAME] >= 0, log)
+        self._drop_streams()
 
     def _take(self, named: dict[str, str], now: float, log: Log) -> None:
         self.image = _inherited_file(named.get("image", ""), IMAGE_NAME)
         self.note = _inherited_file(named.get("note", ""), NOTE_NAME)
-        live = _inherited_file(named.get("live", ""), LIVE_NAME)
-        self.restarts = _recent(named.get("restarts", ""), now, () if live >= 0 else (now,))
+        live, intended = _inherited_file(named.get("live", ""), LIVE_NAME), "live" in named
+        self.restarts = _recent(named.get("restarts", ""), now, () if intended else (now,))
         self.streams = [_descriptor(each) for each in named.get("streams", "").split("/") if each.isdigit()]
         try:
             self.sockets = _inherited_sockets(named.get("listener", ""), named.get("datagrams", ""))
@@ -259,10 +259,22 @@ class Resumed:
             log.error("the port was not inherited", reason=str(error))
         self.told_to_stop = _told_to_stop(named.get("wake", ""))
         self.compiler = _inherited_compiler(named.get("compiler", ""))
-        self._look_into(live, log)
+        self._look_into(live, intended, log)
+        self._drop_streams()
 
-    def _look_into(self, live: int, log: Log) -> None:
-        """Reads the files: the image, what was handed over (`live`, -1: nothing), or else the note, which says why."""
+    def _drop_streams(self) -> None:
+        """Connections of which nothing is known are closed: their players shall notice, and come back."""
+        if self.live is None:
+            for descriptor in self.streams:
+                try:
+                    os.close(descriptor)
+                except OSError:
+                    pass  # not open, so it cannot be left open
+            self.streams = []
+
+    def _look_into(self, live: int, intended: bool, log: Log) -> None:
+        """Reads the files: the image, what was handed over (`live`, -1: nothing), or, where no hand-over was
+        `intended`, the note, which says why."""
         try:
             self.sessions, self.quarantined = read_image(self.image)
         except (Damaged, OSError) as error:
@@ -273,6 +285,7 @@ class Resumed:
             except (Damaged, OSError) as error:
                 log.error("players have to come back by themselves", reason=str(error))
             os.close(live)
+        if intended:
             return
         try:
             self.hung = Hung(_take_note(self.note))
@@ -335,7 +348,7 @@ def _read_body(descriptor: int, magic: bytes) -> bytes:
     """What write_image() has written. Raises Damaged, OSError."""
     if descriptor < 0:
         raise Damaged("there is no image")
-    data = os.pread(descriptor, IMAGE_BYTES_MAX, 0)
+    data = os.pread(descriptor, min(os.fstat(descriptor).st_size, LIVE_BYTES_MAX), 0)
     body = data[_HEAD_BYTES:]
     length, check = (int.from_bytes(data[at : at + 4], "little") for at in (len(magic), len(magic) + 4))
     if not data.startswith(magic) or len(data) < _HEAD_BYTES or length != len(body) or check != crc32(body):
@@ -475,10 +488,18 @@ def _recent(restarts: str, now: float, this: tuple[float, ...]) -> tuple[float, 
     return (*(each for each in times[-RESTARTS_MAX:] if now - RESTARTS_SECONDS < each <= now), *this)
 
 
-def _bury_children() -> None:
-    """Children of the program before this one (openssl, making a certificate) have nobody else to ask for them."""
+def _bury_children(*, but_living: bool) -> None:
+    """Children of the program before this one (openssl, making a certificate; one that compiles a script) have nobody
+    else to ask for them: they are ended, unless those that live (`but_living`) go on working for this one."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
+        if but_living:
+            return
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            left = [int(each) for each in file.read().split()]
+        for each in left:
+            os.kill(each, signal.SIGKILL)
+            os.waitpid(each, 0)
+    except (ChildProcessError, OSError, ValueError):
+        pass  # there are none, or a kernel that does not tell which

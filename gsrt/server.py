@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gsrt.device.containment import Contained
     from gsrt.discovery import Announcer
     from gsrt.game.model import Game
+    from gsrt.handover import Arrival
     from gsrt.linkgate import LinkGate
     from gsrt.metrics import Metrics
     from gsrt.platform import Platform
@@ -65,6 +66,8 @@ PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at aga
 PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
 RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
 DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection, and no file of www/
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # that the server heeds
 
 READ_SECONDS = 5.0  # for the service manager to take what is handed over
 
@@ -189,10 +192,11 @@ class Server:
         self._executes = not (options.contain and self.manager.enabled)
         self._stopping = False
         self._departs = False  # another program takes this one's place
+        self._has_departed = False
         self._reloads = False  # the files are to be read again
-        self._live = -1  # descriptor of what was handed over
+        self._live = -1  # descriptor of what was handed over; -1: that could not be told
         self._left: list[int] = []  # descriptors of the connections that go along
-        self._going_along: set[str] = set()  # their names
+        self.arrival: Arrival | None = None  # of those who were in when this program took another's place
         self._ticks = 0
         self._worst_tick = 0.0
         self._worst_tick_lately = 0.0
@@ -346,38 +350,46 @@ class Server:
             self._tell_ready()
         if self.manager.watchdog_seconds is not None:
             self._give_sign_of_life(self.clock())
+        if self.arrival is not None:
+            self.arrival.seconds = self.clock() - self.arrival.left
+            self.log.info("players are in as before", **self.arrival.figures())
         while not self._stopping:
             self._turn()
 
     def stop(self) -> None:
         """The loop ends after the tick it is in."""
+        self._departs = False
         self._stopping = True
 
     def depart(self) -> None:
-        """As stop(), but close() then says no goodbye: another program takes this one's place."""
-        self._departs = True
-        self.stop()
+        """As stop(), but close() then says no goodbye: another program takes this one's place. Who wants it to end for
+        good is heeded first."""
+        self._departs = self._departs or not self._stopping
+        self._stopping = True
 
     @property
     def has_departed(self) -> bool:
         """Whether everything is ready for another program, after close()."""
-        return self._live >= 0
+        return self._has_departed
 
     def close(self) -> None:
         """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
+        departs, now = self._departs, self.clock()  # a signal from here on is for the program that comes
         if self.platform is not None:
             self.platform.stop()
-        if self._departs:
+        if departs:
             self.sessions.rest_scripts()
         else:
             self.sessions.end_all("the server is shutting down")
         if self.platform is not None:
             self.platform.close()
+        if departs:
+            self._cut_doomed(now)  # they have missed something, which is not to be hidden from them
         self.relay.flush()
-        if self._departs:
-            self._leave_behind()
+        if departs:
+            self._leave_behind(now)
         for stream in list(self.relay.streams.values()):
-            stream.close(orderly=stream.peer_name not in self._going_along)
+            stream.close()
         if self._maker is not None:
             self._maker.cancel()
         if self.box is not None:
@@ -391,29 +403,31 @@ class Server:
             self._datagrams.close()
             self.image.close()
 
-    def _leave_behind(self) -> None:
+    def _leave_behind(self, now: float) -> None:
         """What the program that comes needs to know of who is in; if it cannot be told, it knows the sessions."""
         from gsrt.handover import Departure
         from gsrt.resume import LiveFile
 
+        self._has_departed = True
         self.image.keep_current()
         try:
             live = LiveFile()
-            departure = Departure(self.sessions, self.relay, live.add)
+            departure = Departure(self.sessions, self.relay, live.add, now)
             live.finish()
-            self._left = [os.dup(each.fd) for each in departure.streams]
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:  # whatever it is: the sessions, at least, are to live on
             self.log.error("players have to come back by themselves", reason=error_text(error))
             return
         self._live = live.descriptor
-        self._going_along = {each.peer_name for each in departure.streams}
+        self._left = [each.give_up() for each in departure.streams]
         self.log.info("handed over", sessions=len(self.sessions), connections=len(self._left))
 
     def _arrive(self, live: bytes, streams: list[int]) -> None:
         from gsrt.handover import arrive
 
-        back, gone = arrive(live, streams, self.sessions, self.relay, self.log, self.began)
-        self.log.info("players are in as before", players=back, to_come_back=gone)
+        self.arrival = arrive(
+            live, streams, self.sessions, self.relay, self.reception.admit_again, self.log, self.began
+        )
+        self._resume_at = self.began  # what has come of frames meanwhile is taken in the first turn
 
     def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:
         """Path, arguments and environment for execve(2) to restart this server with its port and its sessions; after
@@ -424,7 +438,8 @@ class Server:
             named["compiler"] = f"{compiling.helper.fileno()}/{sys.implementation.cache_tag}"
         if self.has_departed:
             for descriptor in (self._live, *self._left):
-                os.set_inheritable(descriptor, True)
+                if descriptor >= 0:
+                    os.set_inheritable(descriptor, True)
             named |= {"live": self._live, "streams": "/".join(map(str, self._left))}
         return self.image.restart_command(named)
 
@@ -462,6 +477,7 @@ class Server:
             signal.signal(number, lambda *_: self.stop())
         signal.signal(signal.SIGUSR2, lambda *_: self.depart())
         signal.signal(signal.SIGHUP, lambda *_: self._read_again())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # after a hand-over those come now that came meanwhile
 
     def public_host(self) -> str:
         """The address that players are told: the one listened at, or this machine's own on its network."""
@@ -554,9 +570,7 @@ class Server:
             self._turn_further(ready, events, now, due)
         if self.image.stale:
             self.image.keep_current()
-        while doomed := self.relay.take_doomed():
-            for member, reason in doomed:
-                self.reception.cut(member, reason, now)
+        self._cut_doomed(now)
         if self.relay.has_output:
             self.relay.flush()
             self._flushed_at = now
@@ -568,6 +582,12 @@ class Server:
             self.box.turn_ended(now, taken)
         if self._precedence is not None:
             self._precedence.turn_ends()
+
+    def _cut_doomed(self, now: float) -> None:
+        """Those who are over a limit, and those whom that takes over theirs."""
+        while doomed := self.relay.take_doomed():
+            for member, reason in doomed:
+                self.reception.cut(member, reason, now)
 
     def _let_scripts_on(self, now: float) -> None:
         """Scripts that had used up their time in the turn before: what has come for others meanwhile goes out first, or
@@ -874,7 +894,8 @@ def serve(options: Options) -> int:
                 log.error("cannot start", reason=line)
             server.close()
             return 1
-        print(_invitation(server, session), flush=True)
+        if server.arrival is None:  # else they have come by it, and it still holds
+            print(_invitation(server, session), flush=True)
     if manager.enabled:
         for name in (LIVE_NAME, STREAM_NAME, LISTENER_NAME, DATAGRAMS_NAME):
             manager.forget(name)
@@ -901,8 +922,7 @@ def _hand_over(server: Server) -> None:
         if not server.manager.wait_until_read(READ_SECONDS):
             server.log.error("systemd does not take what is handed over", todo="see journalctl -u gsrt")
         return
-    for number in (signal.SIGUSR2, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the one that comes is not killed by them before it heeds them
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the one that comes is not killed by them before it heeds them
     program, arguments, environment = server.restart_command()
     os.execve(program, arguments, {name: value for name, _, value in (each.partition(b"=") for each in environment)})
 

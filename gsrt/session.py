@@ -211,8 +211,8 @@ class Player:
         }
 
     def restore(self, dumped: Mapping[str, Any], connection: Stream | Leg | None, now: float) -> None:
-        """As dump() has told, before anything has happened in the session. Without its `connection`, which could not be
-        taken over, it is as if that were lost now. Raises ValueError for what no dump() tells."""
+        """As dump() has told, before anything has happened in the session. Where it was in, but its `connection` could
+        not be taken over, lost() comes next. Raises ValueError for what no dump() tells."""
         state = dumped["state"]
         if state not in (JOINING, READY, ABSENT):
             raise ValueError(f"a player who is {state!r}")
@@ -232,8 +232,11 @@ class Player:
             self.grace = self.session.house.timers.set(
                 dumped["grace"], lambda later: self._leave("it has not come back", later)
             )
-        else:
-            self.lost("the server was restarted", False, now)
+
+    def forgo(self, reason: str, now: float) -> None:
+        """It was in, but how cannot be restored: for the others, who may know it, it has left."""
+        self.member.is_known = True
+        self._leave(reason, now)
 
     # What the server does
 

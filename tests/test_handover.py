@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,13 +34,13 @@ class Change:
     def leave(self) -> tuple[bytes, list[int]]:
         """The old one's part."""
         lines: list[bytes] = []
-        departure = Departure(self.old.sessions, self.old.relay, lines.append)
-        return b"".join(lines), [os.dup(each.fd) for each in departure.streams]
+        departure = Departure(self.old.sessions, self.old.relay, lines.append, self.old.now)
+        return b"".join(lines), [each.give_up() for each in departure.streams]
 
     def leave_new(self) -> bytes:
         """The new one is about to go in its turn."""
         lines: list[bytes] = []
-        Departure(self.new.sessions, self.new.relay, lines.append)
+        Departure(self.new.sessions, self.new.relay, lines.append, self.new.now)
         return b"".join(lines)
 
     def come(self, body: bytes, descriptors: list[int]) -> tuple[int, int]:
@@ -50,8 +49,12 @@ class Change:
             self.new.sessions.restore(SavedSession(json.loads(_line(session))), self.new.now)
         for stream in list(self.old.relay.streams.values()):
             stream.close(orderly=False)
-        self.new.now = self.old.now
-        return arrive(body, descriptors, self.new.sessions, self.new.relay, self.new.reception.log, self.new.now)
+        new = self.new
+        new.now = self.old.now
+        arrival = arrive(
+            body, descriptors, new.sessions, new.relay, new.reception.admit_again, new.reception.log, new.now
+        )
+        return arrival.players, arrival.to_come_back
 
     def happen(self) -> tuple[int, int]:
         return self.come(*self.leave())

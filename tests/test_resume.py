@@ -55,7 +55,7 @@ class Logged:
 @pytest.fixture(autouse=True)
 def children_are_left_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of other tests are children of this process."""
-    monkeypatch.setattr(resume, "_bury_children", lambda: None)
+    monkeypatch.setattr(resume, "_bury_children", lambda **_: None)
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -10,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from gsrt.client import Intent
+from gsrt.client import Intent, Session
 from tests.doubles.base import Double
 from tests.doubles.driver import Driver
 from tests.doubles.writers import Intent as DoubleIntent
 from tests.sessions.match import Match
 from tests.sessions.player import DEADLINE, Player
+from tests.support import wire
 from tests.support.server import ServerProcess
+from tests.support.wire import Packet
 
 LISTENS = "info listening "
 NUMBERED = 5
@@ -26,6 +31,10 @@ TIMES = 3  # in a row: what was handed over once can be handed over again
 
 class YieldingServer(ServerProcess):
     """A server whose place is taken by its successor."""
+
+    def __enter__(self) -> YieldingServer:
+        self.start()
+        return self
 
     def hand_over(self) -> None:
         """It begins; has_arrived() tells the end."""
@@ -43,7 +52,7 @@ class YieldingServer(ServerProcess):
 @pytest.fixture
 def server(certificate: tuple[str, str]) -> Iterator[YieldingServer]:
     with YieldingServer(certificate=certificate, overrides={"grace_seconds": 20}) as server:
-        yield server  # type: ignore[misc]
+        yield server
 
 
 def numbers(double: Double, sender: int) -> list[int]:
@@ -197,3 +206,139 @@ def test_a_script_begins_anew_and_knows_who_is_here(server: YieldingServer, driv
 
     assert {event.data for event in (*one.of_op_code(9), *other.of_op_code(7))} == {one.of_op_code(9)[0].data}
     assert one.told("player disconnect") == []
+
+
+# What may come at a bad moment.
+
+
+def test_who_is_about_to_log_in_goes_along_and_few_descriptors_are_enough(driver: Driver) -> None:
+    others = 24
+    with YieldingServer(open_files=others + 26) as server:  # far from two for each
+        match = Match(server, driver, 2)
+        here = match.ready("cs-plain", 1)
+        coming = match.probe("ws", "coming")
+        half = match.probe("tcp", "half")
+        secret = wire.encode_login(match.token(2).encode())
+        login = wire.frame(wire.encode_packet(Packet(wire.OP_LOGIN, payload=secret)))
+        half.send(login[:9])
+        crowd = [match.probe("tcp", f"other {index}") for index in range(others - 3)]
+        until(lambda: server.control({"do": "status"})["connections"] == others, server)
+
+        play_on_through(match, server, [here], count())
+        half.send(login[9:])
+        driver.run_until(lambda: bool(half.login_results()), "the login")
+        coming.log_in(match.token(2))
+        driver.run_until(lambda: bool(coming.login_results()), "the login that takes its place")
+
+        assert [each.ended for each in crowd] == [None] * len(crowd)
+        assert (here.told("player disconnect"), here.logins) == ([], 1)
+
+
+def test_signals_that_come_meanwhile_do_no_harm(server: YieldingServer, driver: Driver) -> None:
+    match = Match(server, driver, 2)
+    doubles = match.all_ready(("cs-plain", "js-ws"))
+
+    server.hand_over()
+
+    def arrived() -> bool:
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP):
+            server.process.send_signal(number)
+        return server.has_arrived()
+
+    driver.run_until(arrived, "the hand-over", DEADLINE, longest_wait=0.005)
+    match.barrier()
+
+    assert [(each.told("player disconnect"), each.logins) for each in doubles] == [([], 1)] * 2
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.03, 0.1], ids=["at once", "soon", "later"])
+def test_a_stop_that_comes_meanwhile_is_heeded(wait: float) -> None:
+    with YieldingServer() as server:
+        server.create(1)
+        server.hand_over()
+        time.sleep(wait)  # into this or that part of it
+        assert server.terminate() == 0
+        assert server.log_path.read_text().splitlines()[-1] == "info stopped"
+        server.start()
+
+
+def test_where_it_cannot_be_told_who_is_in_the_sessions_live_on(driver: Driver) -> None:
+    with YieldingServer(overrides={"grace_seconds": 20}) as server:
+        server.allowed_errors = ("error players have to come back by themselves",)
+        match = Match(server, driver, 3)
+        doubles = match.all_ready(("cs-plain", "cs-plain"))
+        match.logged_in(3)
+        for _ in range(40):
+            doubles[0].send(NUMBERED, payload=bytes(1000))  # held for the one who is not ready
+        match.barrier()
+        least = 30_000  # bytes of any file: the log and the sessions have room, what is held has not
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (least, least))
+
+        server.hand_over()
+        driver.run_until(server.has_arrived, "the next program", DEADLINE)
+        driver.run_until(lambda: all(each.logins == 2 and each.ready for each in doubles), "the return")
+        match.barrier(doubles)
+
+        assert server.session_ids() == [match.table.session_id]
+
+
+def test_a_hand_over_leaves_nothing_open(server: YieldingServer, driver: Driver) -> None:
+    match = Match(server, driver, 2)
+    match.all_ready(("cs-plain", "js-ws"))
+
+    def descriptors() -> list[str]:
+        folder = Path(f"/proc/{server.process.pid}/fd")
+        return sorted(os.readlink(each).partition(":[")[0] for each in list(folder.iterdir()))
+
+    open_then = []
+    for _ in range(TIMES):
+        server.hand_over()
+        driver.run_until(server.has_arrived, "the hand-over", DEADLINE)
+        match.barrier()
+        open_then.append(descriptors())
+
+    assert open_then == [open_then[0]] * TIMES
+
+
+def test_a_demo_goes_on_and_says_nothing(certificate: tuple[str, str]) -> None:
+    with YieldingServer(certificate=certificate, arguments=("--demo", "red,blue")) as server:
+        sessions = server.session_ids()
+        server.hand_over()
+        until(server.has_arrived, server)
+
+        assert server.session_ids() == sessions
+        assert server.log_path.read_text().count("A session is open.") == 1
+
+
+class SixServer(YieldingServer):
+    """At an address of IPv6."""
+
+    host = "::1"
+
+
+def test_a_contained_server_of_ipv6(certificate: tuple[str, str]) -> None:
+    with SixServer(certificate=certificate, arguments=("--contain",)) as server:
+        table = server.create(2)
+        packets: queue.Queue[object] = queue.Queue()
+        told: queue.Queue[bool] = queue.Queue()
+        players = [
+            Session(server.host, server.port, seat.token, on_ready=told.put, on_data=packets.put, link=link)
+            for seat, link in zip(table.seats, (True, False), strict=True)
+        ]
+        try:
+            for player in players:
+                player.start_background()
+                assert told.get(timeout=DEADLINE)
+            for number in range(1, TIMES + 1):
+                server.hand_over()
+                until(server.has_arrived, server)
+                assert server.control({"do": "status"})["handOver"]["players"] == 2
+                for player in players:
+                    player.send(number, peers=[3 - (player.peer_id or 0)])
+                    packets.get(timeout=DEADLINE)
+            assert told.empty() and packets.empty()
+            filters = Path(f"/proc/{server.process.pid}/status").read_text().partition("Seccomp_filters:\t")[2]
+            assert int(filters.split()[0]) <= 1  # it is contained as before, not each time once more
+        finally:
+            for player in players:
+                player.stop()

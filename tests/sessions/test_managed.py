@@ -121,3 +121,39 @@ def test_what_is_no_image_is_told_and_the_server_starts(manager: Manager) -> Non
         with ServerProcess(manager=manager) as server:
             assert server.session_ids() == []
             until(lambda: "gsrt-stream" not in manager.names(), server)
+
+
+def test_what_another_version_has_handed_over_costs_the_connections_only(
+    server: ServerProcess, manager: Manager, driver: Driver
+) -> None:
+    server.allowed_errors = ("error players have to come back by themselves",)
+    match = Match(server, driver, 2)
+    doubles = match.all_ready(("cs-plain", "cs-plain"))
+    server.process.send_signal(signal.SIGUSR2)
+    assert server.wait() == 0
+    (live,) = [descriptor for name, descriptor in manager.kept if name == "gsrt-live"]
+    os.pwrite(live, b"gsrtliv2", 0)
+
+    server.start()
+    driver.run_until(lambda: all(each.logins == 2 and each.ready for each in doubles), "the return")
+
+    assert server.session_ids() == [match.table.session_id]
+
+
+def test_who_finds_no_place_in_the_store_comes_back_unnoticed(
+    server: ServerProcess, manager: Manager, driver: Driver
+) -> None:
+    match = Match(server, driver, 3)
+    doubles = match.all_ready(("cs-plain", "js-ws", "cs-plain"))
+    server.process.send_signal(signal.SIGUSR2)
+    assert server.wait() == 0
+    name, last = manager.kept.pop()
+    assert name == "gsrt-stream"  # all of them, in a bundle
+    os.close(last)
+
+    server.start()
+    driver.run_until(lambda: sum(each.logins for each in doubles) == 6, "the return of all")
+    match.until_ready(doubles)
+
+    assert [each.told("player disconnect") for each in doubles] == [[], [], []]
+    assert server.control({"do": "status"})["handOver"]["playersToComeBack"] == 3

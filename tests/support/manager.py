@@ -71,6 +71,7 @@ class Manager:
                 if any(os.path.sameopenfile(descriptor, kept) for _, kept in self.kept):
                     os.close(descriptor)  # as systemd does
                 else:
+                    os.set_inheritable(descriptor, False)  # it gets there by hand_in() only
                     self.kept.append((name, descriptor))
             return
         for descriptor in descriptors:  # of a BARRIER
