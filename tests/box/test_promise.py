@@ -25,6 +25,17 @@ GOOD = 8  # sessions, the first of them, in which all behave; in the others nobo
 BY_LINK = 3  # of the first session's players
 MEBIBYTE = 1 << 20
 HOARD = 20
+HOARDERS = 40  # sessions whose scripts together would take far more than there is
+GREEDY = f"""
+kept = []
+
+
+@session.on_packet({HOARD})
+def hoard(packet):
+    for number in range(6):
+        kept.append("x" * 900000 + str(len(kept)))
+    return False
+"""
 HOARDER = f"""
 kept = []
 
@@ -191,3 +202,28 @@ def test_the_promise_is_kept(case: str, tmp_path: Path, certificate: tuple[str, 
             assert status["governor"]["takenBack"]["readers_cut"] > 0
         else:
             assert f"{SESSIONS} sessions are open" in why
+
+
+def test_the_promise_is_kept_when_all_scripts_take_what_they_can_at_once(tmp_path: Path) -> None:
+    """Scripts are switched off, the largest first; their sessions go on as plain relays."""
+    script = tmp_path / "greedy.py"
+    script.write_text(GREEDY)
+    promise = 96 * MEBIBYTE
+    server = ServerProcess(overrides=limits("generic", memory_bytes_max=promise))
+    server.allowed_errors = ("script",)
+    with server, Crowd() as crowd:
+        for _ in range(HOARDERS):
+            crowd.join(server.create(2, script=str(script)), range(2))
+            crowd.until(lambda: all(peer.ready for peer in crowd.peers), "everyone is in")
+        for peer in crowd.peers[::2]:
+            peer.send(HOARD, b"more")
+        crowd.play(0.5, 0.1)
+        crowd.until(
+            lambda: all(list(peer.beats.values()) == [list(range(1, crowd.beat + 1))] for peer in crowd.peers),
+            "everyone hears the other one",
+        )
+        status = server.status()
+        print(f"scripts: at most {peak(server) / MEBIBYTE:.1f} MiB, {status['scripts']}")
+        assert peak(server) <= promise
+        assert 0 < status["governor"]["takenBack"]["scripts_off"] < HOARDERS
+        assert not any(peer.lost for peer in crowd.peers)
