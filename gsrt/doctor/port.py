@@ -22,6 +22,7 @@ ANSWER_SECONDS = 1.2  # for one address to answer
 TRIES_SECONDS = 2.5  # for all of them
 ASK_EVERY_SECONDS = 0.2
 ANSWER_BYTES = 2048
+UNREACHABLE = (OSError, UnicodeError, TypeError)  # the latter two: of a host that is no name at all
 PRIVILEGED_PORTS = 1024
 
 
@@ -133,7 +134,7 @@ def tcp_answers(address: str, port_number: int, seconds: float) -> bool:
     """Whether somebody takes TCP connections there."""
     try:
         socket.create_connection((address, port_number), seconds).close()
-    except OSError:
+    except UNREACHABLE:
         return False
     return True
 
@@ -157,6 +158,6 @@ def udp_answers(address: str, port_number: int, seconds: float) -> bool:
                         return True
                 except TimeoutError:
                     pass
-        except OSError:
+        except UNREACHABLE:
             return False
     return False

@@ -196,6 +196,12 @@ def test_nobody_is_there() -> None:
     assert not tcp_answers("127.0.0.1", number, 0.3)
 
 
+@pytest.mark.parametrize("host", ["no\0name", ".", "a" * 300, "host.invalid"])
+def test_hosts_that_are_none(host: str) -> None:
+    assert not udp_answers(host, 8784, 0.1)
+    assert not tcp_answers(host, 8784, 0.1)
+
+
 def test_somebody_takes_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert tcp_answers("127.0.0.1", listener.getsockname()[1], 20.0)
