@@ -5,6 +5,7 @@ from __future__ import annotations
 from gsrt.cli.text import count, duration
 from gsrt.doctor.finding import Finding, fail, ok, warn
 from gsrt.doctor.sockets import sockets_at
+from gsrt.doctor.surroundings import megabytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SLOW_TICK_MS = 50.0  # a hold-up of the loop that a player feels
 SHOWN_MAX = 4
 NO_ANSWER = "did not answer"  # what gsrt.transports.control says of a server that takes a request, and no more
+
+GOVERNOR_REFUSED = "sessions_refused_by_governor"  # `refused` among the governor's own counters
 
 # Counters (docs/PROTOCOL.md, 14) that tell of the box and its settings, not of what a client does wrong: what to do.
 TROUBLE = {
@@ -27,6 +30,9 @@ TROUBLE = {
     "closed_error": "faults of the server: read its log, and report it",
     "control_requests_failed": "faults of the server: read its log, and report it",
     "store_failures": "see the lines on the disk",
+    "store_refused": "more is to be stored than the disk takes: see the line on disk speed",
+    "beacons_failed": "some interface took no broadcast: see the line on discovery, or type the address by hand",
+    GOVERNOR_REFUSED: "the log says what was short: memory, disk, heat, time (journalctl -u gsrt)",
 }
 
 
@@ -71,7 +77,10 @@ def load(surroundings: Surroundings) -> Finding:
             f"its longest turn since the last look took {lately:.0f} ms, which players have felt",
             "see the lines on processor and disk speed; gsrt status tells which script takes long",
         )
-    return ok(f"normal; its longest turn since the last look took {lately:.1f} ms, ever {worst:.1f} ms")
+    memory = ""
+    if isinstance(governor, dict) and (promised := _number(governor.get("memoryBytesMax"))):
+        memory = f"{megabytes(_number(governor.get('memoryBytes')))} of {megabytes(promised)}; "
+    return ok(f"normal; {memory}its longest turn since the last look took {lately:.1f} ms, ever {worst:.1f} ms")
 
 
 def trouble(surroundings: Surroundings) -> Finding:
@@ -92,9 +101,15 @@ def trouble(surroundings: Surroundings) -> Finding:
 
 
 def _counters(status: dict[str, Any]) -> dict[str, float]:
-    """Those of the server and, where a game is served, of its store."""
+    """Those of the server, of its governor and, where a game is served, of its store."""
     platform = status.get("platform")
-    parts = [status.get("counters"), platform.get("store") if isinstance(platform, dict) else None]
+    governor = status.get("governor")
+    own = governor.get("counters") if isinstance(governor, dict) else None
+    parts = [
+        status.get("counters"),
+        platform.get("store") if isinstance(platform, dict) else None,
+        {GOVERNOR_REFUSED: own.get("refused")} if isinstance(own, dict) else None,
+    ]
     return {str(name): _number(amount) for part in parts if isinstance(part, dict) for name, amount in part.items()}
 
 

@@ -196,7 +196,7 @@ def test_nobody_is_there() -> None:
     assert not tcp_answers("127.0.0.1", number, 0.3)
 
 
-@pytest.mark.parametrize("host", ["no\0name", ".", "a" * 300, "host.invalid"])
+@pytest.mark.parametrize("host", ["no\0name", ".", "a" * 300])
 def test_hosts_that_are_none(host: str) -> None:
     assert not udp_answers(host, 8784, 0.1)
     assert not tcp_answers(host, 8784, 0.1)

@@ -433,6 +433,15 @@ def test_counters_that_tell_of_trouble(box: Box) -> None:
     assert "dropped_udp_send 5, store_failures 1" in finding.found
 
 
+def test_sessions_that_the_box_could_not_bear(box: Box) -> None:
+    box.status = served(governor={"level": "normal", "counters": {"refused": 3}, "memoryBytes": 1, "memoryBytesMax": 2})
+    finding = running.trouble(box.surroundings())
+    assert finding.state == "warn"
+    assert "sessions_refused_by_governor 3" in finding.found
+    box.status["governor"] |= {"memoryBytes": 20 << 20, "memoryBytesMax": 64 << 20}
+    assert "20 MiB of 64 MiB" in running.load(box.surroundings()).found
+
+
 def test_datagrams_that_found_no_room(box: Box) -> None:
     line = "  1: 00000000:2250 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 78 2 0 41\n"
     box.write("/proc/net/udp", "head\n" + line)
@@ -449,6 +458,7 @@ def test_the_counters_are_those_of_the_documents() -> None:
 
     tables = read_tables((PROJECT / "docs" / "PROTOCOL.md").read_text())
     known = {plain(row["counter"]) for row in tables["counters"]} | set(COUNTERS)
+    known |= {"store_refused", running.GOVERNOR_REFUSED}
     assert set(running.TROUBLE) <= known
 
 
