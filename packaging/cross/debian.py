@@ -46,6 +46,10 @@ class Archive:
         root.mkdir(parents=True)
         for archive in archives:
             subprocess.run(["dpkg-deb", "--extract", str(archive), str(root)], check=True)
+        # Below /usr since Debian 13, where the links to there are no package's.
+        for folder in ("bin", "lib", "lib64", "sbin"):
+            if (root / "usr" / folder).is_dir() and not (root / folder).exists():
+                (root / folder).symlink_to(f"usr/{folder}")
         stamp.write_text(wanted)
         return root
 

@@ -92,7 +92,8 @@ def test_without_insecure_link_only_encrypted_ones_are_taken(outside: Callable[.
         assert "--insecure-link" in server.log()
         world.enter(table, 1)
         counters = server.counters()
-        assert (counters["link_refused_suite"], counters["link_logins"]) == (1, 1)
+        assert counters["link_refused_suite"] >= 1  # who waits long for an answer asks again
+        assert counters["link_logins"] == 1
 
 
 def has_moved(server: ServerProcess, times: int) -> bool:
