@@ -66,15 +66,12 @@ class Archive:
         return sorted(there.glob("*.deb"))
 
     def _update(self) -> None:
-        if (self.folder / "updated").exists():
-            return
         for name in ("state/lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "state" / "status").touch()
         signed = f" [signed-by={_KEYRING}]" if os.path.exists(_KEYRING) else ""
         (self.folder / "sources.list").write_text(f"deb{signed} {mirror()} {self.suite} main\n")
         self._apt(["update"], self.folder)
-        (self.folder / "updated").touch()
 
     def _apt(self, arguments: list[str], cwd: Path) -> None:
         settings = {

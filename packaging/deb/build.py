@@ -49,10 +49,10 @@ MODULES = "/usr/lib/gsrt"
 
 
 def bundled(workshop: Workshop) -> Path:
-    """The wheel of RestrictedPython. Raises SystemExit, subprocess.CalledProcessError."""
+    """The wheel of RestrictedPython. Raises SystemExit, also where that is not all to be brought along;
+    subprocess.CalledProcessError."""
+    bundled_requirement(PROJECT)
     requirement, wanted = RESTRICTED_PYTHON
-    if not requirement.endswith("==9.0") or bundled_requirement(PROJECT) != "RestrictedPython>=9.0,<10":
-        raise SystemExit(f"pyproject.toml wants {bundled_requirement(PROJECT)}, the package would bring {requirement}")
     folder = workshop.folder / "bundled"
     found = list(folder.glob("*.whl"))
     if not found:
@@ -76,8 +76,7 @@ def put_modules(root: Path, contents: list[Path]) -> None:
             there = root / place.lstrip("/")
             if there.exists() and path.suffix != ".so" and there.read_bytes() != path.read_bytes():
                 raise SystemExit(f"{path.relative_to(folder)} is not the same for every Python")
-            if path.name != "py.typed" or not there.exists():
-                archive.put_copy(root, place, path)
+            archive.put_copy(root, place, path)
 
 
 def put_bundled(root: Path, wheel: Path) -> str:
