@@ -157,8 +157,8 @@ def test_ninety_percent_of_the_memory(tmp_path: Path) -> None:
     script = tmp_path / "hoarder.py"
     script.write_text(HOARDER)
     (tmp_path / "box").mkdir()
-    promise = 96 << 20
-    overrides = {"memory_bytes_max": promise, "script_memory_bytes": promise, "script_cpu_ms": 1000}
+    promise = 128 << 20
+    overrides = {"memory_bytes_max": promise, "script_memory_bytes": 48 << 20, "script_cpu_ms": 1000}
     with StrainedServer(tmp_path / "box", overrides | {"script_gas": 10_000_000}) as server:
         pair = Pair(server)
         table = server.create(1, script=str(script))
