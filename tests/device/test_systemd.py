@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,13 +193,15 @@ def test_waiting_until_everything_is_read(notifier: Notifier, manager: Manager) 
     assert message == {"BARRIER": "1"}
     for descriptor in descriptors:
         os.close(descriptor)
-    child = os.fork()
-    if not child:
+
+    def read() -> None:
         for descriptor in manager.read_all()[1]:
             os.close(descriptor)
-        os._exit(0)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     assert notifier.wait_until_read(DEADLINE)
-    assert os.waitpid(child, 0)[1] == 0
+    reader.join()
 
 
 def test_a_manager_that_does_not_read_keeps_nobody_waiting(notifier: Notifier, manager: Manager, clock: Clock) -> None:
