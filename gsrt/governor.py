@@ -144,7 +144,8 @@ class MemoryMarks:
         at_once += profile.script_memory_bytes
         hashing = profile.password_memory_kb * 1024 if hashes else 0
         # From here on all is taken back that can be; from `early` on, what nobody misses who behaves.
-        self.most = promise - promise // OUTPUT_PART - at_once - hashing
+        # Where a profile lets one script or session take nearly all there is, half of it is for use all the same.
+        self.most = max(promise - promise // OUTPUT_PART - at_once - hashing, promise // 2)
         self.early = self.most - promise // MARGIN_PART
         self.refuse = min(promise * profile.memory_refuse_percent // 100, self.early)
         self.slow = min(promise * profile.memory_slow_percent // 100, int(self.refuse * SLOWED_SHARE))

@@ -241,6 +241,11 @@ def test_memory_that_is_promised_to_others(watched: Watched) -> None:
     assert watched.governor.figures()["counters"]["refused"] == 1
 
 
+def test_a_profile_in_which_one_script_may_take_all_there_is() -> None:
+    marks = Watched(script_memory_bytes=PROMISE).governor.marks
+    assert PROMISE // 2 == marks.most > marks.early == marks.refuse > marks.slow > PROMISE // 3
+
+
 def test_players_who_have_a_place_come_in_but_where_memory_is_short(watched: Watched) -> None:
     watched.look(temperature_celsius=99.0, disk_free_bytes=0)
     assert watched.governor.login_refusal() is None
