@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import codec, fairness, footprint, hol, link, match, platform, relay, relay_ws, script, store
+from benchmarks import codec, fairness, footprint, handover, hol, link, match, platform, relay, relay_ws, script, store
 from benchmarks.figures import FIGURES, Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import PINNED
@@ -43,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "footprint_udp64": footprint.measure_udp64,
     "footprint_link": footprint.measure_link,
     "footprint_import": footprint.measure_import,
+    "handover": handover.measure,
 }
 
 

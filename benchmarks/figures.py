@@ -142,6 +142,10 @@ FIGURES = (
     Figure("footprint.import.control", "MiB", None, "footprint_import"),
     Figure("footprint.import.tls", "MiB", None, "footprint_import"),
     Figure("footprint.import.client", "MiB", None, "footprint_import"),
+    Figure("handover.gap_ms", "ms", None, "handover"),
+    Figure("handover.cpu_ms", "ms", "<= 150", "handover"),
+    Figure("handover.link_worst_ms", "ms", None, "handover"),
+    Figure("handover.tcp_worst_ms", "ms", None, "handover"),
 )
 
 

@@ -137,5 +137,5 @@ void latency_run(void)
 	       (unsigned long long)measured, measured ? sum / 1e3 / measured : 0);
 	for (size_t i = 0; i < sizeof SHARES / sizeof *SHARES; i++) /* the nearest rank */
 		printf(", \"%s\": %.3f", SHARE_NAMES[i], measured ? latencies[(uint64_t)(SHARES[i] * (measured - 1) + 0.5)] / 1e3 : 0);
-	printf("}\n");
+	printf(", \"worst_ms\": %.3f}\n", measured ? latencies[measured - 1] / 1e3 : 0);
 }
