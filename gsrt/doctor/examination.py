@@ -65,6 +65,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("disk speed", disk.speed),
     ("state folder", folders.state),
     ("game", folders.game),
+    ("script", folders.script),
     ("kernel", kernel.kernel),
     ("udp buffers", kernel.udp_buffers),
     ("udp batches", kernel.udp_batches),

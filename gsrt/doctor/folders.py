@@ -93,3 +93,20 @@ def game(surroundings: Surroundings) -> Finding:
         mistakes = count(len(error.mistakes), "mistake")
         return fail(f"{mistakes} in {where}, the first: {error.mistakes[0]}", f"gsrt check {where}")
     return ok(f"{where} is in order")
+
+
+def script(surroundings: Surroundings) -> Finding:
+    """Whether the script of all sessions can be read; its mistakes are for `gsrt script check`."""
+    where = surroundings.settings.script
+    if where is None:
+        return ok("none for all sessions")
+    try:
+        os.stat(where)
+    except FileNotFoundError:
+        return fail(f"{where} is not there", "name the script's file in the configuration")
+    except OSError as error:
+        return warn(f"{where}: {error.strerror}", "sudo gsrt doctor")
+    serving = service_user(surroundings)
+    if serving is not None and not serving.may(where, READ):
+        return fail(f"the server's user, {NAME}, may not read {where}", f"sudo chmod a+r {where}")
+    return ok(f"{where} is there", f"gsrt script check {where} tells its mistakes")

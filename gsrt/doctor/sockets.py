@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 LISTENING = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 LOOPBACK_4 = "7F"  # how 127.0.0.0/8 ends in a little-endian machine's hexadecimal form
 LOOPBACK_6 = "00000000000000000000000001000000"
+MAPPED = "0000000000000000FFFF0000"
 LINES_MAX = 65536
 PROCESSES_MAX = 32768
 DESCRIPTORS_MAX = 8192  # looked at of one process
@@ -56,9 +57,13 @@ def _socket(table: str, line: str, port: int) -> Socket | None:
     user, inode = whole_number(parts[7]), whole_number(parts[9])
     if user is None or inode is None:
         return None
-    local_only = address.upper() == LOOPBACK_6 if table.endswith("6") else address.upper().endswith(LOOPBACK_4)
     drops = whole_number(parts[12]) if kind == "UDP" and len(parts) > 12 else 0
-    return Socket(kind, user, inode, local_only, drops or 0)
+    return Socket(kind, user, inode, _is_local(address.upper()), drops or 0)
+
+
+def _is_local(address: str) -> bool:
+    """Whether it is a loopback address; an IPv4 one has 8 digits, or stands in an IPv6 one behind MAPPED."""
+    return address == LOOPBACK_6 or (address.endswith(LOOPBACK_4) and address[:-8] in ("", MAPPED))
 
 
 def holder(surroundings: Surroundings, inode: int) -> int | None:

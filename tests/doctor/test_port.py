@@ -142,7 +142,7 @@ def test_this_machine_tells_who_has_a_port() -> None:
     seen = Surroundings(Settings())
     assert sockets_at(seen, number) == []
     with socket.create_server(("127.0.0.1", number)), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(("::1", number))
+        datagrams.bind(("::ffff:127.0.0.1", number))
         found = {one.kind: one for one in sockets_at(seen, number)}
         assert set(found) == {"TCP", "UDP"}
         for one in found.values():

@@ -536,6 +536,14 @@ def test_games(box: Box, tmp_path: Path) -> None:
     assert "mistake" in finding.found
 
 
+def test_scripts(box: Box, tmp_path: Path) -> None:
+    assert folders.script(box.surroundings()).state == "ok"
+    box.settings |= {"script": str(tmp_path / "tag.py")}
+    assert folders.script(box.surroundings()).state == "fail"
+    (tmp_path / "tag.py").touch()
+    assert folders.script(box.surroundings()).state == "ok"
+
+
 USERS = "root:x:0:0::/root:/bin/sh\ngsrt:x:{}:{}::/:/usr/sbin/nologin\nbroken:x\n"
 
 
@@ -590,6 +598,12 @@ def test_a_game_that_the_service_may_not_write_to(packaged: Box, tmp_path: Path)
     finding = folders.game(packaged.surroundings())
     assert finding.state == "fail"
     assert finding.todo.startswith("sudo chown -R gsrt: ")
+
+
+def test_a_script_that_the_service_may_not_read(packaged: Box, tmp_path: Path) -> None:
+    (tmp_path / "tag.py").touch(0o600)
+    packaged.settings |= {"script": str(tmp_path / "tag.py")}
+    assert folders.script(packaged.surroundings()).state == "fail"
 
 
 def test_a_key_that_the_service_may_not_read(packaged: Box, pairs: Path, tmp_path: Path) -> None:
