@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gsrt.game.model import Threshold
-from gsrt.resume import SavedSession
+from gsrt.handover import Departure, arrive
+from gsrt.resume import SavedSession, _line
 from tests.matches.hall import Hall, config, expected, ids
 from tests.matches.test_dropping_in import leave
+from tests.relay.rig import packet
 
 DUEL = config()
 OPEN = config("open", drop_in_drop_out=True, player_disconnect_delay=4.0, expire_in=100.0)
@@ -88,6 +91,38 @@ def test_a_session_that_has_outlived_it_is_taken_up(hall: Hall) -> None:
         session.end("enough")
         again.settle()
         assert again.rows("SELECT COUNT(*) FROM matches WHERE ended IS NULL") == [(0,)]
+
+
+def test_a_match_is_played_on_by_who_was_handed_over(hall: Hall) -> None:
+    ann, ben = hall.players("Ann", "Ben")
+    first, second = hall.match(ann, ben, short_code="open")
+    guests = [hall.enter(each, tcp=True) for each in (first, second)]
+    for guest in guests:
+        guest.packets()
+        hall.sockets.remove(guest.line.socket)  # they outlive this hall
+    image = SavedSession(json.loads(_line(hall.session(first["matchId"]))))
+    lines: list[bytes] = []
+    departure = Departure(hall.sessions, hall.relay, lines.append, hall.now)
+    descriptors = [each.give_up() for each in departure.streams]
+
+    def move_in(again: Hall) -> None:
+        again.sessions.restore(image, again.now)
+        admit, log = again.reception.admit_again, again.reception.log
+        arrive(b"".join(lines), descriptors, again.sessions, again.relay, admit, log, again.now)
+        for guest in guests:
+            guest.floor = guest.line.rig = again
+            again.sockets.append(guest.line.socket)
+
+    with hall.restarted(before=move_in, session_linger_seconds=30.0) as again:
+        again.later(again.profile.session_linger_seconds + OPEN.player_disconnect_delay + 1)
+        again.advance(0)
+        session = again.session(first["matchId"])
+        guests[0].put(packet(5, payload=b"on"))
+        assert [each.payload for each in guests[1].packets()] == [b"on"]
+        assert expected(session) == [(ann, 1), (ben, 2)]
+        leave(guests[1])
+        again.later(OPEN.player_disconnect_delay + 1)
+        assert expected(session) == [(ann, 1)]
 
 
 def test_tickets_wait_on(hall: Hall) -> None:
