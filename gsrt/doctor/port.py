@@ -32,6 +32,11 @@ def port(surroundings: Surroundings) -> Finding:
     found = sockets_at(surroundings, number)
     status = surroundings.status()
     is_ours = status is not None and status.get("port") == number
+    if not found and is_ours:
+        return warn(
+            f"the running server has port {number}, but in a network namespace of its own",
+            f"a container? its port has to be published for both: -p {number}:{number}/tcp -p {number}:{number}/udp",
+        )
     if not found:
         return _free(surroundings, number)
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in found)]

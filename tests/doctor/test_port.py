@@ -79,6 +79,13 @@ def test_the_running_server_listens_for_itself_only(box: Box) -> None:
     assert "nobody on another machine" in finding.found
 
 
+def test_the_running_server_is_in_a_container(box: Box) -> None:
+    box.status = {"port": 8784, "pid": 12}
+    finding = port(box.surroundings())
+    assert finding.state == "warn"
+    assert "namespace" in finding.found
+
+
 def test_the_running_server_has_half_of_it(box: Box) -> None:
     listen(box, kinds="t")
     box.status = {"port": 8784, "pid": 12}
