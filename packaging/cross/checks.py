@@ -25,6 +25,7 @@ ATTRIBUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "armv7l": {"Tag_CPU_arch": ("v7",), "Tag_FP_arch": ("VFPv3-D16",), **_HARD_FLOAT},
     "armv6l": {"Tag_CPU_arch": ("v6", "v6K", "v6KZ"), "Tag_FP_arch": ("VFPv2",), **_HARD_FLOAT},
 }
+SODIUM_LICENCE = "LICENSE.libsodium"
 LIBRARIES = re.compile(r"lib(c|m|dl|pthread)\.so\.\d+|ld-linux[-\w]*\.so\.\d+")
 
 
@@ -70,6 +71,8 @@ def check_wheel(workshop: Workshop, tree: Path, wheel: Path, target: Target, tag
     """Raises SystemExit with what is wrong."""
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if name.startswith("gsrt/")}
+        if not any(name.endswith(f".dist-info/licenses/{SODIUM_LICENCE}") for name in packed.namelist()):
+            raise SystemExit(f"{wheel.name} lacks {SODIUM_LICENCE}")
     abi3 = tuple(name[: -len(".abi3.so")] for name in names if name.endswith(".abi3.so"))
     wanted = expected_files(tree, f".cpython-{tag}-{target.triple}.so", abi3)
     if names != wanted:

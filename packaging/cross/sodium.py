@@ -33,6 +33,11 @@ def static_sodium(workshop: Workshop, target: Target, jobs: int) -> Path:
     return prefix
 
 
+def sodium_licence(workshop: Workshop) -> Path:
+    """Its text, which has to come with every copy."""
+    return _source(workshop) / "LICENSE"
+
+
 def _source(workshop: Workshop) -> Path:
     folder = workshop.folder / "sources"
     unpacked = folder / SODIUM_FOLDER

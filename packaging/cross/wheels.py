@@ -12,10 +12,10 @@ import time
 import zipfile
 from pathlib import Path
 
-from cross.checks import check_wheel
+from cross.checks import SODIUM_LICENCE, check_wheel
 from cross.compiler import tool_chain
 from cross.headers import build_variables, debian_sodium, python_headers, write_build_variables
-from cross.sodium import static_sodium
+from cross.sodium import sodium_licence, static_sodium
 from cross.targets import PYTHONS, Target, named, python_tag
 from cross.tree import copy_tree, source_files
 from cross.workshop import PROJECT, SODIUM_SOURCE, TOOLS, Workshop, digest, version
@@ -52,6 +52,7 @@ class Builder:
             return wheel
         inputs.unlink(missing_ok=True)
         prefix = static_sodium(self.workshop, target, self.jobs)
+        shutil.copyfile(sodium_licence(self.workshop), self.tree / SODIUM_LICENCE)  # setuptools packs what is called so
         base = self._base(target, python)
         shutil.rmtree(base, ignore_errors=True)
         compile_all = ["build", f"--build-base={base}", "build_ext", f"--parallel={self.jobs}"]
