@@ -5,7 +5,7 @@ connection, what is on its way. It is written once, when the old program is abou
 `gsrt-live`: `gsrtliv1`, length and CRC as in the image, then lines of JSON: the first, one for each session and one for
 each player who is in it, one for each connection that is about to log in:
 
-    {"left": when the program before took its last packet, in seconds}
+    {"left": when the program before took its last packet, in seconds, "cookies": the key of links' cookies or null}
     {"session": id, "expires": seconds or null}
     {"session": id, "peer": number, "state", "grace", "hellos", "member",
      "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}
@@ -51,12 +51,19 @@ class Departure:
     """What goes along: lines, which are given to `add` one by one, for all at once may be more than memory has room
     for, and the `streams`, whose sockets do."""
 
-    def __init__(self, sessions: Sessions, relay: Relay, add: Callable[[bytes], None], now: float) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        relay: Relay,
+        add: Callable[[bytes], None],
+        now: float,
+        cookie_key: bytes | None = None,
+    ) -> None:
         """Takes it down. From here on no packet may be taken or sent."""
         self.streams: list[Stream] = []
         self._relay = relay
         self._add = add
-        self._put({"left": now})
+        self._put({"left": now, "cookies": cookie_key})
         for each in sessions:
             self._session(each)
         for connection in relay.streams.values():
@@ -106,12 +113,13 @@ class Departure:
 
 class Arrival:
     """What has become of those who were in: `players` are in as before, `to_come_back` have to by themselves. `seconds`
-    without service: known when the loop runs."""
+    without service: known when the loop runs. `cookie_key`: for the links' gate."""
 
-    __slots__ = ("left", "players", "seconds", "to_come_back")
+    __slots__ = ("cookie_key", "left", "players", "seconds", "to_come_back")
 
     def __init__(self, left: float) -> None:
         self.left = left
+        self.cookie_key: bytes | None = None
         self.players = self.to_come_back = 0
         self.seconds = 0.0
 
@@ -143,6 +151,7 @@ def arrive(
             told = json.loads(line)
             if "left" in told:
                 arrival.left = min(_time(told["left"]), now)
+                arrival.cookie_key = None if told["cookies"] is None else _bytes(told["cookies"])
                 continue
             if "newcomer" in told:
                 newcomer = _stream(told["newcomer"], by_name, relay)

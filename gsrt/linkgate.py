@@ -84,6 +84,7 @@ class LinkGate:
         insecure: bool,
         make_room: Callable[[], bool],
         later: Callable[[float, Callable[[float], None]], object],
+        cookie_key: bytes | None = None,
     ) -> None:
         self._relay = relay
         self._tokens = tokens
@@ -91,7 +92,7 @@ class LinkGate:
         self._log = log
         self._counters = counters
         self._terms = Terms(profile.link_receive_bytes, profile.link_message_bytes_max)
-        self._door = Door(entropy, insecure, self._terms)
+        self._door = Door(entropy, insecure, self._terms, cookie_key)
         self._make_room = make_room
         self._later = later
         self._looks_later = False
@@ -100,6 +101,11 @@ class LinkGate:
         self._logins_left = 0
         self._seen: set[Player] = set()  # whose logins were looked at in this turn
         self._datagram = b""  # that is being looked at
+
+    @property
+    def cookie_key(self) -> bytes:
+        """For the program that takes this one's place: handshakes go on there."""
+        return self._door.cookie_key
 
     def counts(self) -> dict[str, int]:
         """What became of handshakes, by name."""

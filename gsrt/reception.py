@@ -123,6 +123,11 @@ class Reception:
         """Connections that are not logged in."""
         return len(self._pending)
 
+    @property
+    def cookie_key(self) -> bytes | None:
+        """Of links' handshakes, if there were any."""
+        return None if self._gate is None else self._gate.cookie_key
+
     # The door
 
     def admit(self, stream: Stream, address: str, now: float) -> None:

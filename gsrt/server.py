@@ -196,6 +196,7 @@ class Server:
         self._reloads = False  # the files are to be read again
         self._live = -1  # descriptor of what was handed over; -1: that could not be told
         self._left: list[int] = []  # descriptors of the connections that go along
+        self._cookie_key: bytes | None = None  # of the program before
         self.arrival: Arrival | None = None  # of those who were in when this program took another's place
         self._ticks = 0
         self._worst_tick = 0.0
@@ -297,6 +298,7 @@ class Server:
             insecure=self._options.insecure_link,
             make_room=self.reception.make_room,
             later=self.timers.set,
+            cookie_key=self._cookie_key,
         )
 
     def _make_metrics(self) -> Metrics:
@@ -412,7 +414,8 @@ class Server:
         self.image.keep_current()
         try:
             live = LiveFile()
-            departure = Departure(self.sessions, self.relay, live.add, now)
+            cookie_key = self.reception.cookie_key or self._cookie_key
+            departure = Departure(self.sessions, self.relay, live.add, now, cookie_key)
             live.finish()
         except Exception as error:  # whatever it is: the sessions, at least, are to live on
             self.log.error("players have to come back by themselves", reason=error_text(error))
@@ -427,6 +430,7 @@ class Server:
         self.arrival = arrive(
             live, streams, self.sessions, self.relay, self.reception.admit_again, self.log, self.began
         )
+        self._cookie_key = self.arrival.cookie_key
         self._resume_at = self.began  # what has come of frames meanwhile is taken in the first turn
 
     def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:

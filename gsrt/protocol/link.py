@@ -384,15 +384,18 @@ class Door:
     """The server's side, where strangers knock. Keeps nothing between two datagrams but its counters.
 
     `entropy` gives the key of this run's cookies, and the key pairs; `insecure`: SUITE_INSECURE is taken, too;
-    `terms`: ours. `counters` has, by outcome, how many datagrams there were: "cookies" answered with one, "entries"
-    that proved a token, "refused_..." by reason, "malformed" dropped.
+    `terms`: ours; `cookie_key`: that of another door, whose cookies are good here, too. `counters` has, by outcome, how
+    many datagrams there were: "cookies" answered with one, "entries" that proved a token, "refused_..." by reason,
+    "malformed" dropped.
     """
 
-    def __init__(self, entropy: Callable[[int], bytes], insecure: bool, terms: Terms) -> None:
+    def __init__(
+        self, entropy: Callable[[int], bytes], insecure: bool, terms: Terms, cookie_key: bytes | None = None
+    ) -> None:
         from gsrt._sodium import blake2b_16
 
         self._entropy = entropy
-        self._cookie_key = entropy(KEY_BYTES)
+        self.cookie_key = cookie_key if cookie_key and len(cookie_key) == KEY_BYTES else entropy(KEY_BYTES)
         self._cookie_digest = blake2b_16
         self._suites = 1 << SUITE_CHACHA20_POLY1305 | (1 << SUITE_INSECURE if insecure else 0)
         self._terms = terms
@@ -421,12 +424,12 @@ class Door:
         if size == HELLO_BYTES:
             self.counters["cookies"] += 1
             stamp = time.to_bytes(_COOKIE_TIME_BYTES, "little")
-            return b"\0\x02" + named + stamp + self._cookie_digest(self._cookie_key, stamp + named + address)
+            return b"\0\x02" + named + stamp + self._cookie_digest(self.cookie_key, stamp + named + address)
         cookie = datagram[_LOGIN_COOKIE]
         stamp = cookie[:_COOKIE_TIME_BYTES]
         cookie_time = int.from_bytes(stamp, "little")
         if not 0 <= time - cookie_time <= _COOKIE_MICROSECONDS or not same_digest(
-            cookie[_COOKIE_TIME_BYTES:], self._cookie_digest(self._cookie_key, stamp + named + address)
+            cookie[_COOKIE_TIME_BYTES:], self._cookie_digest(self.cookie_key, stamp + named + address)
         ):
             return self._refuse(REFUSED_COOKIE, datagram)
         return self._prove(datagram, cookie_time, find(datagram[_LOGIN_TOKEN_ID]))

@@ -31,6 +31,7 @@ STEPS = (
     "is_reloaded",
     "is_restarted",
     "is_restarted_often",
+    "restarts_itself",
     "is_upgraded",
     "hangs",
     "is_killed",

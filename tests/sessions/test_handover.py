@@ -6,6 +6,7 @@ import os
 import queue
 import resource
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gsrt.client import Intent, Session
+from gsrt.protocol.link import SUITE_CHACHA20_POLY1305, ClientHandshake, Established
 from tests.doubles.base import Double
 from tests.doubles.driver import Driver
 from tests.doubles.writers import Intent as DoubleIntent
@@ -160,6 +162,25 @@ def test_links_go_on(server: YieldingServer) -> None:
     finally:
         for player in players:
             player.session.stop()
+
+
+def test_a_handshake_of_the_link_goes_on(server: YieldingServer) -> None:
+    (seat,) = server.create(1).seats
+    handshake = ClientHandshake(seat.token, SUITE_CHACHA20_POLY1305, os.urandom)
+    handshake.start(time.monotonic())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(DEADLINE)
+        client.connect((server.host, server.port))
+        for answered in (server.hand_over, lambda: None):
+            for datagram in handshake.datagrams_to_send():
+                client.send(datagram)
+            handshake.receive(client.recv(2048), time.monotonic())
+            answered()
+
+    assert isinstance(handshake.outcome, Established)
+    until(server.has_arrived, server)
+    counters = server.counters()
+    assert (counters["link_entries"], counters["link_refused_cookie"]) == (1, 0)
 
 
 def test_players_with_tls_come_back_unnoticed(server: YieldingServer, driver: Driver) -> None:
