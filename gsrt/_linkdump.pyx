@@ -28,7 +28,7 @@ The bytes, little-endian; a number's bytes stand behind its name, real numbers h
     sending: list 2 of key 2, base 2, next 2, bits
     units: list 4, the oldest first, of key 2, sequence 2, type 1, UNIT_* 1, total 4 (in a BEGIN), length 2, so many bytes
     an endpoint's messages that were not fetched: list 4 of kind 1, stream 2, length 4, so many bytes
-    a leg's opened_at, address (a sockaddr): list 1 of 1
+    a leg's opened_at, established 1, address (a sockaddr): list 1 of 1
 
 `bits` is 1 byte, and if that is 1, 8 x 8: Stream.bits. Restoring raises ValueError for bytes of another version, that no
 link can have written, or that are too old, and takes no more memory than some times their length for them.
@@ -719,10 +719,11 @@ cdef int claim(Links links, uint16_t slot) except -1:
 def dump_leg(Links links not None, Leg leg not None):
     """See Links.dump_leg."""
     cdef Writer writer = Writer()
-    if leg.links is not links or not leg.established:
-        raise ValueError("only a leg of these links that is established can be dumped")
+    if leg.links is not links:
+        raise ValueError("only a leg of these links can be dumped")
     write_link(writer, leg, KIND_LEG)
     writer.real(leg.opened_at)
+    writer.number(leg.established, 1)
     writer.number(leg.raw_size, 1)
     writer.raw(leg.raw_address, leg.raw_size)
     end_here(leg)
@@ -737,7 +738,9 @@ def restore_leg(Links links not None, bytes dump not None, double now):
     cdef const uint8_t* address
     cdef uint32_t size
     cdef uint16_t family
+    cdef bint established
     leg.opened_at = reader.time(now)
+    established = reader.number(1, 0, 1)
     size = <uint32_t>reader.number(1, sizeof(family), ADDRESS_BYTES)
     address = reader.raw(size)
     memcpy(&family, address, sizeof(family))
@@ -746,8 +749,9 @@ def restore_leg(Links links not None, bytes dump not None, double now):
     if reader.at != reader.end:
         raise damaged("it is longer than it says")
     claim(links, load16(leg.header + 2))
-    leg.established = True
+    leg.established = established
     links.enter(leg, address, size)
-    leg.mark()
-    links.earliest = min(links.earliest, leg.deadline)
+    if established:
+        leg.mark()
+    links.earliest = min(links.earliest, leg.deadline if established else now)      # run_timers knows when exactly
     return leg

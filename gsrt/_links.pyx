@@ -179,14 +179,14 @@ cdef class Links:
         return 0
 
     def dump_leg(self, Leg leg not None):
-        """An established leg as bytes, its keys among them, for restore_leg of another process of the same boot. It is ended
-        here without a word: nothing more of it is sent or taken, and the carrier is not told. Its carrier, owner, bad network
-        and unreliable frames that wait are not in it. ValueError where it is closed, not established, or taking a datagram."""
+        """A leg as bytes, its keys among them, for restore_leg of another process of the same boot. It is ended here without a
+        word: nothing more of it is sent or taken, and the carrier is not told. Its carrier, owner, bad network
+        and unreliable frames that wait are not in it. ValueError where it is closed, or taking a datagram."""
         from gsrt._linkdump import dump_leg
         return dump_leg(self, leg)
 
     def restore_leg(self, bytes dump not None, double now):
-        """The leg that was dumped, with its connection id, established, without a member yet; `dump` is good for one time. What
+        """The leg that was dumped, with its connection id, without a member yet; `dump` is good for one time. What
         was not acknowledged goes out again with the next flush. Before it has a member, it should take no datagram.
         ValueError for bytes that are no dump of a leg, or of another version, or where its place is taken."""
         from gsrt._linkdump import restore_leg

@@ -9,6 +9,7 @@ each player who is in it, one for each connection that is about to log in:
     {"session": id, "expires": seconds or null}
     {"session": id, "peer": number, "state", "grace", "hellos", "member",
      "stream": {"name", "state"} or null, "link": {"state", "cookie"} or null}
+    {"session": id, "peer": number, "entrance": {"state", "cookie", "datagram", "answer"}}: who is coming in by a link
     {"newcomer": {"name", "state"}}
 
 Bytes are base64; what `member` and the two `state` hold is told where it is dumped (Member.dump, Stream.dump,
@@ -76,6 +77,10 @@ class Departure:
             told = self._player(each)
             if told is not None:
                 self._put({"session": session.session_id, "peer": each.peer_id, **told})
+            entrance = each.entrance
+            if entrance is not None and entrance.is_pending and (coming := self._link(each, entrance.leg)) is not None:
+                coming |= {"datagram": entrance.datagram, "answer": entrance.answer}
+                self._put({"session": session.session_id, "peer": each.peer_id, "entrance": coming})
 
     def _put(self, told: dict[str, Any]) -> None:
         import json
@@ -166,6 +171,9 @@ def arrive(
                     session.expire_at(when)
                 continue
             player = next(each for each in session.players if each.peer_id == told["peer"])
+            if "entrance" in told:
+                _let_on(player, _with_bytes(told["entrance"]), relay, now)
+                continue
         except (*_DAMAGES, StopIteration, RecursionError) as error:
             log.error("somebody may have to come back: what was handed over is damaged", reason=error_text(error))
             continue
@@ -220,6 +228,15 @@ def _connection(
 def _stream(told: Mapping[str, Any], by_name: dict[str, int], relay: Relay) -> Stream | None:
     descriptor = by_name.pop(told["name"], None)
     return None if descriptor is None else relay.restore_stream(descriptor, told["name"], _with_bytes(told["state"]))
+
+
+def _let_on(player: Player, told: Mapping[str, Any], relay: Relay, now: float) -> None:
+    """That player has been let in by a link, and has not said anything on it yet."""
+    from gsrt.linkgate import Entrance
+
+    leg = relay.restore_link(told["state"], now)
+    leg.owner = player
+    player.entrance = Entrance(told["cookie"], told["datagram"], leg, told["answer"])
 
 
 def _remember_login(player: Player, cookie: int, leg: Leg) -> None:

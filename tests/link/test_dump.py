@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gsrt._link import KIND_ORDERED, KIND_SEQUENCED, KIND_UNORDERED, KIND_UNRELIABLE, LINK_LIMITS, Cipher, LinkEndpoint
 from gsrt._links import Carrier, Links
-from tests.link.fuzz.dumps import DumpFuzz, as_leg, dumps_of
+from tests.link.fuzz.dumps import ADDRESS, DumpFuzz, as_leg, dumps_of
 from tests.link.pair import CONNECTION, KEYS, Pair
 from tests.link.wire import (
     BEGIN,
@@ -544,13 +544,14 @@ def test_a_leg_that_is_dumped_leaves_its_place() -> None:
     assert links.count == 1
 
 
-def test_a_leg_that_is_not_established_or_elsewhere_is_not_dumped() -> None:
+def test_a_leg_is_established_as_before_and_that_of_elsewhere_is_not_dumped() -> None:
     links, others = (Links(Carrier(), random.Random(1).randbytes, 1 << 20) for _ in range(2))
     terms = {"receive_bytes": 65_536, "message_bytes": 1_100, "peer_receive_bytes": 65_536, "peer_message_bytes": 1_100}
-    leg = links.open(bytes(16), Cipher(), 1.0, **terms)
+    leg = links.open(ADDRESS, Cipher(), 1.0, **terms)
     assert leg is not None
-    with pytest.raises(ValueError, match="established"):
-        links.dump_leg(leg)
+    leg = links.restore_leg(links.dump_leg(leg), 1.0)
+    assert (leg.established, links.count) == (False, 1)
+    assert not leg.closed and links.earliest <= 1.0  # its time is looked at
     leg = links.restore_leg(as_leg(LinkEndpoint(Cipher(), CONNECTION, 0.0, is_client=False).dump()), 1.0)
     with pytest.raises(ValueError, match="of these links"):
         others.dump_leg(leg)

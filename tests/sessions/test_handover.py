@@ -181,6 +181,9 @@ def test_a_handshake_of_the_link_goes_on(server: YieldingServer) -> None:
     until(server.has_arrived, server)
     counters = server.counters()
     assert (counters["link_entries"], counters["link_refused_cookie"]) == (1, 0)
+    server.hand_over()
+    until(server.has_arrived, server)
+    assert server.control({"do": "status"})["links"] == 1  # it is waited for
 
 
 def test_players_with_tls_come_back_unnoticed(server: YieldingServer, driver: Driver) -> None:

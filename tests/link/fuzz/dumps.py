@@ -42,7 +42,7 @@ def dumps_of(seed: int, encrypted: bool) -> Iterator[tuple[float, bytes]]:
 
 def as_leg(dump: bytes) -> bytes:
     """The dump of a server's leg, made from that of an endpoint without messages that were not fetched."""
-    return dump[:5] + b"\2" + b"\0" + dump[7:-4] + struct.pack("<dB", 0.0, len(ADDRESS)) + ADDRESS
+    return dump[:5] + b"\2" + b"\0" + dump[7:-4] + struct.pack("<dBB", 0.0, True, len(ADDRESS)) + ADDRESS
 
 
 class DumpFuzz:
