@@ -82,9 +82,12 @@ def _of_psutil() -> list[Interface] | None:
         return None
     from ipaddress import ip_address
 
-    states = psutil.net_if_stats()
+    try:
+        states, entries_of = psutil.net_if_stats(), psutil.net_if_addrs()
+    except OSError:  # a kernel, or what stands for one, without the calls for it
+        return None
     found = []
-    for name, entries in psutil.net_if_addrs().items():
+    for name, entries in entries_of.items():
         flags = {flag.upper() for flag in states[name].flags.split(",")} if name in states else set()
         pairs = []
         for entry in entries:

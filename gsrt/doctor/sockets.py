@@ -16,6 +16,7 @@ LOOPBACK_6 = "00000000000000000000000001000000"
 MAPPED = "0000000000000000FFFF0000"
 LINES_MAX = 65536
 PROCESSES_MAX = 32768
+WORDS_MAX = 16  # of a command line in which `gsrt` is looked for: Python, perhaps an emulator, and their options first
 DESCRIPTORS_MAX = 8192  # looked at of one process
 
 
@@ -81,7 +82,7 @@ def program(surroundings: Surroundings, process: int) -> str:
     """What a process is called."""
     words = (surroundings.read(f"/proc/{process}/cmdline") or "").split("\0")
     name = surroundings.word(f"/proc/{process}/comm") or "?"
-    return "gsrt" if any(word.rpartition("/")[2] == "gsrt" for word in words[:4]) else name
+    return "gsrt" if any(word.rpartition("/")[2] == "gsrt" for word in words[:WORDS_MAX]) else name
 
 
 def _processes(surroundings: Surroundings) -> Iterator[int]:
