@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import sys
 import urllib.parse
 
 import pytest
@@ -126,7 +127,11 @@ def test_content_type(name: bytes, kind: str) -> None:
     assert content_type(name) == kind
 
 
-@given(st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(2200, 1, 1), timezones=st.just(datetime.UTC)))
+# Debian 12 has 32 bits for the time on 32-bit machines.
+LAST_YEAR = 2200 if sys.maxsize > 2**32 else 2038
+
+
+@given(st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(LAST_YEAR, 1, 1), timezones=st.just(datetime.UTC)))
 def test_dates(when: datetime.datetime) -> None:
     assert http_date(when.timestamp()) == email.utils.format_datetime(when.replace(microsecond=0), usegmt=True)
 
