@@ -39,6 +39,7 @@ class Desk:
             script=None,
             platform=None,
             box=None,
+            arrival=None,
             contained=None,
             scripts=Scripts(
                 house.profile, house.log, house.timers, self.worker, lambda: self.floor.now, lambda size: b"7" * size

@@ -44,7 +44,8 @@ class House:
 
     def __init__(self, directory: Path, *, host: str = "127.0.0.1", **limits: float) -> None:
         profile = directory / "test.toml"
-        values = tomllib.loads(GENERIC.read_text()) | {"grace_seconds": 0.05} | limits
+        # No governor: the memory of this process is that of all tests.
+        values = tomllib.loads(GENERIC.read_text()) | {"grace_seconds": 0.05, "governor_seconds": 0} | limits
         profile.write_text("".join(f"{key} = {value}\n" for key, value in values.items()))
         self.log = io.StringIO()
         self.control_path = str(directory / "control.sock")

@@ -60,6 +60,7 @@ def tick_ms(server: StrainedServer) -> float:
 
 
 def test_heat(server: StrainedServer, pair: Pair) -> None:
+    server.until(lambda: server.governor()["temperatureCelsius"] is not None, "the first look")
     assert server.governor()["temperatureCelsius"] == pytest.approx(48.0)
     assert tick_ms(server) == 0
     server.write(f"{ZONE}/temp", "81500")

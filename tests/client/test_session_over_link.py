@@ -84,8 +84,8 @@ def until(condition: Callable[[], object]) -> None:
 
 class TestTheLeg:
     def test_by_itself_it_is_the_link(self, table: Table, join: Join) -> None:
+        assert Session("127.0.0.1", table.port, table.seats[0].token).quality is None
         player = join(table.seats[0], table.port)
-        assert player.session.quality is None
         player.expect("ready", True)
         assert player.session.leg == "link"
         until(lambda: player.session.quality)
