@@ -183,6 +183,7 @@ cdef class Link(AckTracker):
     cdef void take_turn(self, Stream* line) noexcept
     cdef void leave_turn(self, Stream* line) noexcept
     cdef void free_unit(self, int32_t place) noexcept
+    cdef int settle_all(self, uint32_t refs_at, uint32_t count) except -1
     cdef int settle(self, uint64_t reference) except -1
     cdef int lose(self, uint64_t reference) except -1
     cdef int react_to_loss(self, uint64_t number) except -1

@@ -20,7 +20,7 @@ from gsrt._core cimport (
 )
 from gsrt._streams cimport (
     Block, Node, Ring, SEQUENCE_WINDOW, Stream, Streams, clear_bit, find_stream, free_ring, free_streams, has_bit,
-    is_in_window, make_block, make_stream, move_base, read_number, release_block, rest_streams, ring_put, set_bit,
+    is_in_window, make_block, make_stream, move_base, prefetch, read_number, release_block, rest_streams, ring_put, set_bit,
 )
 from gsrt._wire cimport load16, load32, store16, store32, varint_size, write_varint
 
@@ -291,6 +291,8 @@ cdef class Link(AckTracker):
         place = self.unit_free
         unit = &self.units[place]
         self.unit_free = unit.next
+        if self.unit_free >= 0:
+            prefetch(&self.units[self.unit_free])
         self.unit_count += 1
         self.serial += 1
         block.users += 1
@@ -791,8 +793,7 @@ cdef class Link(AckTracker):
                 elif sent.size > DATAGRAM_MIN:
                     self.large_lost = 0
             if known:
-                for i in range(sent.refs):
-                    self.settle(self.refs.at[(refs_at + i) & self.refs.mask])
+                self.settle_all(refs_at, sent.refs)
             return 0
         if sent.is_probe:
             if sent.number < self.path_first:
@@ -833,6 +834,22 @@ cdef class Link(AckTracker):
             return 0
         self.recovery = self.next_number
         self.congestion_window = self.threshold = max(self.congestion_window // 2, <uint32_t>MIN_WINDOW * DATAGRAM_MIN)
+        return 0
+
+    cdef int settle_all(self, uint32_t refs_at, uint32_t count) except -1:
+        """The units of a datagram have arrived. They, and what they are of, were last touched a round trip ago: they are asked
+        of memory all at once, or each would be waited for."""
+        cdef uint32_t i, place
+        for i in range(count):
+            place = <uint32_t>self.refs.at[(refs_at + i) & self.refs.mask]
+            if place < self.unit_capacity:
+                prefetch(&self.units[place])
+        for i in range(count):
+            place = <uint32_t>self.refs.at[(refs_at + i) & self.refs.mask]
+            if place < self.unit_capacity:
+                prefetch(self.units[place].block)
+        for i in range(count):
+            self.settle(self.refs.at[(refs_at + i) & self.refs.mask])
         return 0
 
     cdef int settle(self, uint64_t reference) except -1:

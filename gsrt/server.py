@@ -202,6 +202,7 @@ class Server:
         self._worst_tick = 0.0
         self._worst_tick_lately = 0.0
         self._flushed_at = 0.0
+        self._gathers = False  # with a tick time: something had come in the turn before
         self._due = 0.0  # the first turn finds out
         self._accept_again: float | None = None
         self._resume_at: float | None = None
@@ -547,15 +548,8 @@ class Server:
         links_due = self.relay.links_due
         if self.tick:  # what they send leaves with a tick, as all does
             links_due = max(links_due, self._flushed_at + self.tick)
-        wake = min(due, links_due)
-        events = self._selector.select(None if wake == INFINITY else max(wake - self.clock(), 0.0))
-        now = self.clock()
+        events, now = self._wait(due, links_due)
         scripts_late = self.scripts.begin_turn()
-        if self.tick and events and now < self._flushed_at + self.tick:
-            # What comes until then is taken with it, at the cost of one wake-up.
-            time.sleep(self._flushed_at + self.tick - now)
-            events = self._selector.select(0)
-            now = self.clock()
         if self._precedence is not None:
             self._precedence.turn_begins()
         ready = [key.data for key, _ in events]
@@ -586,6 +580,29 @@ class Server:
             self.box.turn_ended(now, taken)
         if self._precedence is not None:
             self._precedence.turn_ends()
+
+    def _wait(self, due: float, links_due: float) -> tuple[list[tuple[selectors.SelectorKey, int]], float]:
+        """Until something is ready or due: what is ready, and what time it is. With a tick time, what comes before the
+        next tick waits for it, and is taken together."""
+        tick_at = self._flushed_at + self.tick
+        if self._gathers and due >= tick_at:
+            # Where packets come all the time, the timer alone wakes the loop: whoever sends the first one would, too,
+            # and on his processor, whose caches have nothing of this.
+            self._sleep_until(tick_at)
+        wake = min(due, links_due)
+        events = self._selector.select(None if wake == INFINITY else max(wake - self.clock(), 0.0))
+        now = self.clock()
+        if self.tick and events and now < tick_at:
+            self._sleep_until(tick_at)
+            events = self._selector.select(0)
+            now = self.clock()
+        self._gathers = self.tick > 0 and bool(events)
+        return events, now
+
+    def _sleep_until(self, when: float) -> None:
+        seconds = when - self.clock()
+        if seconds > 0:
+            time.sleep(seconds)
 
     def _cut_doomed(self, now: float) -> None:
         """Those who are over a limit, and those whom that takes over theirs."""

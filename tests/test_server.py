@@ -398,6 +398,23 @@ def test_a_tick_gathers_what_comes_meanwhile(houses: Callable[..., House]) -> No
     assert house.server.relay.counts()["datagrams_out"] - before <= 5
 
 
+def test_what_is_due_does_not_wait_for_a_tick(houses: Callable[..., House]) -> None:
+    """Between two ticks the loop sleeps if packets came in the one before, but not through what is due."""
+    house = houses()
+    server = house.server
+    server.tick = 5.0
+    player = server.sessions.create(["red"], server.clock()).players[0]
+    line = house.dial()
+    line.sendall(login(player.access_token) + packet(-7))
+    house.until(lambda: player.state == READY)  # the answers go out: from here on it is five seconds to the next tick
+    called: list[float] = []
+    begun = server.clock()
+    server.timers.set(begun, called.append)
+    house.turn()
+    assert len(called) == 1
+    assert called[0] < begun + 4
+
+
 # its end
 
 
