@@ -220,7 +220,7 @@ def _connection(
 ) -> Stream | Leg | None:
     if told["link"] is not None:
         leg = relay.restore_link(_bytes(told["link"]["state"]), now)
-        _remember_login(player, told["link"]["cookie"], leg)
+        _remember_login(player, leg, told["link"]["cookie"])
         return leg
     return None if told["stream"] is None else _stream(told["stream"], by_name, relay)
 
@@ -232,18 +232,17 @@ def _stream(told: Mapping[str, Any], by_name: dict[str, int], relay: Relay) -> S
 
 def _let_on(player: Player, told: Mapping[str, Any], relay: Relay, now: float) -> None:
     """That player has been let in by a link, and has not said anything on it yet."""
-    from gsrt.linkgate import Entrance
-
     leg = relay.restore_link(told["state"], now)
     leg.owner = player
-    player.entrance = Entrance(told["cookie"], told["datagram"], leg, told["answer"])
+    _remember_login(player, leg, told["cookie"], told["datagram"], told["answer"])
 
 
-def _remember_login(player: Player, cookie: int, leg: Leg) -> None:
-    """What tells the LOGIN by which that player has come in from a later one."""
+def _remember_login(player: Player, leg: Leg, cookie: int, datagram: bytes = b"", answer: bytes = b"") -> None:
+    """What tells the LOGIN by which that player has come in from a later one, and, as long as it may come again, from
+    others."""
     from gsrt.linkgate import Entrance
 
-    player.entrance = Entrance(cookie, b"", leg, b"")
+    player.entrance = Entrance(cookie, datagram, leg, answer)
 
 
 def _by_name(descriptors: Sequence[int]) -> dict[str, int]:

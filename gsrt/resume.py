@@ -141,7 +141,8 @@ class Image:
         self._log = log
         self._lines: dict[str, str] = {}  # session id -> its JSON
         self._changed: dict[Session, None] = {}  # in the order of their changes
-        self._descriptor = _memory_file(IMAGE_NAME) if resumed.image < 0 else resumed.image
+        # Of the memory files; -1: there is none.
+        self.descriptor = _memory_file(IMAGE_NAME) if resumed.image < 0 else resumed.image
         self.note = _memory_file(NOTE_NAME) if resumed.note < 0 else resumed.note
 
     def changed(self, session: Session) -> None:
@@ -158,19 +159,14 @@ class Image:
             else:
                 self._lines[session.session_id] = _line(session)
         self._changed.clear()
-        if self._descriptor < 0:
+        if self.descriptor < 0:
             return
         quarantined = ",".join(f"{quoted(digest)}:{quoted(path)}" for digest, path in self.quarantined.items())
         body = f'{{"quarantined":{{{quarantined}}},"sessions":[{",".join(self._lines.values())}]}}'
         try:
-            write_image(self._descriptor, body.encode("ascii"))
+            write_image(self.descriptor, body.encode("ascii"))
         except OSError as error:
             self._log.limited("error", "image", "a restart would lose the sessions", reason=error.strerror)
-
-    @property
-    def descriptor(self) -> int:
-        """Of the memory file; -1: there is none."""
-        return self._descriptor
 
     def restart_command(self, sockets: Mapping[str, int | str]) -> tuple[bytes, list[bytes], list[bytes]]:
         """Path, arguments and environment ("NAME=value" each) for execve(2) to start this program anew, as it was
@@ -178,7 +174,7 @@ class Image:
         named = {
             "pid": os.getpid(),
             "restarts": "/".join(map(repr, self.restarts)),
-            "image": self._descriptor,
+            "image": self.descriptor,
             "note": self.note,
             **sockets,
         }
@@ -190,10 +186,10 @@ class Image:
 
     def close(self) -> None:
         """Nothing is kept any more."""
-        for descriptor in (self._descriptor, self.note):
+        for descriptor in (self.descriptor, self.note):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._descriptor = self.note = -1
+        self.descriptor = self.note = -1
 
 
 class Resumed:

@@ -7,43 +7,33 @@ taken and sent together.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import selectors
 import signal
 import socket
-import sys
 import time
 
 from gsrt import DEFAULT_PORT
 from gsrt._relay import Relay
+from gsrt.accepting import LISTENER, Acceptor, provide_descriptors
 from gsrt.box import Box
-from gsrt.device.systemd import (
-    DATAGRAMS_NAME,
-    LISTENER_NAME,
-    STATUS_SECONDS,
-    Notifier,
-    SocketsError,
-    bundle,
-    take_left_port,
-    take_listen_descriptors,
-    take_port,
-)
+from gsrt.device.systemd import STATUS_SECONDS, Notifier
 from gsrt.log import Log, error_text
 from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
-from gsrt.requests import describe_created, handle, totals
-from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME, Image, Resumed
-from gsrt.scripts import compiling
-from gsrt.scripts.compiling import HostError, compile_file
+from gsrt.requests import handle, totals
+from gsrt.resume import Image, Resumed
+from gsrt.scripts.compiling import compile_file
 from gsrt.scripts.host import Scripts
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
+from gsrt.succession import Succession
 from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
+from gsrt.transports.port import bind_port, enlarge_buffers, forbid_fragments
 from gsrt.worker import Worker, deliver_until
 
 TYPE_CHECKING = False
@@ -59,109 +49,22 @@ if TYPE_CHECKING:
     from gsrt.scripts.sandbox import Sandbox
     from gsrt.store.precedence import Precedence
 
-BACKLOG = 1024  # connections the kernel keeps until they are accepted
-ACCEPTS_PER_TICK = 64  # so that a crowd at the door does not keep the players waiting
 WAKE_BYTES = 4096  # numbers of signals taken at once
 PAUSED_SECONDS = 0.01  # how soon a connection that is not read is looked at again
-PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
-RAISE_DESCRIPTORS = "raise the limit on open files (ulimit -n, or LimitNOFILE= in the unit)"
-DESCRIPTORS_SPARE = 64  # descriptors for what is no player's connection, and no file of www/
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # that the server heeds
 
-READ_SECONDS = 5.0  # for the service manager to take what is handed over
-
 SCRIPTS_BACK_SECONDS = 30.0  # for the scripts of before a restart; each takes some tenths to compile
 
-ACCEPT_PAUSE_SECONDS = 0.5  # how long new connections wait after there was no descriptor for one
-
-# What a selector key stands for.
-UDP, STREAMS, LISTENER, CERTIFICATE, WAKE, WORK = "udp", "streams", "listener", "certificate", "wake", "work"
-STORE = "store"
+# What a selector key stands for, besides the listener's.
+UDP, STREAMS, CERTIFICATE, WAKE, WORK, STORE = "udp", "streams", "certificate", "wake", "work", "store"
 ONLY_UDP = [UDP]
 
-# Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
-SO_SNDBUFFORCE = 32
-SO_RCVBUFFORCE = 33
 
-# Nor are these; see ip(7) and ipv6(7).
-IP_MTU_DISCOVER = 10
-IPV6_MTU_DISCOVER = 23
-PMTUDISC_PROBE = 3
-
-
-class ServeError(Exception):
-    """The server cannot start; the message says what to do."""
-
-
-def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A listening TCP socket and a UDP socket of one port number (0: any that is free); ServeError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    attempts = PORT_ATTEMPTS if port == 0 else 1
-    for attempt in range(attempts):
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        kind = "TCP"
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind((host, port))
-            kind = "UDP"
-            datagrams.bind((host, listener.getsockname()[1]))
-            kind = "TCP"
-            listener.listen(BACKLOG)
-            return listener, datagrams
-        except OSError as error:
-            listener.close()
-            datagrams.close()
-            if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
-                continue
-            raise ServeError(_why_not_bound(error, host, port, kind)) from None
-    raise AssertionError("the loop above returns or raises")
-
-
-def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"{kind} port {port} is in use by another program: end it (ss -lnptu shows it) or choose another --port"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs the right to bind ports under 1024: choose another --port"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{host} is no address of this machine: use 0.0.0.0 for all of them, or see `ip address`"
-    return f"cannot listen at {host} port {port} ({kind}): {error.strerror}"
-
-
-def forbid_fragments(datagrams: socket.socket) -> None:
-    """IP's don't-fragment bit for all datagrams, whatever the kernel believes of the path: links find out by themselves
-    how long they may be, and datagrams for other clients are shorter than any path requires."""
-    datagrams.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
-    if datagrams.family == socket.AF_INET6:
-        datagrams.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
-
-
-def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
-    """Asks for the profile's UDP buffers; the kernel gives what it may."""
-    for forced, plain, size in (
-        (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes),
-        (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes),
-    ):
-        try:
-            datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
-        except PermissionError:
-            if datagrams.getsockopt(socket.SOL_SOCKET, plain) < size:  # else systemd has given more than we may ask for
-                datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
-
-
-def raise_descriptor_limit(wanted: int) -> int:
-    """Raises the limit on file descriptors as far as needed and allowed: what it is now."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft
+def wanted_port(options: Options, game: Game | None) -> int:
+    """The one of the options, else the game's, else the usual one."""
+    port = game.port if options.port is None and game is not None else options.port
+    return DEFAULT_PORT if port is None else port
 
 
 class Server:
@@ -174,16 +77,17 @@ class Server:
         resumed: Resumed | None = None,
         game: Game | None = None,
         manager: Notifier | None = None,
+        profile: Profile | None = None,
     ) -> None:
         """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. The
-        `manager` of the service, if there is one, is told how it goes. Raises ServeError, ProfileError, ControlError,
-        CertificateError or StoreError."""
+        `manager` of the service, if there is one, is told how it goes; `profile` is that of the options, if it has been
+        read already. Raises PortError, ProfileError, ControlError, CertificateError or StoreError."""
         resumed = resumed or Resumed()
         self.manager = manager or Notifier({}, time.monotonic)
         self.log = log
         self.clock = time.monotonic
         self.began = self.clock()
-        self.profile = Profile.load(options.profile)
+        self.profile = profile or Profile.load(options.profile)
         log.limit(self.profile.log_lines_per_second, self.profile.log_lines_burst)
         self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
         self.host = options.host
@@ -192,10 +96,7 @@ class Server:
         self._executes = not (options.contain and self.manager.enabled)
         self._stopping = False
         self._departs = False  # another program takes this one's place
-        self._has_departed = False
         self._reloads = False  # the files are to be read again
-        self._live = -1  # descriptor of what was handed over; -1: that could not be told
-        self._left: list[int] = []  # descriptors of the connections that go along
         self._cookie_key: bytes | None = None  # of the program before
         self.arrival: Arrival | None = None  # of those who were in when this program took another's place
         self._ticks = 0
@@ -204,7 +105,6 @@ class Server:
         self._flushed_at = 0.0
         self._gathers = False  # with a tick time: something had come in the turn before
         self._due = 0.0  # the first turn finds out
-        self._accept_again: float | None = None
         self._resume_at: float | None = None
         self._options = options
         self.command = options.command
@@ -212,13 +112,8 @@ class Server:
 
         if options.cert is not None and options.key is not None:
             check_pair(options.cert, options.key)
-        descriptors = self.profile.connections_max + self.profile.www_downloads_max + DESCRIPTORS_SPARE
-        limit = raise_descriptor_limit(descriptors)
-        if limit < descriptors:
-            log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)
+        provide_descriptors(self.profile, log)
         self._listener, self._datagrams = resumed.sockets or bind_port(options.host, wanted_port(options, game))
-        for each in (self._listener, self._datagrams):
-            each.set_inheritable(True)
         self.port: int = self._listener.getsockname()[1]
         if resumed.sockets is not None:
             self.host = self._listener.getsockname()[0]
@@ -249,6 +144,7 @@ class Server:
         house = House(self.relay, tokens, self.timers, self.profile, log)
         self.sessions = Sessions(house, os.urandom)
         self.image = Image(log, resumed)
+        self.succession = Succession(self.image, self._listener, self._datagrams, log)
         house.changed = self.image.changed
         if resumed.sessions is not None:
             for saved in resumed.sessions:
@@ -258,11 +154,10 @@ class Server:
         if resumed.live is not None:
             self._arrive(resumed.live, resumed.streams)
         self.reception.sessions = self.sessions
-        self._take_spare()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._datagrams, selectors.EVENT_READ, UDP)
         self._selector.register(self.relay, selectors.EVENT_READ, STREAMS)
-        self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
+        self._acceptor = Acceptor(self._listener, self._selector, self.relay, self.reception, self.profile, log)
         self.control.register(self._selector)
         self.worker = Worker(
             lambda error: log.error("work failed", reason=error_text(error)), self.profile.worker_waiting_max
@@ -370,11 +265,6 @@ class Server:
         self._departs = self._departs or not self._stopping
         self._stopping = True
 
-    @property
-    def has_departed(self) -> bool:
-        """Whether everything is ready for another program, after close()."""
-        return self._has_departed
-
     def close(self) -> None:
         """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
         departs, now = self._departs, self.clock()  # a signal from here on is for the program that comes
@@ -390,7 +280,8 @@ class Server:
             self._cut_doomed(now)  # they have missed something, which is not to be hidden from them
         self.relay.flush()
         if departs:
-            self._leave_behind(now)
+            cookie_key = self.reception.cookie_key or self._cookie_key
+            self.succession.leave_behind(self.sessions, self.relay, cookie_key, now)
         for stream in list(self.relay.streams.values()):
             stream.close()
         if self._maker is not None:
@@ -400,30 +291,11 @@ class Server:
         self.control.close()
         self.worker.close()
         self._selector.close()
-        self._give_spare()
-        if not self.has_departed:
+        self._acceptor.close()
+        if not self.succession.is_ready:
             self._listener.close()
             self._datagrams.close()
             self.image.close()
-
-    def _leave_behind(self, now: float) -> None:
-        """What the program that comes needs to know of who is in; if it cannot be told, it knows the sessions."""
-        from gsrt.handover import Departure
-        from gsrt.resume import LiveFile
-
-        self._has_departed = True
-        self.image.keep_current()
-        try:
-            live = LiveFile()
-            cookie_key = self.reception.cookie_key or self._cookie_key
-            departure = Departure(self.sessions, self.relay, live.add, now, cookie_key)
-            live.finish()
-        except Exception as error:  # whatever it is: the sessions, at least, are to live on
-            self.log.error("players have to come back by themselves", reason=error_text(error))
-            return
-        self._live = live.descriptor
-        self._left = [each.give_up() for each in departure.streams]
-        self.log.info("handed over", sessions=len(self.sessions), connections=len(self._left))
 
     def _arrive(self, live: bytes, streams: list[int]) -> None:
         from gsrt.handover import arrive
@@ -434,41 +306,6 @@ class Server:
         self._cookie_key = self.arrival.cookie_key
         self._resume_at = self.began  # what has come of frames meanwhile is taken in the first turn
 
-    def restart_command(self) -> tuple[bytes, list[bytes], list[bytes]]:
-        """Path, arguments and environment for execve(2) to restart this server with its port and its sessions; after
-        wake_on_signals()."""
-        sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self._wake[0]}
-        named: dict[str, int | str] = {name: each.fileno() for name, each in sockets.items()}
-        if compiling.helper is not None:
-            named["compiler"] = f"{compiling.helper.fileno()}/{sys.implementation.cache_tag}"
-        if self.has_departed:
-            for descriptor in (self._live, *self._left):
-                if descriptor >= 0:
-                    os.set_inheritable(descriptor, True)
-            named |= {"live": self._live, "streams": "/".join(map(str, self._left))}
-        return self.image.restart_command(named)
-
-    def leave_with_manager(self) -> None:
-        """Has the manager keep what a later program needs: after start-up, and again after close()."""
-        for descriptor, name in (
-            (self.image.descriptor, IMAGE_NAME),
-            (self.image.note, NOTE_NAME),
-            (self._listener.fileno(), LISTENER_NAME),
-            (self._datagrams.fileno(), DATAGRAMS_NAME),
-            (self._live, LIVE_NAME),
-        ):
-            if descriptor >= 0:
-                self.manager.store(descriptor, name)
-        if not self._left:
-            return
-        try:
-            bundled = bundle(self._left)
-        except OSError as error:
-            self.log.error("connections are not handed over", reason=error.strerror, todo=RAISE_DESCRIPTORS)
-            return
-        self.manager.store(bundled, STREAM_NAME)
-        os.close(bundled)
-
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
         reader, writer = socket.socketpair()
@@ -477,6 +314,7 @@ class Server:
         writer.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._wake = (reader, writer)
+        self.succession.wake = reader
         self._selector.register(reader, selectors.EVENT_READ, WAKE)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
@@ -627,7 +465,7 @@ class Server:
             if self._reloads:
                 self._reload()
         if LISTENER in ready:
-            self._accept(now)
+            self._acceptor.accept(now)
         if self.control in ready:
             for key, mask in events:
                 if key.data is self.control:
@@ -655,7 +493,7 @@ class Server:
             self.timers.next(),
             self.reception.next_timer(),
             self.control.next_timer(),
-            self._accept_again,
+            self._acceptor.again_at,
             self._resume_at,
         )
         return min((when for when in times if when is not None), default=INFINITY)
@@ -667,81 +505,7 @@ class Server:
         self.timers.run(now)
         self.reception.expire(now)
         self.control.expire(now)
-        if self._accept_again is not None and now >= self._accept_again:
-            self._accept_again = None
-            if self._spare < 0:
-                self._take_spare()
-            self._selector.register(self._listener, selectors.EVENT_READ, LISTENER)
-
-    def _accept(self, now: float) -> None:
-        for _ in range(ACCEPTS_PER_TICK):
-            try:
-                connection, address = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._out_of_descriptors(error, now)
-                return
-            if len(self.relay.streams) >= self.profile.connections_max and not self.reception.make_room():
-                connection.close()
-                self.reception.counters["connections_refused_full"] += 1
-                self.log.limited(
-                    "warn",
-                    "full",
-                    "connection refused: as many are open as the profile allows",
-                    address=address[0],
-                    connections_max=self.profile.connections_max,
-                )
-                continue
-            self._tune(connection)
-            stream = self.relay.add_stream(connection.detach(), f"{address[0]}:{address[1]}")
-            self.reception.admit(stream, address[0], now)
-
-    def _tune(self, connection: socket.socket) -> None:
-        """Sends small packets at once, and notices within the profile's times that the other side is no more."""
-        profile = self.profile
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, profile.keepalive_idle_seconds)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, profile.keepalive_interval_seconds)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, profile.keepalive_probes)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(profile.user_timeout_seconds * 1000))
-        except OSError:
-            pass  # already reset by the other side, which the first read will tell
-
-    def _out_of_descriptors(self, error: OSError, now: float) -> None:
-        """No descriptor for a new connection: the oldest that has not logged in gives one; else this one is refused."""
-        self.log.limited(
-            "error",
-            "descriptors",
-            "no new connection can be taken",
-            reason=error.strerror,
-            todo=RAISE_DESCRIPTORS,
-        )
-        self.reception.counters["connections_refused_descriptors"] += 1
-        if self.reception.make_room():
-            return
-        self._give_spare()
-        try:
-            self._listener.accept()[0].close()
-        except OSError:
-            pass
-        self._take_spare()
-        self._selector.unregister(self._listener)
-        self._accept_again = now + ACCEPT_PAUSE_SECONDS
-
-    def _take_spare(self) -> None:
-        """Keeps a descriptor back, with which a connection can be refused when there is no other; -1: not even that."""
-        try:
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._spare = -1
-
-    def _give_spare(self) -> None:
-        if self._spare >= 0:
-            os.close(self._spare)
-            self._spare = -1
+        self._acceptor.go_on(now)
 
     def _lock_memory(self) -> None:
         from gsrt.device.linux import lock_memory
@@ -796,7 +560,7 @@ class Server:
 
     def _arm_watchdog(self, sandbox: Sandbox) -> None:
         if self.image.note >= 0:
-            path, arguments, environment = self.restart_command()
+            path, arguments, environment = self.succession.restart_command()
             seconds = self.profile.script_watchdog_seconds
             sandbox.meter.arm_watchdog(
                 seconds, path if self._executes else None, arguments, environment, self.image.note
@@ -873,126 +637,3 @@ class Server:
 
     def _no_tls(self, error: Exception) -> None:
         self.log.error("no TLS: official clients of 2017 and later cannot connect", reason=str(error))
-
-
-def serve(options: Options) -> int:
-    """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
-    log = Log(sys.stderr, time.monotonic)
-    manager = Notifier(os.environ, time.monotonic)
-    handed_in = take_listen_descriptors(os.environ, os.getpid())
-    resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
-    resumed.take_stored(handed_in, log)
-    if resumed.compiler is not None:
-        from gsrt.scripts.helper import Helper
-
-        compiling.helper = Helper(resumed.compiler)
-    refusals: tuple[type[Exception], ...] = (ServeError, CertificateError, SocketsError)
-    game: Game | None = None
-    if options.game is not None:
-        from gsrt.store.errors import StoreError
-
-        refusals = (*refusals, StoreError)
-        game = _read(options.game, Profile.load(options.profile), log, again=resumed.image >= 0)
-        if game is None:
-            return 1
-    try:
-        _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
-        server = Server(options, log, resumed, game, manager)
-    except refusals as error:
-        log.error("cannot start", reason=str(error))
-        return 1
-    server.wake_on_signals()
-    if resumed.told_to_stop:
-        server.stop()
-    if server.profile.chosen:
-        log.info("profile chosen", profile=server.profile.name, why=server.profile.chosen)
-    log.info("listening", host=server.host, port=server.port, profile=server.profile.name, control=options.control)
-    if options.demo:
-        try:
-            session = server.open_demo(options.demo)
-        except HostError as refused:
-            for line in str(refused).splitlines():
-                log.error("cannot start", reason=line)
-            server.close()
-            return 1
-        if server.arrival is None:  # else they have come by it, and it still holds
-            print(_invitation(server, session), flush=True)
-    if manager.enabled:
-        for name in (LIVE_NAME, STREAM_NAME, LISTENER_NAME, DATAGRAMS_NAME):
-            manager.forget(name)
-        server.leave_with_manager()
-    try:
-        server.run()
-    finally:
-        manager.stopping("ending")
-        server.close()
-    if server.has_departed:
-        _hand_over(server)
-        return 0
-    for name in (IMAGE_NAME, NOTE_NAME):  # there is nothing to come back to
-        manager.forget(name)
-    manager.wait_until_read(READ_SECONDS)
-    log.info("stopped")
-    return 0
-
-
-def _hand_over(server: Server) -> None:
-    """Another program takes this one's place: the manager's next, or else one that this process becomes."""
-    if server.manager.enabled:
-        server.leave_with_manager()
-        if not server.manager.wait_until_read(READ_SECONDS):
-            server.log.error("systemd does not take what is handed over", todo="see journalctl -u gsrt")
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the one that comes is not killed by them before it heeds them
-    program, arguments, environment = server.restart_command()
-    os.execve(program, arguments, {name: value for name, _, value in (each.partition(b"=") for each in environment)})
-
-
-def wanted_port(options: Options, game: Game | None) -> int:
-    """The one of the options, else the game's, else the usual one."""
-    port = game.port if options.port is None and game is not None else options.port
-    return DEFAULT_PORT if port is None else port
-
-
-def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, host: str, port: int, log: Log) -> None:
-    """Has the server listen at the sockets that systemd has opened for it, if any, or else has kept of the server
-    before, if they are at the HOST and port that are wanted. Raises SocketsError."""
-    if resumed.sockets is not None:
-        return
-    resumed.sockets = take_port(handed_in)
-    if resumed.sockets is not None:
-        log.info("the port is the one that systemd has opened: host and port of the configuration do not count")
-    elif LISTENER_NAME in handed_in:
-        resumed.sockets = take_left_port(handed_in, host, port)
-        if resumed.sockets is None:
-            log.warn("the port is another than before", todo="players who were in have to come by the new one")
-
-
-def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | None:
-    """The game to serve; None where it has mistakes, which the log tells. A server that starts again by itself
-    (`again`) goes on with what is right."""
-    from gsrt.game.model import GameError
-    from gsrt.game.reading import read_game, read_sound_parts
-
-    try:
-        if not again:
-            return read_game(folder, profile)
-        game, mistakes = read_sound_parts(folder, profile)
-    except GameError as refused:
-        for line in str(refused).splitlines():
-            log.error("cannot start", reason=line)
-        return None
-    for mistake in mistakes:
-        log.error("left out of the game", reason=str(mistake))
-    return game
-
-
-def _invitation(server: Server, session: Session) -> str:
-    """The lines that bring the players of a session in."""
-    created = describe_created(server, session, server.public_host())
-    lines = [f"A session is open. In a terminal each, on this machine or another ({created['host']}):"]
-    lines += [
-        f"  {server.command} join {created['host']} {created['port']} {each['accessToken']}    # {each['playerId']}"
-        for each in created["players"]
-    ]
-    return "\n".join(lines)

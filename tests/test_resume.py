@@ -147,7 +147,7 @@ def test_what_is_written_is_read_back_and_restored(
                 session.end("over")
         image.keep_current()
         assert not image.stale
-        saved, quarantined = read_image(image._descriptor)
+        saved, quarantined = read_image(image.descriptor)
         assert quarantined == image.quarantined
         assert list(map(read_back, saved)) == list(map(told, floor.sessions))
         for each in saved:
@@ -171,15 +171,15 @@ def test_it_is_written_only_when_something_has_changed(logged: Logged, floors: C
         first, second = floor.sessions.create(["red", "blue"], 0.0), floor.sessions.create(["green"], 0.0)
         assert image.stale
         image.keep_current()
-        assert len(read_image(image._descriptor)[0]) == 2
+        assert len(read_image(image.descriptor)[0]) == 2
         first.players[1].kick(0.0)
         assert image.stale
         image.keep_current()
-        assert [each.kicked for each in read_image(image._descriptor)[0][0].players] == [False, True]
+        assert [each.kicked for each in read_image(image.descriptor)[0][0].players] == [False, True]
         second.end("over")
         assert image.stale
         image.keep_current()
-        assert [each.session_id for each in read_image(image._descriptor)[0]] == [first.session_id]
+        assert [each.session_id for each in read_image(image.descriptor)[0]] == [first.session_id]
     finally:
         image.close()
 
@@ -191,7 +191,7 @@ def test_a_restored_session_ends_when_nobody_comes(logged: Logged, floors: Calla
     floor.sessions.create(["red"], 0.0)
     floor.sessions.create(["green"], 0.0, lasting=True)
     image.keep_current()
-    saved, _ = read_image(image._descriptor)
+    saved, _ = read_image(image.descriptor)
     image.close()
     later = floors()
     for each in saved:

@@ -19,20 +19,20 @@ from types import TracebackType
 
 import pytest
 
+from gsrt.accepting import raise_descriptor_limit
 from gsrt.cli.serve import Options
 from gsrt.log import Log
-from gsrt.server import (
+from gsrt.server import Server
+from gsrt.session import READY, Player
+from gsrt.transports.control import ControlError
+from gsrt.transports.port import (
     IP_MTU_DISCOVER,
     IPV6_MTU_DISCOVER,
     PMTUDISC_PROBE,
-    ServeError,
-    Server,
+    PortError,
     bind_port,
     forbid_fragments,
-    raise_descriptor_limit,
 )
-from gsrt.session import READY, Player
-from gsrt.transports.control import ControlError
 from gsrt.worker import WorkerError
 from tests.relay.floor import login
 from tests.relay.rig import DEADLINE, GENERIC, packet
@@ -167,14 +167,14 @@ def test_a_port_in_use_says_which_and_what_to_do(kind: socket.SocketKind) -> Non
     with taken:
         port = taken.getsockname()[1]
         before = len(os.listdir("/proc/self/fd"))
-        with pytest.raises(ServeError, match=f"{'TCP' if kind == socket.SOCK_STREAM else 'UDP'} port {port} is in use"):
+        with pytest.raises(PortError, match=f"{'TCP' if kind == socket.SOCK_STREAM else 'UDP'} port {port} is in use"):
             bind_port(address, port)
         assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
 def test_an_address_of_another_machine(host: str) -> None:
-    with pytest.raises(ServeError, match=r"no address of this machine|cannot listen"):
+    with pytest.raises(PortError, match=r"no address of this machine|cannot listen"):
         bind_port(host, 0)
 
 

@@ -144,7 +144,7 @@ def run(arguments: Namespace) -> int:
                 print(mistake, file=sys.stderr)
             return 2
     from gsrt.profile import ProfileError
-    from gsrt.server import serve
+    from gsrt.service import serve
     from gsrt.transports.control import ControlError, default_path
 
     try:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from gsrt.doctor.surroundings import Surroundings
 
 OLDEST = (5, 3)  # pidfd_open(2), by which the server waits for its children
-# As in gsrt.server, which need not be loaded here: connections waiting to be accepted, descriptors for no player.
+# As in gsrt.transports.port and gsrt.accepting, which need not be loaded here: connections waiting to be accepted,
+# descriptors for no player.
 BACKLOG = 1024
 DESCRIPTORS_SPARE = 64
 LANDLOCK_SINCE = (5, 13)

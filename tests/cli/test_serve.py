@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 
 
 class Started:
-    """Stands in for gsrt.server: keeps the options, and ends as the test says."""
+    """Stands in for gsrt.service: keeps the options, and ends as the test says."""
 
     def __init__(self) -> None:
         self.options: list[Options] = []
@@ -34,9 +34,9 @@ class Started:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     double = Started()
-    module = types.ModuleType("gsrt.server")
+    module = types.ModuleType("gsrt.service")
     module.serve = double.serve  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gsrt.server", module)
+    monkeypatch.setitem(sys.modules, "gsrt.service", module)
     return double
 
 

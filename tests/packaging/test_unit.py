@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from gsrt import DEFAULT_PORT
+from gsrt.accepting import DESCRIPTORS_SPARE
 from gsrt.config import KEYS, read_config
 from gsrt.profile import Profile, available
-from gsrt.server import DESCRIPTORS_SPARE
 from gsrt.transports.control import SERVICE_PATH
 from tests.support.server import PROJECT
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import gsrt.scripts.sandbox
 import gsrt.server
+import gsrt.service
 from gsrt._meter import Account, Meter
 from gsrt.cli import main
 
@@ -34,7 +35,7 @@ class HangingServer(gsrt.server.Server):
             os.kill(os.getpid(), signal.SIGTERM)
         meter = Meter()
         meter.start_timer()
-        meter.arm_watchdog(WATCHDOG_SECONDS, *self.restart_command(), self.image.note)
+        meter.arm_watchdog(WATCHDOG_SECONDS, *self.succession.restart_command(), self.image.note)
         meter.call(Account(beside.with_name("tag").read_bytes()), hang)
 
 
@@ -52,6 +53,6 @@ def hang() -> None:
 
 
 if __name__ == "__main__":
-    gsrt.server.Server = HangingServer  # type: ignore[misc]
+    gsrt.service.Server = HangingServer  # type: ignore[attr-defined]
     gsrt.scripts.sandbox.Sandbox = LeakySandbox  # type: ignore[misc,assignment]
     sys.exit(main())

@@ -1,0 +1,99 @@
+"""The port: one number for TCP and UDP, and how its sockets are to behave."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gsrt.profile import Profile
+
+BACKLOG = 1024  # connections the kernel keeps until they are accepted
+PORT_ATTEMPTS = 16  # tries to find one number that is free for both TCP and UDP
+
+# Not in the socket module; see socket(7). They need CAP_NET_ADMIN and are not bound by net.core.*mem_max.
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+
+# Nor are these; see ip(7) and ipv6(7).
+IP_MTU_DISCOVER = 10
+IPV6_MTU_DISCOVER = 23
+PMTUDISC_PROBE = 3
+
+
+class PortError(Exception):
+    """The port is not to be had; the message says what to do."""
+
+
+def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """A listening TCP socket and a UDP socket of one port number (0: any that is free); PortError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    attempts = PORT_ATTEMPTS if port == 0 else 1
+    for attempt in range(attempts):
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        kind = "TCP"
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind((host, port))
+            kind = "UDP"
+            datagrams.bind((host, listener.getsockname()[1]))
+            kind = "TCP"
+            listener.listen(BACKLOG)
+            return listener, datagrams
+        except OSError as error:
+            listener.close()
+            datagrams.close()
+            if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
+                continue
+            raise PortError(_why_not_bound(error, host, port, kind)) from None
+    raise AssertionError("the loop above returns or raises")
+
+
+def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{kind} port {port} is in use by another program: end it (ss -lnptu shows it) or choose another --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs the right to bind ports under 1024: choose another --port"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host} is no address of this machine: use 0.0.0.0 for all of them, or see `ip address`"
+    return f"cannot listen at {host} port {port} ({kind}): {error.strerror}"
+
+
+def forbid_fragments(datagrams: socket.socket) -> None:
+    """IP's don't-fragment bit for all datagrams, whatever the kernel believes of the path: links find out by themselves
+    how long they may be, and datagrams for other clients are shorter than any path requires."""
+    datagrams.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+    if datagrams.family == socket.AF_INET6:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+
+
+def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
+    """Asks for the profile's UDP buffers; the kernel gives what it may."""
+    for forced, plain, size in (
+        (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes),
+        (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes),
+    ):
+        try:
+            datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            if datagrams.getsockopt(socket.SOL_SOCKET, plain) < size:  # else systemd has given more than we may ask for
+                datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def tune(connection: socket.socket, profile: Profile) -> None:
+    """Has a connection send small packets at once, and notice within the profile's times that the other side is no
+    more."""
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, profile.keepalive_idle_seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, profile.keepalive_interval_seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, profile.keepalive_probes)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(profile.user_timeout_seconds * 1000))
+    except OSError:
+        pass  # already reset by the other side, which the first read will tell
