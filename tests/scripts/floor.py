@@ -10,9 +10,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from gsrt.scripts.attached import Attached
 from gsrt.scripts.compiler import Compiled
 from gsrt.scripts.compiling import HostError
-from gsrt.scripts.host import Attached, Scripts
+from gsrt.scripts.host import Scripts
 from gsrt.session import Player, Session
 from gsrt.worker import Worker
 from tests.relay.floor import Floor, Guest

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gsrt._core import Data, Packet, split_datagram
+from gsrt.scripts.attached import Attached
 from gsrt.scripts.compiling import HostError
-from gsrt.scripts.host import Attached
 from gsrt.scripts.recording import packet_to_json
 from tests.scripts.floor import ScriptFloor
 from tests.support.server import PROJECT
@@ -52,7 +52,8 @@ scripts = Scripts(Profile.load("generic"), log, Timers(), worker, time.monotonic
 before = set(sys.modules)
 scripts.prepare(sys.argv[1], lambda compiled, error: None)
 assert select.select([worker], [], [], 30)[0]
-there = {"gsrt.scripts.sandbox", "gsrt.scripts.guest", "gsrt.scripts.event_guest", "gsrt._meter"}
+there = {"sandbox", "guest", "event_guest", "attached"}
+there = {f"gsrt.scripts.{name}" for name in there} | {"gsrt._meter"}
 assert not there & before and there <= set(sys.modules)
 worker.deliver()
 """
