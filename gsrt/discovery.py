@@ -6,6 +6,8 @@ anybody: nothing in it is secret, and nothing in it is proved.
 
 from __future__ import annotations
 
+from gsrt.bucket import Bucket
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -139,8 +141,7 @@ class Announcer:
     def __init__(self, describe: Callable[[bytes], Notice], counters: MutableMapping[str, int]) -> None:
         self._describe = describe
         self._counters = counters
-        self._answers_left = SEEKS_BURST
-        self._filled_at = 0.0
+        self._answers = Bucket(SEEKS_PER_SECOND, SEEKS_BURST, 0.0)  # full, so from whatever time on
 
     def beacon(self) -> bytes:
         """What is to be broadcast now."""
@@ -151,12 +152,8 @@ class Announcer:
         if not is_seek(datagram):
             self._counters["seeks_malformed"] += 1
             return None
-        gathered = max(now - self._filled_at, 0.0) * SEEKS_PER_SECOND
-        self._answers_left = min(self._answers_left + gathered, SEEKS_BURST)
-        self._filled_at = now
-        if self._answers_left < 1:
+        if not self._answers.take(now):
             self._counters["seeks_too_many"] += 1
             return None
-        self._answers_left -= 1
         self._counters["seeks"] += 1
         return self._describe(datagram[_NONCE]).to_bytes(HERE)

@@ -8,6 +8,8 @@ import select
 # the C function behind json.dumps, without the module, which costs half a megabyte
 from _json import encode_basestring_ascii as quoted
 
+from gsrt.bucket import Bucket
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +29,14 @@ class Log:
     """Writes lines to STREAM; NOW gives the time in seconds (monotonic). A stream that takes no more lines is no
     reason to stop serving: such lines are only counted, in `lost`."""
 
-    __slots__ = ("_burst", "_filled", "_kinds", "_now", "_rate", "_room", "_stream", "_untold", "lost", "suppressed")
+    __slots__ = ("_bucket", "_for_errors", "_kinds", "_now", "_stream", "_untold", "lost", "suppressed")
 
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         self._stream = stream
         self._now = now
         self._kinds: dict[str, tuple[float, int]] = {}  # kind -> (time of its last line, lines kept back since)
-        self._rate = 0.0  # lines a second; 0: no limit yet
-        self._burst = 0
-        self._room = 0.0  # lines that may be written at once, as of the time in _filled
-        self._filled = 0.0
+        self._bucket: Bucket | None = None  # of lines; None: no limit yet
+        self._for_errors = 0  # lines of it that are kept for them
         self._untold = 0  # of `suppressed`, those that no line has told of
         self.lost = 0
         self.suppressed = 0
@@ -45,10 +45,8 @@ class Log:
         """From now on at most BURST lines at once and LINES_PER_SECOND on average. The rest is counted, in
         `suppressed`, and the next line that has room is preceded by one that says how many there were. The last tenth
         of the burst is kept for errors."""
-        self._rate = lines_per_second
-        self._burst = burst
-        self._room = float(burst)
-        self._filled = self._now()
+        self._bucket = Bucket(lines_per_second, burst, self._now())
+        self._for_errors = burst // ERRORS_SHARE
 
     def info(self, event: str, /, **fields: object) -> None:
         """Something that is meant to happen."""
@@ -78,7 +76,9 @@ class Log:
         self._write(level, event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
-        if self._rate and not self._has_room(level):
+        if self._bucket is not None and not self._bucket.take(
+            self._now(), keep=0 if level == "error" else self._for_errors
+        ):
             self.suppressed += 1
             self._untold += 1
             return
@@ -86,16 +86,6 @@ class Log:
             untold, self._untold = self._untold, 0
             self._put("warn", "log lines suppressed", {"lines": untold})
         self._put(level, event, fields)
-
-    def _has_room(self, level: str) -> bool:
-        """Takes the room for one line, if there is any for this level."""
-        now = self._now()
-        self._room = min(self._burst, self._room + max(now - self._filled, 0.0) * self._rate)
-        self._filled = now
-        if self._room < 1 + (0 if level == "error" else self._burst // ERRORS_SHARE):
-            return False
-        self._room -= 1
-        return True
 
     def _put(self, level: str, event: str, fields: dict[str, object]) -> None:
         pairs = "".join(

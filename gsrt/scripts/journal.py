@@ -6,6 +6,8 @@ through a restart of the server.
 
 from __future__ import annotations
 
+from gsrt.bucket import Bucket
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,23 +175,17 @@ class Keeper:
 class LineBudget:
     """How much one script may write: a number of lines each second, and some more at once after a silence."""
 
-    __slots__ = ("_at", "_burst", "_left", "_per_second", "_suppressed")
+    __slots__ = ("_bucket", "_suppressed")
 
     def __init__(self, per_second: float, burst: float, now: float) -> None:
         """NOW: seconds, on any clock that does not go back."""
-        self._per_second = per_second
-        self._burst = burst
-        self._left = burst
-        self._at = now
+        self._bucket = Bucket(per_second, burst, now)
         self._suppressed = 0
 
     def take(self, now: float) -> int | None:
         """Whether one more line may be written: None: no. Else how many were not since the last one that was."""
-        self._left = min(self._burst, self._left + max(now - self._at, 0.0) * self._per_second)
-        self._at = now
-        if self._left < 1:
+        if not self._bucket.take(now):
             self._suppressed += 1
             return None
-        self._left -= 1
         suppressed, self._suppressed = self._suppressed, 0
         return suppressed
