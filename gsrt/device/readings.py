@@ -104,7 +104,7 @@ class Sensors:
         self._memory = _open(root, "proc/self/statm")
         self._memory_info = _open(root, "proc/meminfo")
         self._zones = list(_zones(root))
-        self._power = _open_first(root, _power_paths(root))
+        self._power = _open_first(root, power_paths(root))
         self._voltage = -1 if self._power >= 0 else _open_first(root, _voltage_paths(root))
         found = {
             "memory": self._memory >= 0,
@@ -257,8 +257,9 @@ def _driver(root: str, path: str) -> bool:
     return _text(root, f"{path}/name") in PROCESSOR_DRIVERS
 
 
-def _power_paths(root: str) -> Iterator[str]:
-    """Where Raspberry Pi OS's kernel tells the flags: below soc on most boards, soc@ADDRESS on others."""
+def power_paths(root: str) -> Iterator[str]:
+    """Paths, from ROOT, at which Raspberry Pi OS's kernel may tell the flags: below soc on most boards, soc@ADDRESS on
+    others."""
     for soc in _names(root, "sys/devices/platform", "soc"):
         yield f"{soc}/get_throttled"
         for firmware in _names(root, soc, "soc"):

@@ -10,6 +10,7 @@ from gsrt.device.readings import (
     THROTTLED,
     UNDER_VOLTAGE,
     Sensors,
+    power_paths,
 )
 from gsrt.doctor.finding import Finding, fail, ok, warn
 
@@ -47,15 +48,10 @@ def power(surroundings: Surroundings) -> Finding:
 
 def throttled(surroundings: Surroundings) -> int | None:
     """The flags of `vcgencmd get_throttled`; None where nobody tells."""
-    platform = "/sys/devices/platform"
-    for soc in surroundings.names(platform):
-        if not soc.startswith("soc"):
-            continue
-        inner = [name for name in surroundings.names(f"{platform}/{soc}") if name.startswith("soc")]
-        for folder in (soc, *(f"{soc}/{name}" for name in inner)):
-            flags = _hexadecimal(surroundings.word(f"{platform}/{folder}/get_throttled"))
-            if flags is not None:
-                return flags
+    for path in power_paths(surroundings.root):
+        flags = _hexadecimal(surroundings.word(f"/{path}"))
+        if flags is not None:
+            return flags
     output = surroundings.run("vcgencmd", "get_throttled")
     if output is not None and output.status == 0 and output.text.startswith("throttled="):
         return _hexadecimal(output.text.strip().removeprefix("throttled="))
