@@ -9,16 +9,17 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gsrt.client import Session
-from tests.platform.test_from_nothing_to_playing import Company, all_ready, until, write_game
-from tests.sessions.player import Player
+from tests.platform.test_from_nothing_to_playing import Company, all_ready, write_game
+from tests.platform.test_from_nothing_to_playing import until as play_until
+from tests.sessions.player import Player, linked_players
 from tests.support.manager import Manager
-from tests.support.server import ControlRefused, ServerProcess, Table
+from tests.support.server import ControlRefused, ServerProcess, until
 
 DEADLINE = 20.0
 LIMITS = {"grace_seconds": 20, "script_reload_seconds": 0.1, "game_reload_seconds": 0.1, "script_watchdog_seconds": 0.1}
@@ -39,13 +40,6 @@ def never(packet):
 )
 
 
-def wait_for(server: ServerProcess, condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, server.log()
-        time.sleep(0.01)  # between two looks
-
-
 def said(server: ServerProcess, text: str) -> int:
     return server.log_path.read_text().count(text)
 
@@ -56,7 +50,7 @@ def lines_of(text: str, start: str) -> list[str]:
 
 def contained(server: ServerProcess) -> ServerProcess:
     """The server, once it is. Where this kernel does not let it, there is nothing to test."""
-    wait_for(server, lambda: said(server, "info contained "))
+    until(lambda: said(server, "info contained "), server)
     if "seccomp=on" not in server.log():
         pytest.skip("no seccomp here")
     return server
@@ -72,19 +66,6 @@ def threads(server: ServerProcess) -> list[dict[str, str]]:
     for path in Path(f"/proc/{server.process.pid}/task").glob("*/status"):
         found.append(dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line))
     return found
-
-
-def both_ready(table: Table, server: ServerProcess) -> list[Player]:
-    players = [Player(seat, server.port) for seat in table.seats]
-    for player in players:
-        player.expect_ready()
-    wait_for(server, lambda: all(len(player.session.active_peers) == 2 for player in players))
-    return players
-
-
-def stop(players: list[Player]) -> None:
-    for player in players:
-        player.session.stop()
 
 
 def answers(player: Player, word: str) -> None:
@@ -123,7 +104,7 @@ def test_a_game_is_played_to_its_end(folder: Path, company: Company, tmp_path: P
         for player in players:
             player.join()
         all_ready(players)
-        until(players, lambda: all(len(each.heard(10)) for each in players), "the script names everybody")
+        play_until(players, lambda: all(len(each.heard(10)) for each in players), "the script names everybody")
 
         table = server.create(2, script=str(folder / "scripts/hello.py"))
         legs = [
@@ -143,8 +124,8 @@ def test_a_game_is_played_to_its_end(folder: Path, company: Company, tmp_path: P
             leg.stop()
 
         (folder / "scripts/hello.py").write_text(SCRIPT.replace("WORD", "'two, and longer'"))
-        wait_for(server, lambda: said(server, "info script taken up again"))
-        wait_for(server, lambda: said(server, "info game taken up"))
+        until(lambda: said(server, "info script taken up again"), server)
+        until(lambda: said(server, "info game taken up"), server)
 
         blind = ssl.create_default_context()
         blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
@@ -181,47 +162,39 @@ def hanging(folder: Path, certificate: tuple[str, str], manager: Manager | None 
 
 
 def test_it_restarts_itself_and_is_contained_as_before(tmp_path: Path, certificate: tuple[str, str]) -> None:
-    with hanging(tmp_path, certificate) as server:
-        players = both_ready(server.create(2), contained(server))
-        try:
-            answers(players[0], "one")
-            players[0].send(50, 0)
-            wait_for(server, lambda: said(server, "info contained ") == 2)
-            assert said(server, 'seccomp="since before the restart"') == 1
-            logs = server.log_path.read_text().split("error script.watchdog")
-            before, after = (lines_of(log, "info not to be had on this box") for log in logs)
-            assert before == after  # the same sensors
-            assert {each["Seccomp"] for each in threads(server)} == {"2"}
-            # What compiles scripts is there as before.
-            (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'mended'"))
-            others = both_ready(server.create(2), server)
+    with hanging(tmp_path, certificate) as server, linked_players(server.create(2), contained(server)) as players:
+        answers(players[0], "one")
+        players[0].send(50, 0)
+        until(lambda: said(server, "info contained ") == 2, server)
+        assert said(server, 'seccomp="since before the restart"') == 1
+        logs = server.log_path.read_text().split("error script.watchdog")
+        before, after = (lines_of(log, "info not to be had on this box") for log in logs)
+        assert before == after  # the same sensors
+        assert {each["Seccomp"] for each in threads(server)} == {"2"}
+        # What compiles scripts is there as before.
+        (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'mended'"))
+        with linked_players(server.create(2), server) as others:
             answers(others[0], "mended")
             # A hand-over too: the next program is executed in this one's place.
             server.process.send_signal(signal.SIGUSR2)
-            wait_for(server, lambda: said(server, "info contained ") == 3)
+            until(lambda: said(server, "info contained ") == 3, server)
             answers(others[0], "mended")
             answers(others[1], "mended")
-            stop(others)
-        finally:
-            stop(players)
 
 
 def test_with_a_manager_it_executes_nothing_and_is_brought_back(tmp_path: Path, certificate: tuple[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="gsrt-") as place:  # a short path: it is a socket's
         manager = Manager(Path(place))
         try:
-            with hanging(tmp_path, certificate, manager) as server:
-                players = both_ready(server.create(2), contained(server))
-                try:
-                    players[0].send(50, 0)
-                    assert server.wait() == 70
-                    assert said(server, "a callback did not come back, the server ends") == 1
-                    server.start()
-                    assert said(server, "error restarted after a script hung") == 1
-                    assert said(server, "info sessions are back sessions=1") == 1
-                    wait_for(server, lambda: said(server, "info contained ") == 2)
-                finally:
-                    stop(players)
+            server = hanging(tmp_path, certificate, manager)
+            with server, linked_players(server.create(2), contained(server)) as players:
+                players[0].send(50, 0)
+                assert server.wait() == 70
+                assert said(server, "a callback did not come back, the server ends") == 1
+                server.start()
+                assert said(server, "error restarted after a script hung") == 1
+                assert said(server, "info sessions are back sessions=1") == 1
+                until(lambda: said(server, "info contained ") == 2, server)
         finally:
             manager.close()
 
@@ -237,11 +210,8 @@ def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, certi
     else:
         server.command[0:0] = [sys.executable, "-m", "tests.device.unavailable", missing]
     with server:
-        wait_for(server, lambda: said(server, "info contained "))
+        until(lambda: said(server, "info contained "), server)
         said_once = server.log().partition("info contained ")[2].splitlines()[0]
         assert said_once.count("no: ") == (4 if missing == "cffi" else 3)
-        players = both_ready(server.create(2), server)
-        try:
+        with linked_players(server.create(2), server) as players:
             answers(players[0], "one")
-        finally:
-            stop(players)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gsrt._core import Packet
 from gsrt.client import Intent, Session
-from tests.support.server import Seat
+from tests.support.server import Seat, ServerProcess, Table, until
 
 DEADLINE = 20.0  # seconds a test waits at most for what it waits for
 
@@ -43,3 +45,18 @@ class Player:
 
     def send(self, op_code: int, value: int = 0, intent: Intent = Intent.RELIABLE) -> None:
         assert self.session.send(op_code, intent, {1: value})
+
+
+@contextmanager
+def linked_players(table: Table, server: ServerProcess) -> Iterator[list[Player]]:
+    """All players of a session, by link, each of whom knows of all; they stop in the end."""
+    players = [Player(seat, server.port) for seat in table.seats]
+    try:
+        for player in players:
+            player.expect_ready()
+        until(lambda: all(len(player.session.active_peers) == len(players) for player in players), server)
+        assert [player.session.leg for player in players] == ["link"] * len(players)
+        yield players
+    finally:
+        for player in players:
+            player.session.stop()

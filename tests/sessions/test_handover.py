@@ -20,9 +20,9 @@ from tests.doubles.base import Double
 from tests.doubles.driver import Driver
 from tests.doubles.writers import Intent as DoubleIntent
 from tests.sessions.match import Match
-from tests.sessions.player import DEADLINE, Player
+from tests.sessions.player import DEADLINE, linked_players
 from tests.support import wire
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, until
 from tests.support.wire import Packet
 
 LISTENS = "info listening "
@@ -116,21 +116,8 @@ def test_the_udp_leg_goes_on(server: YieldingServer, driver: Driver) -> None:
     assert server.counters()["udp_logins"] == before == 0
 
 
-def until(condition: object, server: ServerProcess) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, f"it has not come about:\n{server.log()}"
-        time.sleep(0.005)  # between two looks
-
-
 def test_links_go_on(server: YieldingServer) -> None:
-    table = server.create(2)
-    players = [Player(seat, server.port) for seat in table.seats]
-    try:
-        for player in players:
-            player.expect_ready()
-            until(lambda: len(player.session.active_peers) == 2, server)  # noqa: B023
-            assert player.session.leg == "link"
+    with linked_players(server.create(2), server) as players:
         number = count()
         last = 0
         for _ in range(TIMES):
@@ -159,9 +146,6 @@ def test_links_go_on(server: YieldingServer) -> None:
             assert fast == sorted(set(fast))
             assert player.told.empty()
             assert player.session.leg == "link"
-    finally:
-        for player in players:
-            player.session.stop()
 
 
 def test_a_handshake_of_the_link_goes_on(server: YieldingServer) -> None:

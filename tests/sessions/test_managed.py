@@ -13,10 +13,9 @@ import pytest
 
 from tests.doubles.driver import Driver
 from tests.sessions.match import Match
-from tests.sessions.player import Player
-from tests.sessions.test_handover import until
+from tests.sessions.player import linked_players
 from tests.support.manager import Manager
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, until
 
 SOUND = ("gsrt-datagrams", "gsrt-image", "gsrt-listener", "gsrt-note")  # what a running server has left
 CRASHED = "error restarted: the server did not answer "
@@ -63,12 +62,7 @@ def test_clients_notice_nothing_of_a_hand_over(server: ServerProcess, manager: M
 
 
 def test_a_link_notices_nothing_of_a_hand_over(server: ServerProcess) -> None:
-    table = server.create(2)
-    players = [Player(seat, server.port) for seat in table.seats]
-    try:
-        for player in players:
-            player.expect_ready()
-            until(lambda: len(player.session.active_peers) == 2, server)  # noqa: B023
+    with linked_players(server.create(2), server) as players:
         server.process.send_signal(signal.SIGUSR2)
         assert server.wait() == 0
         for player in players:
@@ -77,9 +71,6 @@ def test_a_link_notices_nothing_of_a_hand_over(server: ServerProcess) -> None:
         for player in players:
             player.expect(5, {1: 1}, sender=3 - player.session.peer_id)
             assert player.told.empty()
-    finally:
-        for player in players:
-            player.session.stop()
 
 
 def test_whoever_connects_meanwhile_waits(server: ServerProcess, driver: Driver) -> None:

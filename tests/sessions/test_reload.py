@@ -14,8 +14,7 @@ import pytest
 
 from tests.doubles.driver import Driver
 from tests.sessions.match import Match
-from tests.sessions.test_handover import until
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, until
 
 READ_AGAIN = "info reading the files again"
 

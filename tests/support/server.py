@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 GENERIC_PROFILE = PROJECT / "firmware_profiles" / "generic.toml"
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+WAIT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -290,3 +291,11 @@ def free_port() -> int:
                     continue
             return port
     raise AssertionError("no port is free for both TCP and UDP")
+
+
+def until(condition: Callable[[], object], server: ServerProcess) -> None:
+    """Waits until that holds, which the server brings about by itself."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"it has not come about:\n{server.log()}"
+        time.sleep(0.005)  # between two looks
