@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 
-from gsrt.children import inheritable_descriptors
+from gsrt.children import spawn_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,26 +81,10 @@ def _run(path: str, source_bytes_max: int) -> bytes:
 
 def _run_child(path: str, source_bytes_max: int) -> bytes:
     """What a child writes. Raises OSError, HostError."""
-    # Its modules are to be those of this process, wherever they come from: so no search for them, and no site module.
-    program = (
-        f"import sys; sys.path[:] = {sys.path!r}; from gsrt.scripts.compile_child import main; "
-        f"main({path!r}, {source_bytes_max})"
-    )
+    program = f"from gsrt.scripts.compile_child import main; main({path!r}, {source_bytes_max})"
     reader, writer = os.pipe()
     try:
-        child = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", program],
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, writer, 1),
-                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inheritable_descriptors()),
-            ],
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
-        )
+        child = spawn_python(program, output=writer)
     except OSError:
         os.close(reader)
         raise

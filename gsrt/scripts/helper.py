@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import sys
 
-from gsrt.children import inheritable_descriptors
+from gsrt.children import spawn_python
 from gsrt.scripts.compile_service import DESCRIPTOR_BYTES
 
 TYPE_CHECKING = False
@@ -37,27 +36,10 @@ class Helper:
         """A new process, which will read below READABLE and where Python is. Raises OSError."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
-            program = (
-                f"import sys; sys.path[:] = {sys.path!r}; from gsrt.scripts.compile_service import serve; "
-                f"serve({its.fileno()}, {list(readable)!r})"
-            )
-            others = inheritable_descriptors()
-            its.set_inheritable(True)
+            program = f"from gsrt.scripts.compile_service import serve; serve({its.fileno()}, {list(readable)!r})"
             try:
-                process = os.posix_spawn(
-                    sys.executable,
-                    [sys.executable, "-I", "-S", "-c", program],
-                    os.environ,
-                    file_actions=[
-                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-                        (os.POSIX_SPAWN_DUP2, 0, 1),
-                        (os.POSIX_SPAWN_DUP2, 0, 2),
-                        *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others),
-                    ],
-                    setpgroup=0,  # a terminal's Ctrl-C is for the server, which ends this process
-                    setsigmask=[],
-                    setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
-                )
+                # A terminal's Ctrl-C is for the server, which ends this process.
+                process = spawn_python(program, kept=its.fileno(), own_group=True)
             except OSError:
                 ours.close()
                 raise
