@@ -31,6 +31,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {
     "what it measures is the emulator: its memory, its time": (
         "tests/benchmarks",
         "tests/box/test_promise.py",
+        "tests/device/test_readings.py::test_processor_time_is_what_psutil_says",
         "tests/links/test_memory.py",
         "tests/scripts/test_meter_memory.py",
     ),
