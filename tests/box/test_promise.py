@@ -26,25 +26,6 @@ BY_LINK = 3  # of the first session's players
 MEBIBYTE = 1 << 20
 HOARD = 20
 HOARDERS = 40  # sessions whose scripts together would take far more than there is
-GREEDY = f"""
-kept = []
-
-
-@session.on_packet({HOARD})
-def hoard(packet):
-    for number in range(6):
-        kept.append("x" * 900000 + str(len(kept)))
-    return False
-"""
-HOARDER = f"""
-kept = []
-
-
-@session.on_packet({HOARD})
-def hoard(packet):
-    for number in range(40):
-        kept.append("x" * 1000 + str(len(kept)))
-"""
 # What this machine happens to do meanwhile is not what is looked at here.
 UNWATCHED = {
     "free_memory_bytes_min": 0,
@@ -55,6 +36,23 @@ UNWATCHED = {
 }
 CUT = 24  # players who do not read, after which the flood has done what it can
 FLOOD_SECONDS = 10.0
+
+
+def hoarder(folder: Path, *, texts: int, characters: int, passes_on: bool) -> Path:
+    """A script that keeps so many texts more, of so many characters each, with every packet that tells it to; whether
+    the other players get that, too."""
+    path = folder / "hoarder.py"
+    path.write_text(f"""
+kept = []
+
+
+@session.on_packet({HOARD})
+def hoard(packet):
+    for number in range({texts}):
+        kept.append("x" * {characters} + str(len(kept)))
+    return {passes_on}
+""")
+    return path
 
 
 def limits(profile: str, **changed: float) -> dict[str, float]:
@@ -176,8 +174,7 @@ def told_of(player: Player) -> list[bool]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_promise_is_kept(case: str, tmp_path: Path, certificate: tuple[str, str]) -> None:
     profile = CASES[case]
-    script = tmp_path / "hoarder.py"
-    script.write_text(HOARDER)
+    script = hoarder(tmp_path, texts=40, characters=1000, passes_on=True)
     server = ServerProcess(overrides=profile, certificate=certificate)
     with server, Crowd() as crowd, closing(Siege(server, crowd, script, int(profile["packet_bytes_max"]))) as siege:
         good: list[Peer] = siege.good
@@ -206,8 +203,7 @@ def test_the_promise_is_kept(case: str, tmp_path: Path, certificate: tuple[str, 
 
 def test_the_promise_is_kept_when_all_scripts_take_what_they_can_at_once(tmp_path: Path) -> None:
     """Scripts are switched off, the largest first; their sessions go on as plain relays."""
-    script = tmp_path / "greedy.py"
-    script.write_text(GREEDY)
+    script = hoarder(tmp_path, texts=6, characters=900_000, passes_on=False)
     promise = 96 * MEBIBYTE
     server = ServerProcess(overrides=limits("generic", memory_bytes_max=promise))
     server.allowed_errors = ("script",)
