@@ -51,6 +51,8 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "user_timeout_seconds": (0.1, 86_400.0),
     "udp_receive_buffer_bytes": (4096, 1 << 30),
     "udp_send_buffer_bytes": (4096, 1 << 30),
+    "tcp_receive_buffer_bytes": (0, 1 << 30),
+    "tcp_send_buffer_bytes": (0, 1 << 30),
     "datagram_batches_max": (1, 1024),
     "tick_ms": (0.0, 100.0),
     "script_gas": (1000, 100_000_000),
@@ -194,6 +196,8 @@ class Profile:
     user_timeout_seconds: float
     udp_receive_buffer_bytes: int
     udp_send_buffer_bytes: int
+    tcp_receive_buffer_bytes: int
+    tcp_send_buffer_bytes: int
     datagram_batches_max: int
     tick_ms: float
     script_gas: int

@@ -32,8 +32,8 @@ def worst_memory(values: Mapping[str, float]) -> list[Part]:
     """What everything takes at the worst, under the limits VALUES (every key of a profile).
 
     Where one thing excludes another only the larger counts: what waits for a connection and what is held for a player
-    without one; a stream and a link. The kernel's buffers (udp_receive_buffer_bytes, udp_send_buffer_bytes, those of
-    TCP) are not in a process's RSS, and not in here."""
+    without one; a stream and a link. The kernel's buffers (udp_receive_buffer_bytes, udp_send_buffer_bytes,
+    tcp_receive_buffer_bytes, tcp_send_buffer_bytes) are not in a process's RSS, and not in here."""
     value = {key: int(each) for key, each in values.items()}
     sessions, connections = value["sessions_max"], value["connections_max"]
     out = _doubled(max(value["stream_out_hard_bytes"], value["link_out_bytes"], value["held_bytes_max"]))

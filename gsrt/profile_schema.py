@@ -231,6 +231,19 @@ KEYS: Mapping[str, Key] = {
         "Bytes the kernel may keep of datagrams not sent yet, for all players together. Beyond, they are dropped and "
         "counted.",
     ),
+    "tcp_receive_buffer_bytes": Key(
+        LOOP,
+        "bytes",
+        "Bytes the kernel may keep of what one TCP connection has sent and the server has not read yet. It takes twice "
+        "as many, its own work on them included. 0 leaves it to the kernel, which gives up to some megabytes to who "
+        "sends much.",
+    ),
+    "tcp_send_buffer_bytes": Key(
+        LOOP,
+        "bytes",
+        "Bytes the kernel may keep of what one TCP connection has not taken yet. They are besides those that the server "
+        "keeps; the kernel takes twice as many, and with 0 up to some megabytes, as above.",
+    ),
     "datagram_batches_max": Key(
         LOOP,
         "batches",

@@ -33,7 +33,7 @@ from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
-from gsrt.transports.port import bind_port, enlarge_buffers, forbid_fragments
+from gsrt.transports.port import bind_port, bound_stream_buffers, enlarge_buffers, forbid_fragments
 from gsrt.worker import Worker, deliver_until
 
 TYPE_CHECKING = False
@@ -118,6 +118,7 @@ class Server:
         if resumed.sockets is not None:
             self.host = self._listener.getsockname()[0]
         enlarge_buffers(self._datagrams, self.profile)
+        bound_stream_buffers(self._listener, self.profile)
         forbid_fragments(self._datagrams)
         try:
             self.control = ControlServer(

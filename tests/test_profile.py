@@ -59,6 +59,8 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
         "user_timeout_seconds": 25.0,
         "udp_receive_buffer_bytes": 4_194_304,
         "udp_send_buffer_bytes": 4_194_304,
+        "tcp_receive_buffer_bytes": 0,
+        "tcp_send_buffer_bytes": 0,
         "datagram_batches_max": 16,
         "tick_ms": 0.0,
         "script_gas": 200_000,

@@ -85,6 +85,16 @@ def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
                 datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
 
 
+def bound_stream_buffers(listener: socket.socket, profile: Profile) -> None:
+    """Has the kernel keep no more of a connection than the profile says, of all that will be accepted."""
+    for option, size in (
+        (socket.SO_RCVBUF, profile.tcp_receive_buffer_bytes),
+        (socket.SO_SNDBUF, profile.tcp_send_buffer_bytes),
+    ):
+        if size:
+            listener.setsockopt(socket.SOL_SOCKET, option, size)
+
+
 def tune(connection: socket.socket, profile: Profile) -> None:
     """Has a connection send small packets at once, and notice within the profile's times that the other side is no
     more."""
