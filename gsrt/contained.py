@@ -6,23 +6,23 @@ from __future__ import annotations
 import os
 
 from gsrt.device.containment import Contained, contain, describe, interpreter_files
-from gsrt.scripts import compiling
 from gsrt.scripts.helper import Helper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
     from gsrt.log import Log
+    from gsrt.scripts.compiling import Compiler
 
 
-def contain_server(options: Options, log: Log, *, executes: bool) -> Contained:
+def contain_server(options: Options, compiler: Compiler, log: Log, *, executes: bool) -> Contained:
     """Contains the process of the server that OPTIONS describe. With `executes` it may still execute its own
     interpreter in its own place, which is how it restarts itself; another process it may never start, so that the one
-    that compiles scripts is started here, unless it was inherited."""
+    that compiles scripts is started here, unless it was inherited, and given to `compiler`."""
     readable, writable = readable_places(options), writable_places(options)
-    if compiling.helper is None:
+    if compiler.helper is None:
         try:
-            compiling.helper = Helper.start([*readable, *writable])
+            compiler.helper = Helper.start([*readable, *writable])
         except OSError as error:
             log.error("scripts cannot be compiled from now on", reason=error.strerror)
     outcomes = contain(readable, writable, interpreter_files() if executes else (), allow_exec=executes)

@@ -85,7 +85,9 @@ class Platform:
             self.store.close()
             raise
         server.reception.platform = self.connections
-        self._watcher = Watcher(game, profile, server.worker, server.timers, server.clock, self._game_changed, log)
+        self._watcher = Watcher(
+            game, profile, server.worker, server.compiler, server.timers, server.clock, self._game_changed, log
+        )
 
     def look_now(self) -> None:
         """Takes up what has changed in the game's folder."""

@@ -241,8 +241,8 @@ KEYS: Mapping[str, Key] = {
     "tcp_send_buffer_bytes": Key(
         LOOP,
         "bytes",
-        "Bytes the kernel may keep of what one TCP connection has not taken yet. They are besides those that the server "
-        "keeps; the kernel takes twice as many, and with 0 up to some megabytes, as above.",
+        "Bytes the kernel may keep of what one TCP connection has not taken yet. They are besides those that the "
+        "server keeps; the kernel takes twice as many, and with 0 up to some megabytes, as above.",
     ),
     "datagram_batches_max": Key(
         LOOP,

@@ -24,7 +24,7 @@ from gsrt.profile import Profile
 from gsrt.reception import HANDSHAKES_PER_TURN, Reception
 from gsrt.requests import handle, totals
 from gsrt.resume import Image, Resumed
-from gsrt.scripts.compiling import compile_file
+from gsrt.scripts.compiling import Compiler
 from gsrt.scripts.host import Scripts
 from gsrt.session import House, Session
 from gsrt.sessions import Sessions
@@ -78,10 +78,12 @@ class Server:
         game: Game | None = None,
         manager: Notifier | None = None,
         profile: Profile | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         """Opens the sockets, or takes those of before a restart; the store of the `game`, if one is served. The
         `manager` of the service, if there is one, is told how it goes; `profile` is that of the options, if it has been
-        read already. Raises PortError, ProfileError, ControlError, CertificateError or StoreError."""
+        read already, and `compiler` what the game's scripts were compiled with. Raises PortError, ProfileError,
+        ControlError, CertificateError or StoreError."""
         resumed = resumed or Resumed()
         self.manager = manager or Notifier({}, time.monotonic)
         self.log = log
@@ -145,7 +147,8 @@ class Server:
         house = House(self.relay, tokens, self.timers, self.profile, log)
         self.sessions = Sessions(house, os.urandom)
         self.image = Image(log, resumed)
-        self.succession = Succession(self.image, self._listener, self._datagrams, log)
+        self.compiler = compiler or Compiler()
+        self.succession = Succession(self.image, self._listener, self._datagrams, self.compiler, log)
         house.changed = self.image.changed
         if resumed.sessions is not None:
             for saved in resumed.sessions:
@@ -164,7 +167,7 @@ class Server:
             lambda error: log.error("work failed", reason=error_text(error)), self.profile.worker_waiting_max
         )
         self._selector.register(self.worker, selectors.EVENT_READ, WORK)
-        self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.clock, os.urandom)
+        self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.compiler, self.clock, os.urandom)
         self.scripts.quarantined = self.image.quarantined
         self.scripts.allowed = resumed.scripts_allowed
         self.scripts.armed = self._arm
@@ -523,7 +526,7 @@ class Server:
             return
         from gsrt.contained import contain_server
 
-        self.contained = contain_server(self._options, self.log, executes=self._executes)
+        self.contained = contain_server(self._options, self.compiler, self.log, executes=self._executes)
         if self.scripts.sandbox is not None:
             self._arm_watchdog(self.scripts.sandbox)  # what a restart has to inherit has become more
 
@@ -586,7 +589,7 @@ class Server:
                 return session
         version = None
         if self.script is not None:
-            version = compile_file(self.script, self.profile.script_source_bytes)
+            version = self.compiler.compile_file(self.script, self.profile.script_source_bytes)
             self.scripts.know(self.script, version)
         session = self.sessions.create(players, self.clock(), lasting=True)
         if self.script is not None and version is not None:

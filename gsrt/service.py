@@ -20,8 +20,7 @@ from gsrt.log import Log
 from gsrt.profile import Profile
 from gsrt.requests import describe_created
 from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME, Resumed
-from gsrt.scripts import compiling
-from gsrt.scripts.compiling import HostError
+from gsrt.scripts.compiling import Compiler, HostError
 from gsrt.server import SIGNALS, Server, wanted_port
 from gsrt.transports.certificate import CertificateError
 from gsrt.transports.port import PortError
@@ -42,10 +41,11 @@ def serve(options: Options) -> int:
     handed_in = take_listen_descriptors(os.environ, os.getpid())
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
     resumed.take_stored(handed_in, log)
+    compiler = Compiler()
     if resumed.compiler is not None:
         from gsrt.scripts.helper import Helper
 
-        compiling.helper = Helper(resumed.compiler)
+        compiler.helper = Helper(resumed.compiler)
     refusals: tuple[type[Exception], ...] = (PortError, CertificateError, SocketsError)
     profile = Profile.load(options.profile)
     game: Game | None = None
@@ -53,12 +53,12 @@ def serve(options: Options) -> int:
         from gsrt.store.errors import StoreError
 
         refusals = (*refusals, StoreError)
-        game = _read(options.game, profile, log, again=resumed.image >= 0)
+        game = _read(options.game, profile, compiler, log, again=resumed.image >= 0)
         if game is None:
             return 1
     try:
         _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
-        server = Server(options, log, resumed, game, manager, profile)
+        server = Server(options, log, resumed, game, manager, profile, compiler)
     except refusals as error:
         log.error("cannot start", reason=str(error))
         return 1
@@ -123,7 +123,7 @@ def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, host
             log.warn("the port is another than before", todo="players who were in have to come by the new one")
 
 
-def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | None:
+def _read(folder: str, profile: Profile, compiler: Compiler, log: Log, *, again: bool) -> Game | None:
     """The game to serve; None where it has mistakes, which the log tells. A server that starts again by itself
     (`again`) goes on with what is right."""
     from gsrt.game.model import GameError
@@ -131,7 +131,7 @@ def _read(folder: str, profile: Profile, log: Log, *, again: bool) -> Game | Non
 
     try:
         if not again:
-            return read_game(folder, profile)
+            return read_game(folder, profile, compiler=compiler)
         game, mistakes = read_sound_parts(folder, profile)
     except GameError as refused:
         for line in str(refused).splitlines():

@@ -11,7 +11,6 @@ from gsrt.accepting import RAISE_DESCRIPTORS
 from gsrt.device.systemd import DATAGRAMS_NAME, LISTENER_NAME, bundle
 from gsrt.log import error_text
 from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME
-from gsrt.scripts import compiling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,18 +20,22 @@ if TYPE_CHECKING:
     from gsrt.device.systemd import Notifier
     from gsrt.log import Log
     from gsrt.resume import Image
+    from gsrt.scripts.compiling import Compiler
     from gsrt.sessions import Sessions
 
 
 class Succession:
     """Of one server. `wake` is the socket that signals write to, as soon as there is one."""
 
-    def __init__(self, image: Image, listener: socket.socket, datagrams: socket.socket, log: Log) -> None:
+    def __init__(
+        self, image: Image, listener: socket.socket, datagrams: socket.socket, compiler: Compiler, log: Log
+    ) -> None:
         self.wake: socket.socket | None = None
         self.is_ready = False  # everything is left behind, and another program may come
         self._image = image
         self._listener = listener
         self._datagrams = datagrams
+        self._compiler = compiler
         self._log = log
         self._live = -1  # descriptor of what was handed over; -1: that could not be told
         self._streams: list[int] = []  # descriptors of the connections that go along
@@ -64,8 +67,8 @@ class Succession:
         assert self.wake is not None
         sockets = {"listener": self._listener, "datagrams": self._datagrams, "wake": self.wake}
         named: dict[str, int | str] = {name: each.fileno() for name, each in sockets.items()}
-        if compiling.helper is not None:
-            named["compiler"] = f"{compiling.helper.fileno()}/{sys.implementation.cache_tag}"
+        if self._compiler.helper is not None:
+            named["compiler"] = f"{self._compiler.helper.fileno()}/{sys.implementation.cache_tag}"
         if self.is_ready:
             for descriptor in (self._live, *self._streams):
                 if descriptor >= 0:

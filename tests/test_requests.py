@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gsrt.requests import REQUESTS, handle
+from gsrt.scripts.compiling import Compiler
 from gsrt.scripts.host import Scripts
 from gsrt.transports.control import Later
 from gsrt.worker import Worker
@@ -42,7 +43,13 @@ class Desk:
             arrival=None,
             contained=None,
             scripts=Scripts(
-                house.profile, house.log, house.timers, self.worker, lambda: self.floor.now, lambda size: b"7" * size
+                house.profile,
+                house.log,
+                house.timers,
+                self.worker,
+                Compiler(),
+                lambda: self.floor.now,
+                lambda size: b"7" * size,
             ),
             public_host=lambda: "198.51.100.7",
             loop_figures=lambda: {"ticks": 1},

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gsrt.game.lines import Path
     from gsrt.game.schema import Key
     from gsrt.profile import Profile
-    from gsrt.scripts.compiling import Stamp
+    from gsrt.scripts.compiling import Compiler, Stamp
 
 GAME_FILE = "game.toml"
 LEADERBOARDS_FILE = "leaderboards.toml"
@@ -67,18 +67,24 @@ class _Enough(Exception):
 
 
 def read_game(
-    folder: str, profile: Profile | None = None, *, known: Game | None = None, every_script: bool = False
+    folder: str,
+    profile: Profile | None = None,
+    *,
+    known: Game | None = None,
+    every_script: bool = False,
+    compiler: Compiler | None = None,
 ) -> Game:
     """The game in a folder. `profile`: what the server can bear (default: the generic one).
 
     Scripts are compiled to see whether they would run, but for those that are as they were when `known` was read.
-    `every_script`: also those that no match names, which keep nobody from serving the game. Raises GameError."""
+    `every_script`: also those that no match names, which keep nobody from serving the game. `compiler`: that of the
+    server (default: one of its own). Raises GameError."""
     if profile is None:
         from gsrt.profile import Profile
 
         profile = Profile.load("generic")
     scripts = {} if known is None else {path: known.stamps[path] for path in _scripts(known) if path in known.stamps}
-    return _Reading(folder, profile, scripts, every_script=every_script).game()
+    return _Reading(folder, profile, scripts, every_script=every_script, compiler=compiler).game()
 
 
 def read_sound_parts(folder: str, profile: Profile) -> tuple[Game, list[Mistake]]:
@@ -189,12 +195,19 @@ class _Reading:
     """One go through a folder."""
 
     def __init__(
-        self, folder: str, profile: Profile, known: Mapping[str, Stamp] | None, *, every_script: bool = False
+        self,
+        folder: str,
+        profile: Profile,
+        known: Mapping[str, Stamp] | None,
+        *,
+        every_script: bool = False,
+        compiler: Compiler | None = None,
     ) -> None:
         self._folder = folder
         self._profile = profile
         self._known = known  # scripts that were compiled before; None: none is compiled
         self._every_script = every_script
+        self._compiler = compiler
         self._unsound: list[tuple[str, str]] = []  # (what they are, short code) of those with a mistake
         self._mistakes: list[Mistake] = []
         self._compiled: set[str] = set()
@@ -408,7 +421,7 @@ class _Reading:
 
     def _compile(self, path: str, defines: str | None = None) -> None:
         """Looks, once, whether the script would run, and DEFINES that function; what is wrong with it are mistakes."""
-        from gsrt.scripts.compiling import HostError, compile_file, stamp_of
+        from gsrt.scripts.compiling import Compiler, HostError, stamp_of
 
         absolute = os.path.abspath(path)
         if self._known is None or absolute in self._compiled:
@@ -417,7 +430,8 @@ class _Reading:
         try:
             if self._known.get(absolute) == stamp_of(absolute):
                 return
-            compiled, _ = compile_file(absolute, self._profile.script_source_bytes)
+            compiler = self._compiler or Compiler()
+            compiled, _ = compiler.compile_file(absolute, self._profile.script_source_bytes)
             if defines is not None:
                 self._check_entry(path, defines, compiled.code)
         except OSError as error:

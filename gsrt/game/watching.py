@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gsrt.game.model import Game
     from gsrt.log import Log
     from gsrt.profile import Profile
-    from gsrt.scripts.compiling import Stamp
+    from gsrt.scripts.compiling import Compiler, Stamp
     from gsrt.timers import Timer, Timers
     from gsrt.worker import Worker
 
@@ -32,6 +32,7 @@ class Watcher:
         game: Game,
         profile: Profile,
         worker: Worker,
+        compiler: Compiler,
         timers: Timers,
         clock: Callable[[], float],
         changed: Callable[[Game], None],
@@ -40,6 +41,7 @@ class Watcher:
         self.game = game
         self._profile = profile
         self._worker = worker
+        self._compiler = compiler
         self._timers = timers
         self._clock = clock
         self._seconds = profile.game_reload_seconds
@@ -70,14 +72,14 @@ class Watcher:
         from gsrt.worker import WorkerError
 
         self._timer = None
-        before, game, profile = self._stamps, self.game, self._profile
+        before, game, profile, compiler = self._stamps, self.game, self._profile, self._compiler
 
         def work() -> Found:
             stamps = stamps_of(game.folder)
             if stamps == before:
                 return None
             try:
-                return stamps, read_game(game.folder, profile, known=game)
+                return stamps, read_game(game.folder, profile, known=game, compiler=compiler)
             except GameError as error:
                 return stamps, error
 

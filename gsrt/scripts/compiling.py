@@ -27,8 +27,6 @@ SECONDS_MAX = 60.0  # 64 KB of awkward source take 2 s on a PC
 CODE_BYTES_MAX = 4 << 20  # of a script as marshal has it: it stays in memory as long as the script
 READ_BYTES = 65536
 
-helper: Helper | None = None  # of a process that may start no other any more, which is for good; None: it may
-
 
 class HostError(Exception):
     """A script that cannot be put to work; the message says why, a line for each problem."""
@@ -40,43 +38,51 @@ def stamp_of(path: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def compile_file(path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
-    """The script in a file, and the file's stamp before it was read. Raises HostError."""
-    import marshal
+class Compiler:
+    """A server's way to have scripts compiled, on whatever thread. `helper`: of a process that may start no other any
+    more, which is for good; None: it may."""
 
-    from gsrt.scripts.compiler import Compiled, Problem
+    __slots__ = ("helper",)
 
-    try:
-        stamp = stamp_of(path)
-        answer: Any = marshal.loads(_run(path, source_bytes_max))
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from None
-    except (ValueError, EOFError, TypeError):
-        raise HostError(f"{path}: it cannot be compiled: the compiler ended without a result") from None
-    kind, *parts = answer
-    if kind == "refused":
-        raise HostError("\n".join(str(Problem(*each)) for each in parts[0]))
-    if kind == "error":
-        raise HostError(f"{path}: {parts[0]}")
-    code, filename, digest, warnings = parts
-    return Compiled(code, filename, digest, [], [Problem(*each) for each in warnings]), stamp
+    def __init__(self, helper: Helper | None = None) -> None:
+        self.helper = helper
 
+    def compile_file(self, path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
+        """The script in a file, and the file's stamp before it was read. Raises HostError."""
+        import marshal
 
-def _run(path: str, source_bytes_max: int) -> bytes:
-    """What the process that compiles it writes. Raises OSError, HostError."""
-    asked = helper
-    if asked is None:
+        from gsrt.scripts.compiler import Compiled, Problem
+
         try:
-            return _run_child(path, source_bytes_max)
-        except PermissionError:
-            asked = helper
-            if asked is None:
-                raise  # else the process was contained since, on another thread
-    reader = asked.begin(path, source_bytes_max)
-    try:
-        return _read(path, reader)
-    finally:
-        os.close(reader)
+            stamp = stamp_of(path)
+            answer: Any = marshal.loads(self._run(path, source_bytes_max))
+        except OSError as error:
+            raise HostError(f"{path}: {error.strerror}") from None
+        except (ValueError, EOFError, TypeError):
+            raise HostError(f"{path}: it cannot be compiled: the compiler ended without a result") from None
+        kind, *parts = answer
+        if kind == "refused":
+            raise HostError("\n".join(str(Problem(*each)) for each in parts[0]))
+        if kind == "error":
+            raise HostError(f"{path}: {parts[0]}")
+        code, filename, digest, warnings = parts
+        return Compiled(code, filename, digest, [], [Problem(*each) for each in warnings]), stamp
+
+    def _run(self, path: str, source_bytes_max: int) -> bytes:
+        """What the process that compiles it writes. Raises OSError, HostError."""
+        asked = self.helper
+        if asked is None:
+            try:
+                return _run_child(path, source_bytes_max)
+            except PermissionError:
+                asked = self.helper
+                if asked is None:
+                    raise  # else the process was contained since, on another thread
+        reader = asked.begin(path, source_bytes_max)
+        try:
+            return _read(path, reader)
+        finally:
+            os.close(reader)
 
 
 def _run_child(path: str, source_bytes_max: int) -> bytes:

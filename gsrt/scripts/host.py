@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from gsrt.log import error_text
-from gsrt.scripts.compiling import HostError, compile_file, stamp_of
+from gsrt.scripts.compiling import HostError, stamp_of
 from gsrt.scripts.journal import Journal
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gsrt.profile import Profile
     from gsrt.scripts.attached import Attached
     from gsrt.scripts.compiler import Compiled
-    from gsrt.scripts.compiling import Stamp
+    from gsrt.scripts.compiling import Compiler, Stamp
     from gsrt.scripts.sandbox import Sandbox
     from gsrt.session import Session
     from gsrt.timers import Timer, Timers
@@ -62,6 +62,7 @@ class Scripts:
         log: Log,
         timers: Timers,
         worker: Worker,
+        compiler: Compiler,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
     ) -> None:
@@ -70,6 +71,7 @@ class Scripts:
         self.timers = timers
         self.clock = clock
         self.worker = worker
+        self.compiler = compiler
         self.journal = Journal(profile.script_log_ring_lines, log, time.time, profile.script_log_characters_max)
         self.sandbox: Sandbox | None = None
         self.quarantined: dict[str, str] = {}
@@ -142,7 +144,7 @@ class Scripts:
                         return known
                 except OSError:
                     pass  # compiling it says what is wrong
-            return compile_file(path, limit)
+            return self.compiler.compile_file(path, limit)
 
         def finished(result: Prepared | None, error: BaseException | None) -> None:
             del self._preparing[path]
@@ -342,7 +344,7 @@ class Scripts:
                 if now_is == stamp:
                     continue
                 try:
-                    compiled, now_is = compile_file(path, limit)
+                    compiled, now_is = self.compiler.compile_file(path, limit)
                     found.append((path, now_is, compiled))
                 except HostError as error:
                     found.append((path, now_is, error))

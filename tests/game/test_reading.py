@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +20,12 @@ from gsrt.game.model import (
 )
 from gsrt.game.reading import FILE_BYTES_MAX, MISTAKES_MAX, read_game, read_sound_parts, stamps_of
 from gsrt.profile import Profile
+from gsrt.scripts.compiler import Compiled
+from gsrt.scripts.compiling import Compiler
 from tests.game.conftest import EVENT, GAME, MATCH, SCRIPT, Write, mistakes_of
+
+if TYPE_CHECKING:
+    from gsrt.scripts.compiling import Stamp
 
 
 def test_a_folder_with_everything(folder: Path, write: Write) -> None:
@@ -293,28 +299,24 @@ def test_what_a_request_or_an_entry_has_already_is_no_attribute(folder: Path, wr
     ]
 
 
-def test_scripts_that_are_known_are_not_compiled_again(
-    folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scripts_that_are_known_are_not_compiled_again(folder: Path, write: Write) -> None:
     write("matches/duel.toml", 'realtime_script = "rules.py"\n' + MATCH)
     write("scripts/rules.py", SCRIPT)
     write("scripts/other.py", "import os\n")
     write("events/won.py", EVENT)
     first = read_game(str(folder))
     compiled: list[str] = []
-    from gsrt.scripts import compiling
 
-    compile_file = compiling.compile_file
+    class Counting(Compiler):
+        def compile_file(self, path: str, source_bytes_max: int) -> tuple[Compiled, Stamp]:
+            compiled.append(os.path.basename(path))
+            return super().compile_file(path, source_bytes_max)
 
-    def counted(path: str, most: int) -> object:
-        compiled.append(os.path.basename(path))
-        return compile_file(path, most)
-
-    monkeypatch.setattr(compiling, "compile_file", counted)
-    assert read_game(str(folder), known=first) == first
+    compiler = Counting()
+    assert read_game(str(folder), known=first, compiler=compiler) == first
     assert compiled == []
     write("scripts/rules.py", SCRIPT + "# changed\n")
-    second = read_game(str(folder), known=first)
+    second = read_game(str(folder), known=first, compiler=compiler)
     assert compiled == ["rules.py"]
     assert second.stamps != first.stamps
     # One that was there before, but was not compiled, is no known one.

@@ -10,7 +10,7 @@ import pytest
 from gsrt.game.model import Game
 from gsrt.game.reading import read_game
 from gsrt.game.skeleton import FILES, SkeletonError, make_game
-from gsrt.scripts.compiling import compile_file
+from gsrt.scripts.compiling import Compiler
 
 
 def entropy(count: int) -> bytes:
@@ -36,7 +36,7 @@ def test_it_can_be_served(tmp_path: Path, name: str) -> None:
 def test_its_scripts_know_every_name_they_use(tmp_path: Path) -> None:
     make_game(str(tmp_path), entropy)
     for path in tmp_path.rglob("*.py"):
-        assert compile_file(str(path), 65536)[0].warnings == []
+        assert Compiler().compile_file(str(path), 65536)[0].warnings == []
 
 
 def test_keys_are_of_each_game_alone(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gsrt.game.reading import read_game
 from gsrt.game.watching import Watcher
 from gsrt.log import Log
 from gsrt.profile import Profile
+from gsrt.scripts.compiling import Compiler
 from gsrt.timers import Timers
 from gsrt.worker import Worker
 from tests.game.conftest import GAME, MATCH, Write
@@ -37,7 +38,14 @@ class House:
         profile.game_reload_seconds = seconds
         log = Log(self.written, lambda: self.now)
         self.watcher = Watcher(
-            read_game(str(folder)), profile, self.worker, self.timers, lambda: self.now, self.games.append, log
+            read_game(str(folder)),
+            profile,
+            self.worker,
+            Compiler(),
+            self.timers,
+            lambda: self.now,
+            self.games.append,
+            log,
         )
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.worker, selectors.EVENT_READ)

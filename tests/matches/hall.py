@@ -18,6 +18,7 @@ from gsrt.game.model import Game, MatchConfig, Threshold
 from gsrt.match.matchmaker import Matchmaker
 from gsrt.matches import Matches
 from gsrt.running import Running
+from gsrt.scripts.compiling import Compiler
 from gsrt.scripts.host import Scripts
 from gsrt.session import Session
 from gsrt.worker import Worker
@@ -70,7 +71,9 @@ class Hall(Floor):
         self.presence = Presence()
         game = Game(str(folder), matches={each.short_code: each for each in configs})
         self.desk = Desk(game, self.store, self.worker, self.profile, self.wall, log)
-        self.scripts = Scripts(self.profile, log, self.timers, self.worker, lambda: self.now, chance.randbytes)
+        self.scripts = Scripts(
+            self.profile, log, self.timers, self.worker, Compiler(), lambda: self.now, chance.randbytes
+        )
         self.matches = Matches(
             self.desk,
             self.sessions,

@@ -12,7 +12,7 @@ from typing import Any
 
 from gsrt.scripts.attached import Attached
 from gsrt.scripts.compiler import Compiled
-from gsrt.scripts.compiling import HostError
+from gsrt.scripts.compiling import Compiler, HostError
 from gsrt.scripts.host import Scripts
 from gsrt.session import Player, Session
 from gsrt.worker import Worker
@@ -33,7 +33,7 @@ class ScriptFloor(Floor):
         self.directory = Path(self._directory.name)
         self.entropy = 0
         self.scripts = Scripts(
-            self.profile, self.reception.log, self.timers, self.worker, lambda: self.now, self._next_entropy
+            self.profile, self.reception.log, self.timers, self.worker, Compiler(), lambda: self.now, self._next_entropy
         )
         self.scripts.armed = lambda sandbox: sandbox.meter.start_timer()
 

@@ -12,7 +12,7 @@ import pytest
 
 from gsrt.scripts import compiling
 from gsrt.scripts.compiler import compile_script
-from gsrt.scripts.compiling import HostError, compile_file, stamp_of
+from gsrt.scripts.compiling import Compiler, HostError, stamp_of
 
 LIMIT = 65536
 
@@ -26,14 +26,14 @@ def written(folder: Path, source: str | bytes, name: str = "game.py") -> str:
 def test_the_same_as_in_this_process(tmp_path: Path) -> None:
     source = "def f(x):\n    return [y * 2 for y in x if y in known]\nknown = {1: 'a'}\n"
     path = written(tmp_path, source)
-    made, stamp = compile_file(path, LIMIT)
+    made, stamp = Compiler().compile_file(path, LIMIT)
     here = compile_script(source, "game.py")
     assert (made.code, made.filename, made.digest) == (here.code, "game.py", here.digest)
     assert stamp == stamp_of(path)
 
 
 def test_warnings_come_along(tmp_path: Path) -> None:
-    made, _ = compile_file(written(tmp_path, "print(scroe)\n"), LIMIT)
+    made, _ = Compiler().compile_file(written(tmp_path, "print(scroe)\n"), LIMIT)
     assert [str(each) for each in made.warnings] == [
         str(each) for each in compile_script("print(scroe)\n", "game.py").warnings
     ]
@@ -42,7 +42,7 @@ def test_warnings_come_along(tmp_path: Path) -> None:
 
 def test_all_problems_come_along(tmp_path: Path) -> None:
     with pytest.raises(HostError) as refused:
-        compile_file(written(tmp_path, "import os\nx = y._z\n"), LIMIT)
+        Compiler().compile_file(written(tmp_path, "import os\nx = y._z\n"), LIMIT)
     first, second = str(refused.value).splitlines()
     assert first.startswith("game.py:1:1: import is not available")
     assert second.startswith("game.py:2:")
@@ -50,20 +50,20 @@ def test_all_problems_come_along(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="No such file"):
-        compile_file(str(tmp_path / "none.py"), LIMIT)
+        Compiler().compile_file(str(tmp_path / "none.py"), LIMIT)
     with pytest.raises(HostError, match="Is a directory"):
-        compile_file(str(tmp_path), LIMIT)
+        Compiler().compile_file(str(tmp_path), LIMIT)
 
 
 def test_too_long_a_file(tmp_path: Path) -> None:
-    assert compile_file(written(tmp_path, "#" * LIMIT), LIMIT)
+    assert Compiler().compile_file(written(tmp_path, "#" * LIMIT), LIMIT)
     with pytest.raises(HostError, match="65,536 are allowed"):
-        compile_file(written(tmp_path, "#" * (LIMIT + 1)), LIMIT)
+        Compiler().compile_file(written(tmp_path, "#" * (LIMIT + 1)), LIMIT)
 
 
 @pytest.mark.parametrize("name", ['a "quoted" name.py', "back\\slash.py", "new\nline.py", "ünïcode.py"])
 def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
-    made, _ = compile_file(written(tmp_path, "x = 1\n", name), LIMIT)
+    made, _ = Compiler().compile_file(written(tmp_path, "x = 1\n", name), LIMIT)
     assert made.filename == name
 
 
@@ -73,7 +73,7 @@ def test_a_source_that_makes_the_compiler_take_much(tmp_path: Path) -> None:
     source = "".join(f"x{number} = {big}\n" for number in range(150))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        compile_file(written(tmp_path, source[:LIMIT].rpartition("\n")[0]), LIMIT)
+        Compiler().compile_file(written(tmp_path, source[:LIMIT].rpartition("\n")[0]), LIMIT)
     except HostError as refused:
         assert "shorten" in str(refused) or "Split" in str(refused)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KB
@@ -83,19 +83,19 @@ def test_too_much_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "x = 'a'\n")
     monkeypatch.setattr(compiling, "CODE_BYTES_MAX", 10)
     with pytest.raises(HostError, match="shorten its constants"):
-        compile_file(path, LIMIT)
+        Compiler().compile_file(path, LIMIT)
 
 
 def test_a_compiler_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "SECONDS_MAX", 0.0)
     with pytest.raises(HostError, match="it is not compiled after 0 seconds"):
-        compile_file(written(tmp_path, "x = 1\n"), LIMIT)
+        Compiler().compile_file(written(tmp_path, "x = 1\n"), LIMIT)
 
 
 def test_a_compiler_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(HostError, match="ended without a result"):
-        compile_file(written(tmp_path, "x = 1\n"), LIMIT)
+        Compiler().compile_file(written(tmp_path, "x = 1\n"), LIMIT)
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     children = set(psutil.Process().children())  # what works beside the tests
     for source in ("x = 1\n", "import os\n"):
         try:
-            compile_file(written(tmp_path, source), LIMIT)
+            Compiler().compile_file(written(tmp_path, source), LIMIT)
         except HostError:
             pass
     assert len(os.listdir("/proc/self/fd")) == len(before)
@@ -116,7 +116,7 @@ def test_the_child_inherits_nothing(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     try:
-        compile_file(written(tmp_path, "x = 1\n"), LIMIT)
+        Compiler().compile_file(written(tmp_path, "x = 1\n"), LIMIT)
         os.close(writer)
         assert os.read(reader, 1) == b""
     finally:

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from gsrt.device.linux import calls
-from gsrt.scripts import compiling
-from gsrt.scripts.compiling import HostError, compile_file
+from gsrt.scripts.compiling import Compiler, HostError
 from gsrt.scripts.helper import Helper
 
 LIMIT = 65536
@@ -22,11 +21,10 @@ DEADLINE = 20.0
 
 
 @pytest.fixture
-def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
-    """It reads below tmp_path/scripts; `compile_file` asks it."""
+def helper(tmp_path: Path) -> Iterator[Helper]:
+    """It reads below tmp_path/scripts."""
     (tmp_path / "scripts").mkdir()
     helper = Helper.start([str(tmp_path / "scripts")])
-    monkeypatch.setattr(compiling, "helper", helper)
     yield helper
     helper.close()
     buried(helper.process)
@@ -50,22 +48,22 @@ def written(path: Path, source: str) -> str:
 def test_it_compiles_one_script_after_the_other(helper: Helper, tmp_path: Path) -> None:
     for number in range(3):
         path = written(tmp_path / "scripts" / f"s{number}.py", f"x = {number}\n")
-        made, _ = compile_file(path, LIMIT)
+        made, _ = Compiler(helper).compile_file(path, LIMIT)
         assert (made.filename, made.code.co_consts[0]) == (f"s{number}.py", number)
 
 
 def test_what_is_wrong_with_a_script_is_said_as_ever(helper: Helper, tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"bad\.py:1:1: import is not available"):
-        compile_file(written(tmp_path / "scripts/bad.py", "import os\n"), LIMIT)
+        Compiler(helper).compile_file(written(tmp_path / "scripts/bad.py", "import os\n"), LIMIT)
     with pytest.raises(HostError, match="No such file"):
-        compile_file(str(tmp_path / "scripts/missing.py"), LIMIT)
+        Compiler(helper).compile_file(str(tmp_path / "scripts/missing.py"), LIMIT)
     with pytest.raises(HostError, match="the script has 65,537 bytes"):
-        compile_file(written(tmp_path / "scripts/long.py", "#" * (LIMIT + 1)), LIMIT)
+        Compiler(helper).compile_file(written(tmp_path / "scripts/long.py", "#" * (LIMIT + 1)), LIMIT)
 
 
 def test_names_that_are_no_utf_8(helper: Helper, tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path / "scripts") + b"/gr\xfcn \n.py")
-    compile_file(written(Path(path), "x = 1\n"), LIMIT)
+    Compiler(helper).compile_file(written(Path(path), "x = 1\n"), LIMIT)
 
 
 def test_it_reads_no_other_files(helper: Helper, tmp_path: Path) -> None:
@@ -73,14 +71,14 @@ def test_it_reads_no_other_files(helper: Helper, tmp_path: Path) -> None:
     if lib is None or lib.gsrt_landlock_version() < 1:
         pytest.skip("there is no landlock here")
     with pytest.raises(HostError, match="Permission denied"):
-        compile_file(written(tmp_path / "outside.py", "x = 1\n"), LIMIT)
+        Compiler(helper).compile_file(written(tmp_path / "outside.py", "x = 1\n"), LIMIT)
 
 
 def test_it_outlives_a_script_that_takes_too_much(helper: Helper, tmp_path: Path) -> None:
     source = "x = " + "(" * 150 + "1" + ",)" * 150 + "\n"
     with pytest.raises(HostError):
-        compile_file(written(tmp_path / "scripts/deep.py", source), LIMIT)
-    compile_file(written(tmp_path / "scripts/plain.py", "x = 1\n"), LIMIT)
+        Compiler(helper).compile_file(written(tmp_path / "scripts/deep.py", source), LIMIT)
+    Compiler(helper).compile_file(written(tmp_path / "scripts/plain.py", "x = 1\n"), LIMIT)
 
 
 def test_once_it_has_ended_that_is_said(helper: Helper, tmp_path: Path) -> None:
@@ -89,7 +87,7 @@ def test_once_it_has_ended_that_is_said(helper: Helper, tmp_path: Path) -> None:
     os.kill(process, signal.SIGKILL)
     os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
     with pytest.raises(HostError, match="the process that compiles scripts has ended: start the server anew"):
-        compile_file(path, LIMIT)
+        Compiler(helper).compile_file(path, LIMIT)
 
 
 def test_it_ends_with_the_last_who_could_ask(tmp_path: Path) -> None:

@@ -42,13 +42,14 @@ def test_what_runs_the_first_script_is_loaded_while_the_loop_goes_on() -> None:
 import os, select, sys, time
 from gsrt.log import Log
 from gsrt.profile import Profile
+from gsrt.scripts.compiling import Compiler
 from gsrt.scripts.host import Scripts
 from gsrt.timers import Timers
 from gsrt.worker import Worker
 
 worker = Worker(print)
 log = Log(sys.stderr, time.monotonic)
-scripts = Scripts(Profile.load("generic"), log, Timers(), worker, time.monotonic, os.urandom)
+scripts = Scripts(Profile.load("generic"), log, Timers(), worker, Compiler(), time.monotonic, os.urandom)
 before = set(sys.modules)
 scripts.prepare(sys.argv[1], lambda compiled, error: None)
 assert select.select([worker], [], [], 30)[0]
