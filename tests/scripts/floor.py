@@ -58,8 +58,10 @@ class ScriptFloor(Floor):
 
     def work_done(self) -> None:
         """Waits for the worker, and hands over what it has found."""
-        end = time.monotonic() + DEADLINE
+        waiting = 0
         while self.worker.waiting:
+            if self.worker.waiting != waiting:  # every piece of work has its own time
+                waiting, end = self.worker.waiting, time.monotonic() + DEADLINE
             assert time.monotonic() < end, "the worker does not answer"
             select.select([self.worker], [], [], 0.1)
             self.worker.deliver()
