@@ -200,7 +200,7 @@ class EventScript:
             self._refuse(str(error))
         else:
             self._exchange(compiled)
-        self._scripts.watch(self)
+        self._scripts.files.watch(self)
 
     def _refuse(self, reason: str) -> None:
         self.not_taken(reason)
@@ -254,14 +254,14 @@ class EventScript:
 
     def close(self) -> None:
         """There is no such event any more; those under way go on."""
-        self._scripts.unwatch(self)
+        self._scripts.files.unwatch(self)
         self._forget_off()
         if self.guest is not None:
             self.guest.retire()
             self.guest = None
         self._give_up("gone")
 
-    # What scripts.host tells
+    # What scripts.files tells
 
     def try_out(self, compiled: Compiled) -> None:
         """The file has changed. One that does not load changes nothing."""
