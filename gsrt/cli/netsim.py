@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import selectors
 import signal
+import socket
 import sys
 from argparse import ArgumentTypeError
 from functools import partial
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:9784"
 EVERY_MIN, EVERY_MAX = 0.1, 86_400.0  # seconds
+SIGNALS_MAX = 64  # taken note of at once
 
 EPILOG = """Every condition holds for each direction: with --delay 30ms a round trip takes 60 ms more. --up and
 --down change them for one direction, in the words of the conditions: --down "loss=10% rate=2mbit". UDP meets all
@@ -71,7 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
             "game comes in, SERVER_HOST and PORT say where the server is"
         ) from None
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    waker, wakes = socket.socketpair()
     try:
+        # A signal that comes just before the proxy waits would else be heard of at the next datagram.
+        wakes.setblocking(False)
+        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        proxy.selector.register(waker, selectors.EVENT_READ, lambda mask, now: waker.recv(SIGNALS_MAX))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         print(f"forwarding from {_spelled(proxy.address)} to {_spelled(server)}; seed {arguments.seed}; Ctrl-C ends it")
         print(f"up: {up}")
@@ -84,7 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(describe_statistics(proxy.statistics()))
         return 0
     finally:
+        signal.set_wakeup_fd(-1)
         proxy.close()
+        waker.close()
+        wakes.close()
 
 
 def conditions_of(arguments: argparse.Namespace) -> tuple[Conditions, Conditions]:

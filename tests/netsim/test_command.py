@@ -127,5 +127,27 @@ def test_it_forwards_tells_how_it_goes_and_ends_with_ctrl_c(running: tuple[Progr
         program.next_line()
 
 
+ANOTHER_THREAD_IS_INTERRUPTED = """
+import signal, sys, threading
+from gsrt.cli import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_that_does_not_interrupt_its_waiting_ends_it_all_the_same(echo: Echo, tmp_path: Path) -> None:
+    """One that comes just before it waits does not; nor does one that another thread gets."""
+    command = [sys.executable, "-c", ANOTHER_THREAD_IS_INTERRUPTED, "netsim", "--listen", f"{HOST}:0", HOST]
+    program = Program([*command, str(echo.port)], tmp_path, {**os.environ, "PYTHONPATH": str(PROJECT)})
+    try:
+        program.expect("forwarding from ")
+        program.expect("up: ")
+        program.expect("down: ")
+        assert program.terminate() == 0
+    finally:
+        program.end()
+
+
 def test_it_ends_with_sigterm_too(running: tuple[Program, int]) -> None:
     assert running[0].terminate() == 0
