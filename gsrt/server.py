@@ -353,7 +353,7 @@ class Server:
                 self._use_certificate(options.cert, options.key)
         except CertificateError as error:
             self.log.error("the certificate stays as it was", reason=str(error))
-        self.scripts.look_now()
+        self.scripts.files.look_now()
         if self.platform is not None:
             self.platform.look_now()
         self.manager.ready(self._status_text())
@@ -590,7 +590,7 @@ class Server:
         version = None
         if self.script is not None:
             version = self.compiler.compile_file(self.script, self.profile.script_source_bytes)
-            self.scripts.know(self.script, version)
+            self.scripts.files.know(self.script, version)
         session = self.sessions.create(players, self.clock(), lasting=True)
         if self.script is not None and version is not None:
             session.script = self.script

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gsrt.scripts.attached import Attached
     from gsrt.scripts.compiler import Compiled
     from gsrt.scripts.compiling import Compiler
-    from gsrt.scripts.files import Prepared
     from gsrt.scripts.sandbox import Sandbox
     from gsrt.session import Session
     from gsrt.timers import Timers
@@ -92,14 +91,6 @@ class Scripts:
         if not self.allowed:
             raise HostError("scripts are off: the server had to be restarted too often; see its log")
         self.files.prepare(path, done)
-
-    def know(self, path: str, version: Prepared) -> None:
-        """See ScriptFiles."""
-        self.files.know(path, version)
-
-    def look_now(self) -> None:
-        """See ScriptFiles."""
-        self.files.look_now()
 
     def attach(
         self,

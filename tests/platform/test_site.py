@@ -591,6 +591,7 @@ def test_a_file_that_becomes_shorter(site: Callable[..., PlatformServer], www: P
         answer = Answer(rest_of(connection))
     assert int(answer["content-length"]) > len(answer.body)  # by which a browser knows
     assert "a file became shorter" in server.log_text()
+    server.until(lambda: not downloads(server))
     assert descriptors_of(www) == 0
 
 
