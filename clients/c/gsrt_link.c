@@ -54,7 +54,7 @@
 #define REBIND_PTOS 4u
 #define REBIND_SECONDS 0.5
 
-enum { HELLO = 1, COOKIE = 2, LOGIN = 3, WELCOME = 4, REFUSED = 5, DATA = 6 };
+enum { HELLO = 1, COOKIE = 2, LOGIN = 3, WELCOME = 4, REFUSED = 5, DATA = 6, SEEK = 7, HERE = 8, BEACON = 9 };
 
 enum {
     HELLO_BYTES = 64,
@@ -3097,6 +3097,132 @@ bool gsrt_link_next_event(gsrt_link *link, gsrt_link_event *event)
         return true;
     }
     return false;
+}
+
+/* ---- Who serves here ---------------------------------------------------------------------------------------------- */
+
+enum {
+    NOTICE_HEAD_BYTES = 4,
+    NOTICE_SERVER = NOTICE_HEAD_BYTES + GSRT_NONCE_BYTES,
+    NOTICE_PORT = NOTICE_SERVER + 8,
+    NOTICE_SESSIONS = NOTICE_PORT + 2,
+    NOTICE_PLAYERS = NOTICE_SESSIONS + 4,
+    NOTICE_TEXTS = NOTICE_PLAYERS + 4
+};
+
+/* Characters that a text must not have: controls, separators but the space, and what turns the direction of writing. */
+static const uint16_t NOT_SHOWN[][2] = {
+    {0x0000, 0x001f}, {0x007f, 0x00a0}, {0x061c, 0x061c}, {0x1680, 0x1680}, {0x2000, 0x200a},
+    {0x200e, 0x200f}, {0x2028, 0x202f}, {0x205f, 0x205f}, {0x2066, 0x2069}, {0x3000, 0x3000},
+};
+
+static bool is_shown(uint32_t character)
+{
+    for (size_t i = 0; i < sizeof NOT_SHOWN / sizeof NOT_SHOWN[0]; i++) {
+        if (character >= NOT_SHOWN[i][0] && character <= NOT_SHOWN[i][1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Bytes of the character of UTF-8 (RFC 3629) that is first of `size` bytes; 0 if there is none. */
+static size_t get_character(const uint8_t *bytes, size_t size, uint32_t *character)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* of so many bytes: less is written with fewer */
+    const uint8_t first = bytes[0];
+    const size_t count = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+    if (count == 0 || count > size) {
+        return 0;
+    }
+    uint32_t value = count == 1 ? first : first & (0x7fu >> count);
+    for (size_t i = 1; i < count; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        value = value << 6 | (bytes[i] & 0x3fu);
+    }
+    if (value < least[count] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) {
+        return 0;
+    }
+    *character = value;
+    return count;
+}
+
+/* The text at *at, which moves on, terminated; false if there is none that fits in `room` bytes and may be shown. */
+static bool get_text(const uint8_t *bytes, size_t size, size_t *at, char *text, size_t room)
+{
+    if (*at >= size) {
+        return false;
+    }
+    const size_t length = bytes[(*at)++];
+    if (length >= room || length > size - *at) {
+        return false;
+    }
+    for (size_t seen = 0; seen < length;) {
+        uint32_t character;
+        const size_t count = get_character(bytes + *at + seen, length - seen, &character);
+        if (count == 0 || !is_shown(character)) {
+            return false;
+        }
+        seen += count;
+    }
+    memcpy(text, bytes + *at, length);
+    text[length] = '\0';
+    *at += length;
+    return true;
+}
+
+static void put_notice_head(uint8_t *out, uint8_t type)
+{
+    out[0] = 0;
+    out[1] = type;
+    out[2] = VERSION;
+    out[3] = 0;
+}
+
+static bool notice_read(gsrt_notice *notice, const uint8_t *datagram, size_t size, uint8_t type)
+{
+    uint8_t head[NOTICE_HEAD_BYTES];
+    gsrt_notice read;
+    size_t at = NOTICE_TEXTS;
+    put_notice_head(head, type);
+    if (size <= NOTICE_TEXTS || memcmp(datagram, head, sizeof head) != 0) {
+        return false;
+    }
+    memset(&read, 0, sizeof read);
+    memcpy(read.server, datagram + NOTICE_SERVER, sizeof read.server);
+    read.port = get16(datagram + NOTICE_PORT);
+    read.sessions = get32(datagram + NOTICE_SESSIONS);
+    read.players = get32(datagram + NOTICE_PLAYERS);
+    if (!get_text(datagram, size, &at, read.version, sizeof read.version) ||
+        !get_text(datagram, size, &at, read.name, sizeof read.name) ||
+        !get_text(datagram, size, &at, read.game, sizeof read.game)) {
+        return false;
+    }
+    if (at != size || read.port == 0 || read.version[0] == '\0' || read.name[0] == '\0') {
+        return false;
+    }
+    *notice = read;
+    return true;
+}
+
+void gsrt_seek_write(uint8_t *out, const uint8_t *nonce)
+{
+    memset(out, 0, GSRT_SEEK_BYTES);
+    put_notice_head(out, SEEK);
+    memcpy(out + NOTICE_HEAD_BYTES, nonce, GSRT_NONCE_BYTES);
+}
+
+bool gsrt_here_read(gsrt_notice *notice, const uint8_t *datagram, size_t size, const uint8_t *nonce)
+{
+    return size > NOTICE_TEXTS && memcmp(datagram + NOTICE_HEAD_BYTES, nonce, GSRT_NONCE_BYTES) == 0 &&
+           notice_read(notice, datagram, size, HERE);
+}
+
+bool gsrt_beacon_read(gsrt_notice *notice, const uint8_t *datagram, size_t size)
+{
+    return notice_read(notice, datagram, size, BEACON);
 }
 
 /* ---- libsodium ---------------------------------------------------------------------------------------------------- */

@@ -243,6 +243,34 @@ bool gsrt_data_get_string(const uint8_t *data, size_t size, int slot, const char
 bool gsrt_data_get_vector(const uint8_t *data, size_t size, int slot, float values[4], size_t *count);
 bool gsrt_data_get_data(const uint8_t *data, size_t size, int slot, const uint8_t **inner, size_t *inner_size);
 
+/* Who serves on this network (docs/LINK.md, 10). No link is needed for it, and nothing in it is proved. */
+enum {
+    GSRT_SEEK_BYTES = 192,
+    GSRT_NONCE_BYTES = 8,
+    GSRT_SERVER_PORT = 8784, /* where servers are, if nobody has said otherwise */
+    GSRT_BEACON_PORT = 8785  /* where their beacons come */
+};
+
+/* What a server says of itself. Texts are terminated UTF-8 that may be shown as it is. */
+typedef struct gsrt_notice {
+    uint8_t server[8]; /* the same for all addresses of a server, until it starts anew */
+    uint16_t port;     /* that it listens at; as seen from here it may be another: where its answer came from */
+    uint32_t sessions; /* that are open */
+    uint32_t players;  /* who are connected */
+    char version[25];
+    char name[65];
+    char game[65]; /* empty where none is served */
+} gsrt_notice;
+
+/* A question for all servers, GSRT_SEEK_BYTES bytes. `nonce` has GSRT_NONCE_BYTES bytes, random, one for each search. */
+void gsrt_seek_write(uint8_t *out, const uint8_t *nonce);
+/* The answer: a server is there, at the address that this came from. False: it answers no search with that nonce, and
+ * `notice` is as it was. */
+bool gsrt_here_read(gsrt_notice *notice, const uint8_t *datagram, size_t size, const uint8_t *nonce);
+/* What came to GSRT_BEACON_PORT: somebody says that a server is at `port` of the address that this came from. To be asked.
+ * False: it is no beacon, and `notice` is as it was. */
+bool gsrt_beacon_read(gsrt_notice *notice, const uint8_t *datagram, size_t size);
+
 #ifdef GSRT_LINK_SODIUM
 /* Cryptography and randomness of libsodium; call its sodium_init() first. */
 extern const gsrt_link_crypto gsrt_link_sodium;
