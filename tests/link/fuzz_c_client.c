@@ -1,4 +1,5 @@
 /* fuzz_c_client SEED DATAGRAMS: two links of the C client talk to each other, and what one sends comes to the other mutated.
+ * Mutated notices of servers are read in between.
  *
  * Built with AddressSanitizer and UndefinedBehaviorSanitizer by test_c_client.py and by `make fuzz` in clients/c. The
  * cryptography is a stand-in that takes whatever comes, so that mutated bytes get as far as they can. Prints what it has
@@ -96,7 +97,7 @@ typedef struct datagram {
 static void *memory[LINKS];
 static gsrt_link *links[LINKS];
 static datagram kept[KEPT]; /* genuine ones, to make others of */
-static uint64_t received, taken, events, closed, messages, refused;
+static uint64_t received, taken, events, closed, messages, refused, notices;
 static double now = 100;
 static uint32_t wildness[LINKS]; /* of 100 mutations, how many may break a frame: a link is closed by the first */
 
@@ -419,6 +420,46 @@ static void flush(int index, uint64_t limit)
     }
 }
 
+/* What servers say of themselves: right, but for some bytes. */
+static void read_notices(void)
+{
+    static const char *const words[] = {"", "attic", "Gro\xc3\x9fvater", "\xf0\x9f\x8e\xb2", "\xe2\x80\xae", "\x1b[2J"};
+    static const uint8_t most[] = {24, 64, 64};
+    uint8_t bytes[GSRT_SEEK_BYTES] = {0, 8, 1, 0};
+    gsrt_notice notice;
+    size_t size = 30;
+    bytes[1] = (uint8_t)(8 + below(2));
+    fill(NULL, bytes + 4, size - 4);
+    for (int i = 0; i < 3; i++) {
+        const size_t length = below(most[i] + 1u);
+        bytes[size] = (uint8_t)length;
+        memset(bytes + size + 1, 'n', length);
+        const char *word = words[below(sizeof words / sizeof words[0])];
+        if (strlen(word) <= length) {
+            memcpy(bytes + size + 1 + below((uint32_t)(length - strlen(word) + 1)), word, strlen(word));
+        }
+        size += 1 + length;
+    }
+    for (uint32_t changes = below(4); changes > 0; changes--) {
+        bytes[below((uint32_t)size)] = (uint8_t)draw();
+    }
+    size = below(4) == 0 ? below((uint32_t)sizeof bytes + 1) : size;
+    uint8_t *copy = malloc(size + (size == 0));
+    check(copy != NULL, "no memory");
+    memcpy(copy, bytes, size);
+    memset(&notice, 'x', sizeof notice);
+    if (gsrt_here_read(&notice, copy, size, bytes + 4) || gsrt_beacon_read(&notice, copy, size)) {
+        check(notice.port != 0, "a notice without a port");
+        check(memchr(notice.version, 0, sizeof notice.version) != NULL && notice.version[0] != 0, "a version of no length");
+        check(memchr(notice.name, 0, sizeof notice.name) != NULL && notice.name[0] != 0, "a name of no length");
+        check(memchr(notice.game, 0, sizeof notice.game) != NULL, "a game without an end");
+        notices++;
+    } else {
+        check(notice.version[0] == 'x' && notice.game[sizeof notice.game - 1] == 'x', "a refused notice was written");
+    }
+    free(copy);
+}
+
 int main(int argc, char **argv)
 {
     state = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
@@ -435,6 +476,7 @@ int main(int argc, char **argv)
             begin(index);
             continue;
         }
+        read_notices();
         for (uint32_t sends = below(5); sends > 0; sends--) {
             send_some(link);
         }
@@ -456,8 +498,9 @@ int main(int argc, char **argv)
         check(quality.loss >= 0 && quality.loss <= 1 && quality.congestion_window >= 4800, "an estimate out of bounds");
         check(quality.waiting_bytes <= 4194304, "more waits than was sent");
     }
-    printf("%llu datagrams, %llu taken, %llu messages, %llu links closed, %llu refused\n", (unsigned long long)received,
-           (unsigned long long)taken, (unsigned long long)messages, (unsigned long long)closed, (unsigned long long)refused);
+    printf("%llu datagrams, %llu taken, %llu messages, %llu links closed, %llu refused, %llu notices\n",
+           (unsigned long long)received, (unsigned long long)taken, (unsigned long long)messages, (unsigned long long)closed,
+           (unsigned long long)refused, (unsigned long long)notices);
     for (int i = 0; i < LINKS; i++) {
         free(memory[i]);
     }
