@@ -158,6 +158,17 @@ def test_what_is_no_utf8(module: Any) -> None:
         assert found is not None and found["name"] == right.decode()
 
 
+@pytest.mark.parametrize("character", ["é", "€", "🎲"])
+def test_what_lies_after_a_datagram_is_no_part_of_it(module: Any, character: str) -> None:
+    whole = forged(BEACON, game=character.encode())
+    notice = module.ffi.new("gsrt_notice *")
+    assert module.lib.gsrt_beacon_read(notice, whole, len(whole))
+    for cut in range(1, len(character.encode())):
+        text = character.encode()
+        shorter = forged(BEACON, game=text[:-cut])
+        assert not module.lib.gsrt_beacon_read(notice, shorter + text[-cut:], len(shorter))
+
+
 @pytest.mark.parametrize("kind", [HERE, BEACON])
 @pytest.mark.parametrize(
     ("field", "most"),
