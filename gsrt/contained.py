@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from gsrt.device.containment import Contained, contain, describe, interpreter_files
+from gsrt.profile import locate
 from gsrt.scripts.helper import Helper
 
 TYPE_CHECKING = False
@@ -32,9 +33,7 @@ def contain_server(options: Options, compiler: Compiler, log: Log, *, executes: 
 
 def readable_places(options: Options) -> list[str]:
     """Folders, not files, of what may be read anew: an editor puts another file in a file's place."""
-    named = [options.script, options.cert, options.key]
-    if "/" in options.profile or options.profile.endswith(".toml"):
-        named.append(options.profile)
+    named = [options.script, options.cert, options.key, locate(options.profile)[0]]
     folders = [os.path.dirname(os.path.abspath(path)) for path in named if path is not None]
     folders += [os.path.dirname(os.path.realpath(path)) for path in named if path is not None]
     if options.game is not None:

@@ -236,7 +236,7 @@ KEYS: Mapping[str, Key] = {
         "bytes",
         "Bytes the kernel may keep of what one TCP connection has sent and the server has not read yet. It takes twice "
         "as many, its own work on them included. 0 leaves it to the kernel, which gives up to some megabytes to who "
-        "sends much.",
+        "sends much; after another number that counts from the next start, not from a hand-over.",
     ),
     "tcp_send_buffer_bytes": Key(
         LOOP,

@@ -3110,10 +3110,12 @@ enum {
     NOTICE_TEXTS = NOTICE_PLAYERS + 4
 };
 
-/* Characters that a text must not have: controls, separators but the space, and what turns the direction of writing. */
-static const uint16_t NOT_SHOWN[][2] = {
-    {0x0000, 0x001f}, {0x007f, 0x00a0}, {0x061c, 0x061c}, {0x1680, 0x1680}, {0x2000, 0x200a},
-    {0x200e, 0x200f}, {0x2028, 0x202f}, {0x205f, 0x205f}, {0x2066, 0x2069}, {0x3000, 0x3000},
+/* Characters that a text must not have: controls, separators but the space, and what shows nothing or turns the direction of
+ * writing, or two names could look alike. */
+static const uint32_t NOT_SHOWN[][2] = {
+    {0x0000, 0x001f}, {0x007f, 0x00a0}, {0x00ad, 0x00ad}, {0x061c, 0x061c}, {0x1680, 0x1680}, {0x180e, 0x180e},
+    {0x2000, 0x200f}, {0x2028, 0x202f}, {0x205f, 0x206f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
+    {0xe0000, 0xe007f},
 };
 
 static bool is_shown(uint32_t character)

@@ -66,15 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     up, down = conditions_of(arguments)
     server = (arguments.host, arguments.port)
+    waker, wakes = socket.socketpair()
     try:
         proxy = Proxy(arguments.listen, server, up, down, arguments.seed)
     except OSError as error:
+        waker.close()
+        wakes.close()
         raise CommandError(
             f"cannot forward from {_spelled(arguments.listen)} to {_spelled(server)}: {error}; --listen says where the "
             "game comes in, SERVER_HOST and PORT say where the server is"
         ) from None
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    waker, wakes = socket.socketpair()
     try:
         # A signal that comes just before the proxy waits would else be heard of at the next datagram.
         wakes.setblocking(False)

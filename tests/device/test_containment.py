@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from gsrt.cli.serve import Options
+from gsrt.contained import readable_places
 from gsrt.device.containment import Contained, describe, is_below
 from gsrt.device.linux import Outcome, calls
+from gsrt.profile import locate
 
 PROJECT = Path(__file__).resolve().parents[2]
 LANDLOCK_OF_NETWORK, LANDLOCK_OF_SIGNALS = 4, 6
@@ -230,6 +233,12 @@ def test_paths_that_a_contained_server_may_use(tmp_path: Path) -> None:
     nowhere = Contained([], [], [Outcome("landlock", False, "no such call")])
     assert nowhere.why_not_read("/etc/passwd") is nowhere.why_not_write("/etc/passwd") is None
     assert is_below("/anything", ["/"]) and not is_below("/anything", [])
+
+
+@pytest.mark.parametrize("profile", ["generic", "auto"])
+def test_the_profile_can_be_read_again(profile: str) -> None:
+    """By the program that takes this one's place; a profile that comes along need not be where Python's modules are."""
+    assert is_below(locate(profile)[0], readable_places(Options(control="c", state_dir="s", profile=profile)))
 
 
 def test_what_the_log_says() -> None:

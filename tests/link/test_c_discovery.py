@@ -22,6 +22,9 @@ SERVER = b"\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7"
 FIELDS = ("server", "port", "sessions", "players", "version", "name", "game")
 UNTOUCHED = 0xA5  # each byte of a notice before it is read
 DIRECTIONS = frozenset((0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+SHORT_RANGES = (range(0x200B, 0x200E), range(0x2060, 0x2070), range(0xFFF9, 0xFFFC), range(0xE0000, 0xE0080))
+INVISIBLE = frozenset((0xAD, 0x180E, 0xFEFF)).union(*SHORT_RANGES)
+HIDDEN = DIRECTIONS | INVISIBLE
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +118,7 @@ def test_every_character(module: Any) -> None:
             wanted = True
         else:
             category = unicodedata.category(character)
-            wanted = category not in ("Cc", "Zs", "Zl", "Zp") and number not in DIRECTIONS
+            wanted = category not in ("Cc", "Zs", "Zl", "Zp") and number not in HIDDEN
         text = b"a%bz" % character.encode()
         datagram = b"%b%c%b%b" % (before, len(text), text, after)
         assert accepts(notice, datagram, len(datagram)) == wanted, f"U+{number:04X}"
@@ -232,7 +235,7 @@ def agree(module: Any, datagram: bytes) -> None:
             strange = [each for each in texts if not each.isprintable()]
             assert strange  # it is for these only
             for each in strange:
-                assert unicodedata.category(each) in ("Cf", "Cn", "Co") and ord(each) not in DIRECTIONS
+                assert unicodedata.category(each) in ("Cf", "Cn", "Co") and ord(each) not in HIDDEN
             assert found["port"] > 0 and found["version"] and found["name"]
             for text, most in (("version", 24), ("name", 64), ("game", 64)):
                 assert len(found[text].encode()) <= most
