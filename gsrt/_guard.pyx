@@ -2378,7 +2378,11 @@ cdef class Functions:
             if guard_bits(bound) > KEY_BITS:
                 raise ValueError("range() takes ints below 2**60")
         result = range(start, stop, step)
-        if len(result) > ELEMENTS:
+        try:
+            count = len(result)
+        except OverflowError:                   # where sizes have 32 bits
+            count = ELEMENTS + 1
+        if count > ELEMENTS:
             raise ValueError("range() gives at most 100,000 numbers")
         return result
 

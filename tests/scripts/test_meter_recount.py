@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 import sys
 import tracemalloc
 import types
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from gsrt._meter import Account, Meter
+
+POINTER_BYTES = struct.calcsize("P")
 
 
 class ScriptType(type):
@@ -93,7 +96,7 @@ def test_shared_things_count_once() -> None:
     counted = account()
     item = list(range(10_000, 20_000))
     once = counted.recount([[item]])
-    assert counted.recount([[item, item, item, item]]) == once + 3 * 8
+    assert counted.recount([[item, item, item, item]]) == once + 3 * POINTER_BYTES
     circle: list[Any] = [item]
     circle.append(circle)
     assert counted.recount([circle, circle, item]) == once + sys.getsizeof(circle) - sys.getsizeof([item])
@@ -149,7 +152,8 @@ def run():
     exec(source, space)
     heavy_of_the_host = bytes(1_000_000)
     error = space["run"]()
-    assert 300_000 < counted.recount([error, space]) < 500_000
+    heavy = 10_000 * (sys.getsizeof(1000) + POINTER_BYTES)
+    assert heavy < counted.recount([error, space]) < heavy * 3 // 2
     assert counted.recount([error]) < 1000
     assert len(heavy_of_the_host) == 1_000_000
 
