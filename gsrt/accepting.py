@@ -33,9 +33,14 @@ def raise_descriptor_limit(wanted: int) -> int:
     return soft
 
 
+def descriptors_needed(profile: Profile) -> int:
+    """Of a server with that profile."""
+    return profile.connections_max + profile.www_downloads_max + DESCRIPTORS_SPARE
+
+
 def provide_descriptors(profile: Profile, log: Log) -> None:
     """Has the process have as many descriptors as the profile needs, if it may."""
-    wanted = profile.connections_max + profile.www_downloads_max + DESCRIPTORS_SPARE
+    wanted = descriptors_needed(profile)
     limit = raise_descriptor_limit(wanted)
     if limit < wanted:
         log.warn("few file descriptors", allowed=limit, todo=RAISE_DESCRIPTORS)

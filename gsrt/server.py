@@ -34,6 +34,7 @@ from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
 from gsrt.transports.port import bind_port, bound_stream_buffers, enlarge_buffers, forbid_fragments
+from gsrt.waking import woken_by_signals
 from gsrt.worker import Worker, deliver_until
 
 TYPE_CHECKING = False
@@ -168,7 +169,7 @@ class Server:
         )
         self._selector.register(self.worker, selectors.EVENT_READ, WORK)
         self.scripts = Scripts(self.profile, log, self.timers, self.worker, self.compiler, self.clock, os.urandom)
-        self.scripts.quarantined = self.image.quarantined
+        self.scripts.files.quarantined = self.image.quarantined
         self.scripts.allowed = resumed.scripts_allowed
         self.scripts.armed = self._arm
         for session in list(self.sessions):
@@ -312,12 +313,8 @@ class Server:
 
     def wake_on_signals(self) -> None:
         """SIGTERM and SIGINT end the loop; they interrupt its waiting."""
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
+        reader, _ = self._wake = woken_by_signals()
         reader.set_inheritable(True)
-        writer.setblocking(False)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        self._wake = (reader, writer)
         self.succession.wake = reader
         self._selector.register(reader, selectors.EVENT_READ, WAKE)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,7 +12,7 @@ import struct
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -337,33 +337,35 @@ def test_out_of_descriptors(house: House) -> None:
     assert [player.state for player in players] == [READY, READY]
 
 
-def held_for_who_does_not_read(house: House) -> int:
-    """Bytes that the kernels of both sides have of one connection when it takes no more."""
+@contextmanager
+def accepted(house: House) -> Iterator[socket.socket]:
+    """The server's side of the only connection there is."""
     line = house.dial()
     house.until(lambda: house.server.relay.streams)
     (descriptor,) = house.server.relay.streams
-    with socket.socket(fileno=os.dup(descriptor)) as accepted:
-        sent = 0
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        yield connection
+    line.close()
+    house.until(lambda: not house.server.relay.streams)
+
+
+def held_for_who_does_not_read(house: House) -> int:
+    """Bytes that the kernels of both sides have of one connection when it takes no more."""
+    sent = 0
+    with accepted(house) as connection:
         try:
             while True:
-                sent += accepted.send(bytes(65536), socket.MSG_DONTWAIT)
+                sent += connection.send(bytes(65536), socket.MSG_DONTWAIT)
         except BlockingIOError:
-            pass
-    line.close()
-    return sent
+            return sent
 
 
 def test_the_kernel_keeps_no_more_of_a_connection_than_the_profile_says(houses: Callable[..., House]) -> None:
     """The side that does not read has its own buffer, which is not the server's to bound."""
     bounded = houses(tcp_receive_buffer_bytes=8192, tcp_send_buffer_bytes=16384)
-    line = bounded.dial()
-    bounded.until(lambda: bounded.server.relay.streams)
-    (descriptor,) = bounded.server.relay.streams
-    with socket.socket(fileno=os.dup(descriptor)) as accepted:
-        found = [accepted.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
+    with accepted(bounded) as connection:
+        found = [connection.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
     assert found == [2 * 8192, 2 * 16384]
-    line.close()
-    bounded.until(lambda: not bounded.server.relay.streams)
     theirs = 2 * int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()[1])
     assert held_for_who_does_not_read(bounded) <= 2 * 16384 + theirs
     bounded.close()

@@ -223,7 +223,6 @@ static void run(terminal *at)
     }
 }
 
-/* Who looks for servers: the mouth asks and hears answers; the ear hears beacons, -1 where another program has their port. */
 typedef struct asked {
     struct sockaddr_in address;
     double at; /* seconds */
@@ -235,6 +234,7 @@ typedef struct found {
     gsrt_notice notice;
 } found;
 
+/* Who looks for servers: the mouth asks and hears answers; the ear hears beacons, -1 where another program has their port. */
 typedef struct search {
     int mouth, ear;
     uint8_t nonce[GSRT_NONCE_BYTES];

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import selectors
 import signal
-import socket
 import sys
 from argparse import ArgumentTypeError
 from functools import partial
@@ -63,24 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Forward until Ctrl-C or SIGTERM. 0: ended in order."""
     from gsrt.netsim.proxy import Proxy, describe_statistics
+    from gsrt.waking import woken_by_signals
 
     up, down = conditions_of(arguments)
     server = (arguments.host, arguments.port)
-    waker, wakes = socket.socketpair()
     try:
         proxy = Proxy(arguments.listen, server, up, down, arguments.seed)
     except OSError as error:
-        waker.close()
-        wakes.close()
         raise CommandError(
             f"cannot forward from {_spelled(arguments.listen)} to {_spelled(server)}: {error}; --listen says where the "
             "game comes in, SERVER_HOST and PORT say where the server is"
         ) from None
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    waker, wakes = woken_by_signals()
     try:
-        # A signal that comes just before the proxy waits would else be heard of at the next datagram.
-        wakes.setblocking(False)
-        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         proxy.selector.register(waker, selectors.EVENT_READ, lambda mask, now: waker.recv(SIGNALS_MAX))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         print(f"forwarding from {_spelled(proxy.address)} to {_spelled(server)}; seed {arguments.seed}; Ctrl-C ends it")

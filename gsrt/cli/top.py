@@ -150,15 +150,12 @@ class Terminal:
         self._coloured = coloured
 
     def __enter__(self) -> Terminal:
-        import socket
         import termios
 
+        from gsrt.waking import woken_by_signals
+
         self._before = termios.tcgetattr(self._keys)
-        self._signals, writer = socket.socketpair()
-        for each in (self._signals, writer):
-            each.setblocking(False)
-        self._writer = writer
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._signals, self._writer = woken_by_signals()
         for number in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT):
             signal.signal(number, _nothing)
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from gsrt.accepting import descriptors_needed
 from gsrt.doctor.finding import Finding, fail, ok, warn
 from gsrt.doctor.surroundings import megabytes, whole_number
+from gsrt.transports.port import BACKLOG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.doctor.surroundings import Surroundings
 
 OLDEST = (5, 3)  # pidfd_open(2), by which the server waits for its children
-# As in gsrt.transports.port and gsrt.accepting, which need not be loaded here: connections waiting to be accepted,
-# descriptors for no player.
-BACKLOG = 1024
-DESCRIPTORS_SPARE = 64
 LANDLOCK_SINCE = (5, 13)
 
 
@@ -82,7 +80,7 @@ def connections(surroundings: Surroundings) -> Finding:
     profile = surroundings.profile()
     if profile is None:
         return warn("cannot tell without a profile", "see the line on the profile")
-    wanted = profile.connections_max + profile.www_downloads_max + DESCRIPTORS_SPARE
+    wanted = descriptors_needed(profile)
     allowed, whose = _open_files(surroundings)
     waiting = surroundings.number("/proc/sys/net/core/somaxconn")
     if allowed is not None and allowed < wanted:

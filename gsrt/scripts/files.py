@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class ScriptFiles:
-    """`is_quarantined(digest)` tells which versions may not run."""
+    """`quarantined` (digest -> path) are versions that hung the server before, and do not run again."""
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class ScriptFiles:
         worker: Worker,
         compiler: Compiler,
         clock: Callable[[], float],
-        is_quarantined: Callable[[str], bool],
     ) -> None:
         self._profile = profile
         self._log = log
@@ -57,7 +56,7 @@ class ScriptFiles:
         self._worker = worker
         self._compiler = compiler
         self._clock = clock
-        self._is_quarantined = is_quarantined
+        self.quarantined: dict[str, str] = {}
         self._watching: dict[Watching, None] = {}
         self._stamps: dict[str, Stamp] = {}  # path -> of the version looked at last
         self._preparing: dict[str, list[Callable[[Compiled | None, HostError | None], None]]] = {}  # who waits, by path
@@ -107,7 +106,7 @@ class ScriptFiles:
             if self._stamps.get(path, stamp) != stamp:  # those that run an older version would not hear of it any more
                 self._changed(path, compiled)
             self.know(path, result)
-            if self._is_quarantined(compiled.digest):
+            if compiled.digest in self.quarantined:
                 tell(None, HostError(f"{path}: this script has hung the server; it does not run until it has changed"))
                 return
             tell(compiled, None)
@@ -192,7 +191,7 @@ class ScriptFiles:
                 continue
             if isinstance(result, HostError):
                 each.not_taken(str(result))
-            elif self._is_quarantined(result.digest):
+            elif result.digest in self.quarantined:
                 each.not_taken("it has hung the server before")
             elif result.digest != each.digest:
                 each.try_out(result)

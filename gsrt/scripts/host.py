@@ -31,8 +31,7 @@ TIDY_SECONDS = 1.0  # after a script was switched off
 class Scripts:
     """The server's scripts. Nothing of the sandbox is loaded before the first of them.
 
-    `quarantined` (digest -> path) are scripts that hung the server before; `armed(sandbox)` is called once, when the
-    sandbox has been made."""
+    `armed(sandbox)` is called once, when the sandbox has been made."""
 
     def __init__(
         self,
@@ -51,7 +50,6 @@ class Scripts:
         self.worker = worker
         self.journal = Journal(profile.script_log_ring_lines, log, time.time, profile.script_log_characters_max)
         self.sandbox: Sandbox | None = None
-        self.quarantined: dict[str, str] = {}
         self.allowed = True
         self.desk: Desk | None = None  # where requests are done, if a game is served
         self.armed: Callable[[Sandbox], None] = lambda sandbox: None
@@ -59,9 +57,7 @@ class Scripts:
         self._took = 0  # bytes, since that was told
         self._entropy = entropy
         self._attached: dict[str, Attached] = {}  # session id -> what runs in it
-        self.files = ScriptFiles(
-            profile, log, timers, worker, compiler, clock, lambda digest: digest in self.quarantined
-        )
+        self.files = ScriptFiles(profile, log, timers, worker, compiler, clock)
 
     def __len__(self) -> int:
         return len(self._attached)

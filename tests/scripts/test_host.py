@@ -142,7 +142,7 @@ def test_scripts_that_hung_are_refused_until_they_change() -> None:
     with ScriptFloor() as floor:
         path = floor.write(GOOD)
         digest = floor.compiled(path).digest
-        floor.scripts.quarantined[digest] = path
+        floor.scripts.files.quarantined[digest] = path
         with pytest.raises(HostError, match="it does not run until it has changed"):
             floor.compiled(path)
         with pytest.raises(HostError, match="has hung"):

@@ -292,7 +292,7 @@ def test_every_problem_is_told(floor: ScriptFloor) -> None:
 
 def test_one_that_hung_the_server_is_not_taken(floor: ScriptFloor) -> None:
     digest = floor.compiled(floor.write(TWO)).digest
-    floor.scripts.quarantined[digest] = floor.path()
+    floor.scripts.files.quarantined[digest] = floor.path()
     game = Game(floor, ONE)
     game.change(TWO)
     assert game.reloads == 0
