@@ -31,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Installation, int | None, Record], None]] = {
     "script_handler": script.measure_handler,
     "script_upcall": script.measure_upcall,
     "script_relay": script.measure_relay,
+    "script_bystanders": script.measure_bystanders,
     "script_memory": script.measure_memory,
     "match": match.measure,
     "platform_requests": platform.measure_requests,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks import gsrt_server
-from benchmarks.figures import Record
+from benchmarks.figures import Problem, Record
 from benchmarks.gsrt_server import Installation
 from benchmarks.processes import ask, rss_mib, wait_for_connect
 from benchmarks.relay import SATURATED, gsrt, interleave
@@ -21,12 +23,16 @@ from gsrt.scripts.guest import Guest
 from gsrt.scripts.journal import Journal
 from gsrt.scripts.reload import Nowhere
 from gsrt.scripts.sandbox import Sandbox
+from tests.support.bombs import Heartbeats, explode_all
 
 RUNS = 7
 SLICES = 9  # of each contestant in one run; the fastest counts
 CALLS = 20_000  # in a slice
 RELAY_RUNS = 7
 MEMORY_RUNS = 3
+BYSTANDERS_RUNS = 3
+BOMBS_SECONDS_MAX = 120.0  # all have had their turn long before
+BEATS_MIN = 1000  # fewer say nothing about the latest hundredth
 FURTHER_SESSIONS = 100
 SETTLE_SECONDS = 1.0
 PLAYERS = {1: "anna", 2: "ben", 3: "carl", 4: "dora"}
@@ -162,6 +168,29 @@ def measure_relay(installation: Installation, runs: int | None, record: Record) 
             continue
         for costs in rounds:
             record.add(figure, costs[name] / costs["plain"])
+
+
+def measure_bystanders(installation: Installation, runs: int | None, record: Record) -> None:
+    """How late two players' packets are while another session's script runs every bomb of the attack corpus."""
+    for _ in range(runs or BYSTANDERS_RUNS):
+        with gsrt_server.running(installation) as started, tempfile.TemporaryDirectory() as folder:
+
+            def control(request: dict[str, Any], path: str = started.control) -> dict[str, Any]:
+                (answer,) = ask(path, [request])
+                return answer
+
+            address = ("127.0.0.1", started.port)
+            seats = control({"do": "session.create", "players": ["anna", "ben"]})["players"]
+            with Heartbeats(address, started.process.pid, [each["accessToken"] for each in seats]) as heartbeats:
+                heartbeats.report()
+                explode_all(control, Problem, address, Path(folder), BOMBS_SECONDS_MAX)
+                found = heartbeats.report()
+        if found["losses"] or any(found["missing"].values()):
+            raise Problem(f"the bystanders miss packets: {found}")
+        if found["count"] < BEATS_MIN:
+            raise Problem(f"only {found['count']} packets while the machine was the server's own; end what else runs")
+        for each in ("p99", "p50", "most"):
+            record.add(f"script.bystanders_{each}_ms", found[each])
 
 
 def measure_memory(installation: Installation, runs: int | None, record: Record) -> None:

@@ -6,6 +6,8 @@ from gsrt._meter import Account, Meter
 from gsrt._relay import Interceptor
 from gsrt.profile import Profile
 
+def milliseconds(seconds: float) -> int: ...
+
 class QuotaError(RuntimeError): ...
 
 @final

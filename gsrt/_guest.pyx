@@ -39,6 +39,12 @@ cdef enum:
     TRIAL_BYTES = 504           # larger packets are not kept for trying a changed script on
 
 
+cpdef int64_t milliseconds(double seconds):
+    """Whole milliseconds of a time that was computed in seconds, as scripts and their recordings have it: 1.001 s are
+    1001, though the nearest double is less."""
+    return <int64_t>(seconds * 1000 + 0.001)
+
+
 class QuotaError(RuntimeError):
     """The script has used up what it may have of something; the message says of what."""
 
@@ -654,7 +660,7 @@ cdef class Handlers(Interceptor):
     # callbacks
 
     cdef double begin(self, double now) except? -1:
-        self.now_ms = <int64_t>((now - self.began) * 1000 + 0.001)      # 1.001 s are 1001 ms
+        self.now_ms = milliseconds(now - self.began)
         self.sends_left = self.sends_max
         self.send_bytes_left = self.send_bytes_max
         self.calls += 1
@@ -726,7 +732,7 @@ cdef class Handlers(Interceptor):
             self.keep(sender, packet, size, reliable)
         if self.recorder is not None:
             made.own()
-            self.recorder(<int64_t>((now - self.began) * 1000), sender, made.body, reliable)
+            self.recorder(milliseconds(now - self.began), sender, made.body, reliable)
         started = self.begin(now)
         functions = self.by_op_code.get(header.op_code)
         if functions is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from gsrt._guest import milliseconds
 from gsrt.scripts.journal import BURST_SECONDS, LineBudget
 from gsrt.session import KICKED
 
@@ -114,14 +115,14 @@ class Attached:
     def connected(self, peer_id: int, now: float) -> None:
         """A player is ready, and the others have been told."""
         if self._tape is not None:
-            self._tape.recorder.connect((now - self.session.began) * 1000, peer_id)
+            self._tape.recorder.connect(milliseconds(now - self.session.began), peer_id)
         if self.guest is not None:
             self.guest.connected(peer_id, now)
 
     def disconnected(self, peer_id: int, now: float) -> None:
         """A player has left, and the others have been told."""
         if self._tape is not None:
-            self._tape.recorder.disconnect((now - self.session.began) * 1000, peer_id)
+            self._tape.recorder.disconnect(milliseconds(now - self.session.began), peer_id)
         if self.guest is not None:
             self.guest.disconnected(peer_id, now)
 

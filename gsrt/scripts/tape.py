@@ -5,6 +5,7 @@ Loaded with the first recording.
 
 from __future__ import annotations
 
+from gsrt._guest import milliseconds
 from gsrt.scripts.recording import Recorder
 from gsrt.worker import WorkerError
 
@@ -52,7 +53,7 @@ class Tape:
         """Not here: it could keep the loop waiting."""
 
     def close(self) -> None:
-        self.recorder.close((self._scripts.clock() - self._session.began) * 1000)
+        self.recorder.close(milliseconds(self._scripts.clock() - self._session.began))
         self._scripts.timers.cancel(self._timer)
         self._closing = True
         if not self._writing:

@@ -21,6 +21,7 @@ from gsrt.scripts import recording
 from gsrt.scripts.compiler import compile_script
 from gsrt.scripts.recording import Recorder, Recording, RecordingError, parse_recording, read_recording
 from tests.core.strategies import INT32, MODELS, bits, build, read
+from tests.scripts.stage import Play
 from tests.support.server import ServerProcess
 
 PLAYERS = {1: "anna", 2: "ben", 7: "Zoë 木"}
@@ -126,6 +127,20 @@ def test_a_file_is_written_and_read(tmp_path: Path) -> None:
     assert [(event.at, event.kind, event.peer) for event in back.events] == [
         *((0, "connect", 1), (20, "packet", 1), (60, "disconnect", 1), (60, "connect", 1), (900, "pass", 0))
     ]
+
+
+def test_times_are_those_that_the_script_saw() -> None:
+    """To the millisecond, however near the next one a packet comes."""
+    noted: list[int] = []
+    with Play("def on_packet(packet):\n    print(session.now_ms)") as play:
+        play.guest.handlers.recorder = lambda at, *_: noted.append(at)
+        began = play.surroundings.now
+        for part in range(999_980, 1_000_020):  # ten thousandths of a millisecond
+            play.surroundings.now = began + part / 1e7
+            play.feed(1)
+        seen = [int(text) for text in play.texts]
+    assert noted == seen
+    assert {99, 100} == set(seen)
 
 
 def test_a_recorder_stops_at_its_largest_size_with_whole_lines() -> None:
