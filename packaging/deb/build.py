@@ -43,7 +43,7 @@ FILES = {
     "systemd/gsrt.service.xml": ("/etc/avahi/services/gsrt.service", 0o644),
     "systemd/hand-over": ("/usr/lib/gsrt/hand-over", 0o755),
 }
-SCRIPTS = ("postinst", "prerm", "postrm")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 DOCUMENTATION = "/usr/share/doc/gsrt"
 MODULES = "/usr/lib/gsrt"
 
@@ -161,6 +161,7 @@ def main() -> None:
     builder.prepare()
     again = Builder(Workshop(WORK / "again"), given.jobs) if given.twice else None
     if again is not None:
+        shutil.rmtree(WORK / "again", ignore_errors=True)
         again.prepare()
     for target in named(given.machines):
         begun = time.monotonic()

@@ -64,6 +64,7 @@ def test_the_control_file_is_one_paragraph_of_fields() -> None:
     assert all((re.match(r"[A-Z][A-Za-z-]+: \S| \S", line) and len(line) < 80) or "Depends" in line for line in lines)
     (depends,) = (line for line in lines if line.startswith("Depends: "))
     assert "libsodium23" in depends and "openssl" in depends and "libc6 (>= 2.17)" in depends
+    assert ", procps, " in depends, "the unit's /bin/kill"
 
 
 def test_every_file_the_package_is_made_of_is_there() -> None:

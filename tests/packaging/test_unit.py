@@ -28,6 +28,7 @@ HAND_OVER = SYSTEMD / "hand-over"
 
 EXPOSURE_MAX = 11  # tenths
 LEFT_MAX = 16  # descriptors that a server leaves with systemd: it has a handful of them
+SLOW_START_SECONDS = 8.0  # until a start fails, on a Pi Zero
 DEADLINE = 20.0
 
 
@@ -97,12 +98,27 @@ def test_the_unit_fits_the_server() -> None:
     assert unit["RestartPreventExitStatus"] == ["2"], "mistakes in the configuration"
     descriptors, kept = int(unit["LimitNOFILE"][0]), int(unit["FileDescriptorStoreMax"][0])
     assert kept >= LEFT_MAX
+    assert f"FDSTORE={kept}" in unit["Environment"], "by which the server knows, before systemd 254"
     for name in available():
         profile = Profile.load(name)
         assert float(unit["WatchdogSec"][0]) > 2 * profile.script_watchdog_seconds, (
             "that ends a script, this the server"
         )
         assert descriptors >= profile.connections_max + profile.www_downloads_max + DESCRIPTORS_SPARE
+
+
+def test_a_hang_is_always_started_again_and_what_fails_at_every_start_is_not() -> None:
+    unit = settings(SERVICE)
+    within, starts = int(unit["StartLimitIntervalSec"][0]), int(unit["StartLimitBurst"][0])
+    pause = float(unit["RestartSec"][0].removesuffix("ms")) / 1000
+    assert within / (float(unit["WatchdogSec"][0]) + pause) < starts, "as often as the watchdog ends it"
+    assert within / (SLOW_START_SECONDS + pause) > starts, "a board on which it takes so long to fail"
+
+
+def test_a_box_need_not_have_the_folders_in_which_nothing_is_executed() -> None:
+    for name in ("NoExecPaths", "InaccessiblePaths", "ReadWritePaths"):
+        for places in settings(SERVICE).get(name, []):
+            assert all(place.startswith("-/") for place in places.split()), f"{name}={places}"
 
 
 def test_the_governor_can_see_the_box() -> None:
