@@ -12,8 +12,8 @@ from cross.targets import PYTHONS
 
 MAINTAINER = "The gsrt maintainers <maintainers@gsrt.invalid>"
 
-# What a server cannot be without (procps: the unit's /bin/kill); the rest of what it uses of others it does without, and
-# gsrt doctor says so.
+# What a server cannot be without (procps has the unit's /bin/kill); the rest of what it uses of others it does without,
+# and gsrt doctor says so.
 DEPENDS = ("libsodium23 (>= 1.0.18)", "openssl", "procps", "systemd | systemd-standalone-sysusers")
 RECOMMENDS = ("python3-cffi-backend (>= 1.15)",)
 SUGGESTS = ("avahi-daemon",)

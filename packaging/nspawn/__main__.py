@@ -39,8 +39,11 @@ STEPS = (
     "serves_a_game",
     "stops_with_a_goodbye",
     "tells_mistakes",
+    "is_removed_and_comes_back",
     "is_purged",
+    "runs_without_the_package",
 )
+WITHOUT_PACKAGE = ("is_installed", "is_purged", "runs_without_the_package")
 
 
 def main() -> int:
@@ -75,7 +78,7 @@ def attempt(package: Path, path: Path, steps: tuple[str, ...]) -> int:
         report.say(f"{package.name} on {container.run('systemctl', '--version').splitlines()[0]}")
         trial = Trial(container, package)
         for name in steps:
-            if name not in ("is_installed", "is_purged"):
+            if name not in WITHOUT_PACKAGE:
                 trial.restore()
             report.step(name.replace("_", " "), getattr(trial, name), container.journal)
         report.keep("journal", container.journal())

@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a fresh Raspberry Pi OS Lite has of that which matters here, and what the package depends on.
+# What a fresh Raspberry Pi OS Lite has of that which matters here, what the package depends on, and what one without the
+# package installs by docs/INSTALL.md.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2"),
-    *("python3", "python3-cffi-backend", "openssl", "libsodium23"),
+    *("python3", "python3-cffi-backend", "openssl", "libsodium23", "python3-venv"),
 )
 SUITE = "bookworm"
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}

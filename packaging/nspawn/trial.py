@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import select
 import shutil
@@ -18,9 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nspawn.container import Container
+from cross.targets import PYTHONS, named, python_tag
+from cross.wheels import WORK
+from cross.workshop import version
+from nspawn.container import SUITE, Container
+from tests.docs.markdown import read_blocks
 
 PROJECT = Path(__file__).resolve().parents[2]
+INSTALL = PROJECT / "docs" / "INSTALL.md"
 HOST, PORT = "127.0.0.1", 8784
 CONTROL = "/run/gsrt/control.sock"
 CONFIGURATION = "/etc/gsrt/gsrt.toml"
@@ -29,7 +35,26 @@ GAME = f"{STATE}/duel"
 AS_SERVICE = ("setpriv", "--reuid=gsrt", "--regid=gsrt", "--clear-groups")
 PLAYERS = ("ann", "ben", "cat")  # the match gives each another kind of client
 
+ANNOUNCED = Path("/etc/avahi/services")
+MISSING_FOLDERS = ("/srv", "/media")  # of those that the unit names, what a box may not have
+
 FETCH = f"import sys, urllib.request as r; print(r.urlopen('http://{HOST}:{PORT}/' + sys.argv[1]).read().decode())"
+CONNECT = f"import socket; socket.create_connection(('{HOST}', {PORT})).close()"
+SEEK = f"""
+import socket, sys
+sys.path.insert(0, "/usr/lib/gsrt")
+from gsrt.discovery import HERE, Notice, seek
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as seeker:
+    seeker.settimeout(30)
+    seeker.sendto(seek(b"somebody"), ("{HOST}", {PORT}))
+    assert Notice.from_bytes(seeker.recv(2048), HERE).nonce == b"somebody"
+"""
+# At the end of every module of a newer package.
+NEWER_MODULE = """
+from gsrt import __version__ as _of_the_process
+if _of_the_process != {version!r}:
+    raise ImportError(f"{{__name__}} is newer than the process that imports it")
+"""
 LACKING = {"addresses"}  # checks that fail in a container without a network
 
 DEADLINE = 30.0
@@ -148,6 +173,7 @@ class Trial:
     # -- steps ------------------------------------------------------------------------------------------------------
 
     def is_installed(self) -> str:
+        self.container.run("rmdir", *MISSING_FOLDERS)
         self._before = self._files()
         self._install(self._package)
         show = self.container.show
@@ -216,6 +242,7 @@ class Trial:
         return self._unnoticed(lambda: self.container.run("gsrt", "restart"))
 
     def is_upgraded(self) -> str:
+        """The process that leaves imports nothing of what comes: that would be code that does not fit its own."""
         with tempfile.TemporaryDirectory() as folder:
             newer = self._newer_package(Path(folder))
             seen = self._unnoticed(lambda: self._install(newer))
@@ -231,13 +258,15 @@ class Trial:
         return self._comes_back("KILL", 10.0, "signal")
 
     def has_its_port_from_systemd(self) -> str:
+        """A datagram starts it, and is answered; so does a connection."""
         run = self.container.run
-        run("systemctl", "stop", "gsrt.service")
-        run("systemctl", "start", "gsrt.socket")
         try:
-            assert self.container.show("ActiveState") == "inactive"
-            run("python3", "-c", f"import socket; socket.create_connection(('{HOST}', {PORT})).close()")
-            self._wait(lambda: self.container.show("ActiveState") == "active", "a connection starts it")
+            for program in (SEEK, CONNECT):
+                run("systemctl", "stop", "gsrt.socket", "gsrt.service")
+                run("systemctl", "start", "gsrt.socket")
+                assert self.container.show("ActiveState") == "inactive"
+                run("python3", "-c", program)
+                self._wait(lambda: self.container.show("ActiveState") == "active", "that starts it")
             return self._unnoticed(self._restart)
         finally:
             run("systemctl", "stop", "gsrt.socket", "gsrt.service")
@@ -283,8 +312,26 @@ class Trial:
         assert self.container.show("ActiveState") == "active"
         return said
 
+    def is_removed_and_comes_back(self) -> str:
+        """While it is away avahi tells nobody of it; what the host has written into its files is there again."""
+        run, announced = self.container.run, self.container.root / ANNOUNCED.relative_to("/")
+        text = (announced / "gsrt.service").read_text().replace("gsrt on %h", "Anna's box")
+        (announced / "gsrt.service").write_text(text)
+        run("dpkg", "--remove", "gsrt", seconds=DEADLINE)
+        assert not list(announced.glob("*.service")), "avahi goes on telling of it"
+        self._install(self._package)
+        assert [each.name for each in announced.iterdir()] == ["gsrt.service"]
+        assert (announced / "gsrt.service").read_text() == text
+        show = self.container.show
+        assert (show("ActiveState"), show("UnitFileState")) == ("active", "enabled")
+        return "not announced while it was away, and then as the host had it"
+
     def is_purged(self) -> str:
+        """And with it what belongs to it: a host's certificate, the socket's start with the box."""
         run = self.container.run
+        for name in ("certificate.pem", "key.pem"):
+            (self.container.root / "etc" / "gsrt" / name).write_text("of the host")
+        run("systemctl", "enable", "gsrt.socket")
         run("dpkg", "--purge", "gsrt", seconds=DEADLINE)
         assert self.container.show("LoadState") == "not-found", self.container.show("LoadState")
         assert not run("ps", "-C", "gsrt", "-o", "pid=", check=False).strip()
@@ -293,6 +340,30 @@ class Trial:
         failed = run("systemctl", "--failed", "--no-legend", "--plain").strip()
         assert not failed, failed
         return "no file, no unit, no process is left"
+
+    def runs_without_the_package(self) -> str:
+        """By docs/INSTALL.md, in a folder like that of the source. There is no network, so pip finds at hand what it
+        would get."""
+        run, place = self.container.run, Path("/root/source")
+        python = next(each for each, suite in PYTHONS.items() if suite == SUITE)
+        (target,) = named(platform.machine())
+        wheel = WORK / "wheels" / target.wheel_name(version(), python)
+        inside = self.container.root / place.relative_to("/")
+        shutil.copytree(PROJECT / "packaging", inside / "packaging")
+        shutil.copy(wheel, inside)
+        kind = ("--implementation=cp", f"--python-version={python}", f"--abi=cp{python_tag(python)}")
+        where = (f"--platform=manylinux2014_{target.name}", f"--platform={target.platform}")
+        download = ("-m", "pip", "download", "--quiet", "--only-binary=:all:", *kind, *where)
+        words = [sys.executable, *download, f"--dest={inside / 'wheels'}", str(wheel)]
+        subprocess.run(words, check=True, timeout=4 * DEADLINE)
+        (block,) = (each for each in read_blocks(INSTALL.read_text()) if each.kind == "container")
+        commands = re.sub(r"gsrt-\S+\.whl", wheel.name, block.text).replace("sudo ", "")  # root needs none
+        offline = ("PIP_NO_INDEX=1", f"PIP_FIND_LINKS={place}/wheels", "DEBIAN_FRONTEND=noninteractive")
+        run("env", f"--chdir={place}", *offline, "sh", "-ec", commands, seconds=4 * DEADLINE)
+        show = self.container.show
+        assert (show("ActiveState"), show("UnitFileState")) == ("active", "enabled"), show("StatusText")
+        assert show("User") == "gsrt"
+        return self._unnoticed(self._restart)
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
@@ -351,11 +422,16 @@ class Trial:
             inside.unlink()
 
     def _newer_package(self, folder: Path) -> Path:
-        """The same files as a package of a higher version."""
+        """A package of a higher version, whose modules no older process can import."""
         content, package = folder / "content", folder / "newer.deb"
         subprocess.run(["dpkg-deb", "--raw-extract", self._package, content], check=True, timeout=DEADLINE)
-        control = content / "DEBIAN" / "control"
+        control, modules = content / "DEBIAN" / "control", content / "usr" / "lib" / "gsrt" / "gsrt"
         control.write_text(re.sub(r"^(Version: .*)$", r"\1+test1", control.read_text(), flags=re.MULTILINE))
+        newer = f"{version()}+test1"
+        for path in modules.rglob("*.py"):
+            path.write_text(path.read_text() + NEWER_MODULE.format(version=newer))
+        told = modules / "__init__.py"
+        told.write_text(told.read_text().replace(f'__version__ = "{version()}"', f'__version__ = "{newer}"', 1))
         command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(content), str(package)]
         subprocess.run(command, check=True, timeout=4 * DEADLINE, stdout=subprocess.DEVNULL)
         return package

@@ -27,7 +27,7 @@ from tests.doctor.box import Box
 
 TEXTS = {name: (PROJECT / "docs" / f"{name}.md").read_text() for name in ("INSTALL", "LAN-PARTY", "HARDENING")}
 BLOCKS = [block for text in TEXTS.values() for block in read_blocks(text)]
-KINDS = {"show", "run", "config", "unit", "rules", "doctor"}
+KINDS = {"show", "run", "config", "unit", "rules", "doctor", "container"}  # the last: run by `make systemd-test`
 PACKAGING = "\n".join(path.read_text() for path in sorted((PROJECT / "packaging" / "deb").glob("*.py")))
 
 DEADLINE = 60.0
