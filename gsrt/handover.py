@@ -25,6 +25,10 @@ from __future__ import annotations
 
 import os
 import socket
+
+# the C code behind json.dumps, without the module, which costs half a megabyte
+from _json import encode_basestring_ascii as quoted
+from _json import make_encoder
 from binascii import a2b_base64, b2a_base64
 
 from gsrt._links import Leg
@@ -83,9 +87,7 @@ class Departure:
                 self._put({"session": session.session_id, "peer": each.peer_id, "entrance": coming})
 
     def _put(self, told: dict[str, Any]) -> None:
-        import json
-
-        self._add(json.dumps(told, default=_text).encode("ascii") + b"\n")
+        self._add("".join(_encode(told, 0)).encode("ascii") + b"\n")
 
     def _player(self, player: Player) -> dict[str, Any] | None:
         told = player.dump()
@@ -275,6 +277,10 @@ def _text(value: object) -> str:
     if type(value) is not bytes:
         raise TypeError(f"{type(value).__name__} is not handed over")
     return b2a_base64(value, newline=False).decode("ascii")
+
+
+# Of what: markers, default, encoder, indent, separators, sort_keys, skipkeys, allow_nan.
+_encode = make_encoder(None, _text, quoted, None, ": ", ", ", False, False, True)
 
 
 def _bytes(text: str) -> bytes:

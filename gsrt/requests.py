@@ -164,8 +164,8 @@ def player_netsim(server: Server, request: dict[str, Any]) -> dict[str, Any]:
 
 def restart(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     """Another program takes this one's place when this is answered; it tells `handOver` in its status. `managed`: a
-    service manager is to start it."""
-    managed = server.manager.enabled
+    service manager is to start it, for it keeps what is handed over; else this process becomes it."""
+    managed = server.manager.keeps
     if not managed and not os.access(sys.executable, os.X_OK):
         raise SessionError(f"{sys.executable}, which runs this server, is no more: end the server and start it anew")
     server.depart()

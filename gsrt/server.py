@@ -33,7 +33,7 @@ from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
-from gsrt.transports.port import bind_port, bound_stream_buffers, enlarge_buffers, forbid_fragments
+from gsrt.transports.port import bind_port, bound_stream_buffers, forbid_fragments, size_buffers
 from gsrt.waking import woken_by_signals
 from gsrt.worker import Worker, deliver_until
 
@@ -95,8 +95,8 @@ class Server:
         self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
         self.host = options.host
         self.contained: Contained | None = None
-        # Contained, a server that somebody else starts again executes nothing, not even itself.
-        self._executes = not (options.contain and self.manager.enabled)
+        # Contained, a server that somebody else starts again with all it has left executes nothing, not even itself.
+        self._executes = not (options.contain and self.manager.keeps)
         self._stopping = False
         self._departs = False  # another program takes this one's place
         self._reloads = False  # the files are to be read again
@@ -116,11 +116,13 @@ class Server:
         if options.cert is not None and options.key is not None:
             check_pair(options.cert, options.key)
         provide_descriptors(self.profile, log)
-        self._listener, self._datagrams = resumed.sockets or bind_port(options.host, wanted_port(options, game))
+        self._listener, self._datagrams = resumed.sockets or bind_port(
+            options.host, wanted_port(options, game), too_early=self._address_to_come if self.manager.enabled else None
+        )
         self.port: int = self._listener.getsockname()[1]
         if resumed.sockets is not None:
             self.host = self._listener.getsockname()[0]
-        enlarge_buffers(self._datagrams, self.profile)
+        size_buffers(self._datagrams, self.profile)
         bound_stream_buffers(self._listener, self.profile)
         forbid_fragments(self._datagrams)
         try:
@@ -270,6 +272,11 @@ class Server:
         self._departs = self._departs or not self._stopping
         self._stopping = True
 
+    @property
+    def becomes_next(self) -> bool:
+        """Whether this process is to become the program that takes its place: nobody keeps what another would need."""
+        return self._departs and not self.manager.keeps
+
     def close(self) -> None:
         """Says goodbye to all players, closes everything. What was acknowledged is on disk then."""
         departs, now = self._departs, self.clock()  # a signal from here on is for the program that comes
@@ -354,6 +361,10 @@ class Server:
         if self.platform is not None:
             self.platform.look_now()
         self.manager.ready(self._status_text())
+
+    def _address_to_come(self) -> None:
+        """A service may be started before the network has told this machine its address."""
+        self.log.warn("this machine does not have the address yet: players can come when it has", host=self.host)
 
     def _public_address(self) -> str:
         """The same as an IP address; 127.0.0.1 where the server listens at a name."""
@@ -536,6 +547,7 @@ class Server:
         self._contain()
         if self.manager.ready(self._status_text()):
             self.timers.set(self.clock() + STATUS_SECONDS, self._tell_status)
+        self.succession.prepare()
 
     def _tell_status(self, now: float) -> None:
         self.manager.status(self._status_text())

@@ -12,6 +12,7 @@ from gsrt.device.systemd import (
     LISTENER_NAME,
     Notifier,
     SocketsError,
+    close_left_port,
     take_left_port,
     take_listen_descriptors,
     take_port,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gsrt.session import Session
 
 READ_SECONDS = 5.0  # for the service manager to take what is handed over
+KEEP = "give its unit FileDescriptorStoreMax=64, and for systemd before 254 Environment=FDSTORE=64 besides"
+MISTAKEN = 2  # exit status: the host has to mend something, so the service manager need not try again
 
 
 def serve(options: Options) -> int:
@@ -55,7 +58,7 @@ def serve(options: Options) -> int:
         refusals = (*refusals, StoreError)
         game = _read(options.game, profile, compiler, log, again=resumed.image >= 0)
         if game is None:
-            return 1
+            return MISTAKEN
     try:
         _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
         server = Server(options, log, resumed, game, manager, profile, compiler)
@@ -81,11 +84,17 @@ def serve(options: Options) -> int:
     if manager.enabled:
         for name in (LIVE_NAME, STREAM_NAME, LISTENER_NAME, DATAGRAMS_NAME):
             manager.forget(name)
-        server.succession.leave_with_manager(manager)
+        if manager.keeps:
+            server.succession.leave_with_manager(manager)
+        else:
+            log.warn("a crash would lose the sessions: systemd keeps nothing for this service", todo=KEEP)
     try:
         server.run()
     finally:
-        manager.stopping("ending")
+        if server.becomes_next:
+            manager.reloading()  # it is the same process, and tells when it is ready again
+        else:
+            manager.stopping("ending")
         server.close()
     if server.succession.is_ready:
         _hand_over(server)
@@ -98,8 +107,9 @@ def serve(options: Options) -> int:
 
 
 def _hand_over(server: Server) -> None:
-    """Another program takes this one's place: the manager's next, or else one that this process becomes."""
-    if server.manager.enabled:
+    """Another program takes this one's place: the manager's next, where that keeps what is left for it, or else one
+    that this process becomes."""
+    if server.manager.keeps:
         server.succession.leave_with_manager(server.manager)
         if not server.manager.wait_until_read(READ_SECONDS):
             server.log.error("systemd does not take what is handed over", todo="see journalctl -u gsrt")
@@ -116,6 +126,7 @@ def _use_port_of_systemd(handed_in: dict[str, list[int]], resumed: Resumed, host
         return
     resumed.sockets = take_port(handed_in)
     if resumed.sockets is not None:
+        close_left_port(handed_in)  # of before the manager opened one, or the same
         log.info("the port is the one that systemd has opened: host and port of the configuration do not count")
     elif LISTENER_NAME in handed_in:
         resumed.sockets = take_left_port(handed_in, host, port)

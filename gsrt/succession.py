@@ -10,7 +10,7 @@ import sys
 from gsrt.accepting import RAISE_DESCRIPTORS
 from gsrt.device.systemd import DATAGRAMS_NAME, LISTENER_NAME, bundle
 from gsrt.log import error_text
-from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME
+from gsrt.resume import IMAGE_NAME, LIVE_NAME, NOTE_NAME, STREAM_NAME, LiveFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,15 +42,23 @@ class Succession:
         for each in (listener, datagrams):
             each.set_inheritable(True)
 
+    def prepare(self) -> None:
+        """Loads what leave_behind() needs: by then, an upgrade has put the next version's files in the place of this
+        one's."""
+        try:
+            import gsrt._linkdump
+            import gsrt.handover  # noqa: F401
+        except Exception as error:
+            self._log.error("players will have to come back by themselves after a restart", reason=error_text(error))
+
     def leave_behind(self, sessions: Sessions, relay: Relay, cookie_key: bytes | None, now: float) -> None:
         """What the program that comes needs to know of who is in; if it cannot be told, it knows the sessions. From
         here on no packet may be taken or sent."""
-        from gsrt.handover import Departure
-        from gsrt.resume import LiveFile
-
         self.is_ready = True
         self._image.keep_current()
         try:
+            from gsrt.handover import Departure
+
             live = LiveFile()
             departure = Departure(sessions, relay, live.add, now, cookie_key)
             live.finish()

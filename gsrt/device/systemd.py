@@ -40,7 +40,7 @@ class SocketsError(Exception):
 class Notifier:
     """Tells the manager of this service how it is doing."""
 
-    __slots__ = ("_address", "_clock", "_socket", "_status", "_status_at", "watchdog_seconds")
+    __slots__ = ("_address", "_clock", "_descriptors_max", "_socket", "_status", "_status_at", "watchdog_seconds")
 
     def __init__(self, environment: Mapping[str, str], now: Callable[[], float]) -> None:
         """ENVIRONMENT is the process's, and is left as it is; NOW tells the seconds of the monotonic clock."""
@@ -49,6 +49,7 @@ class Notifier:
         self._address = _socket_address(environment.get("NOTIFY_SOCKET", ""))
         self._status = ""
         self._status_at: float | None = None
+        self._descriptors_max = _number(environment.get("FDSTORE", ""))  # that it keeps; systemd says it since 254
         self.watchdog_seconds: float | None = None  # between two signs of life; None: nobody waits for them
         if not self._address:
             return
@@ -62,6 +63,11 @@ class Notifier:
     def enabled(self) -> bool:
         """Whether there is a manager to tell."""
         return self._socket is not None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is one that keeps for this service's next process what is left with it."""
+        return self.enabled and self._descriptors_max > 0
 
     def ready(self, status: str) -> bool:
         """The service serves, at first or again after `reloading`. True where the manager was told."""
@@ -216,7 +222,7 @@ def take_port(descriptors: dict[str, list[int]]) -> Port | None:
 def take_left_port(descriptors: dict[str, list[int]], host: str, port: int) -> Port | None:
     """The same of those that the server before has left, if they are at the address HOST and that port (0: at any).
     None where there are none that can be used; then they are closed."""
-    found = descriptors.pop(LISTENER_NAME, []) + descriptors.pop(DATAGRAMS_NAME, [])
+    found = _left_port(descriptors)
     try:
         sockets = _port_of(found) if found else None
     except SocketsError:
@@ -226,6 +232,16 @@ def take_left_port(descriptors: dict[str, list[int]], host: str, port: int) -> P
     for each in sockets:
         each.close()
     return None
+
+
+def close_left_port(descriptors: dict[str, list[int]]) -> None:
+    """Closes those instead: the port is another."""
+    for each in _left_port(descriptors):
+        os.close(each)
+
+
+def _left_port(descriptors: dict[str, list[int]]) -> list[int]:
+    return descriptors.pop(LISTENER_NAME, []) + descriptors.pop(DATAGRAMS_NAME, [])
 
 
 def _port_of(descriptors: list[int]) -> Port:

@@ -117,9 +117,23 @@ class Journal:
 class Keeper:
     """Takes lines to the store: all of a second together, for every write wears a card."""
 
-    __slots__ = ("_clock", "_lines", "_log", "_lost", "_rows_max", "_store", "_timer", "_timers", "rests")
+    __slots__ = (
+        "_clock",
+        "_lines",
+        "_log",
+        "_lost",
+        "_operations",
+        "_rows_max",
+        "_store",
+        "_timer",
+        "_timers",
+        "rests",
+    )
 
     def __init__(self, store: Store, timers: Timers, clock: Callable[[], float], rows_max: int, log: Log) -> None:
+        from gsrt.backend import journal  # not as late as the server's end: an upgrade has changed the files by then
+
+        self._operations = journal
         self._store = store
         self._timers = timers
         self._clock = clock
@@ -141,7 +155,6 @@ class Keeper:
 
     def hand_over(self) -> None:
         """Everything there is, now."""
-        from gsrt.backend import journal
         from gsrt.store.store import StoreError
 
         self._timers.cancel(self._timer)
@@ -154,17 +167,15 @@ class Keeper:
             lines[-1] = (at, session, script, level, text, suppressed + self._lost)
             self._lost = 0
         try:
-            self._store.submit(journal.append, (lines, self._rows_max), self._written)
+            self._store.submit(self._operations.append, (lines, self._rows_max), self._written)
         except StoreError as error:
             self._written(None, error)
 
     def older(self, number: int, session: str | None, done: Older) -> None:
         """Has `done(lines, None)` called with kept lines after that number, those of this moment included; or
         `done(None, error)`. Raises StoreError."""
-        from gsrt.backend import journal
-
         self.hand_over()
-        self._store.submit(journal.after, (number, session), done)
+        self._store.submit(self._operations.after, (number, session), done)
 
     def _written(self, nothing: object, error: BaseException | None) -> None:
         if error is not None:

@@ -7,6 +7,8 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gsrt.profile import Profile
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
@@ -20,14 +22,35 @@ SO_RCVBUFFORCE = 33
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 PMTUDISC_PROBE = 3
+IP_FREEBIND = 15
+IPV6_FREEBIND = 78
 
 
 class PortError(Exception):
     """The port is not to be had; the message says what to do."""
 
 
-def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A listening TCP socket and a UDP socket of one port number (0: any that is free); PortError."""
+class AddressError(PortError):
+    """Nor is any other at this address, as long as this machine does not have that."""
+
+
+def bind_port(
+    host: str, port: int, *, too_early: Callable[[], None] | None = None
+) -> tuple[socket.socket, socket.socket]:
+    """A listening TCP socket and a UDP socket of one port number (0: any that is free). With `too_early` they may wait
+    for HOST to become an address of this machine, which is told by it then; without, that is a mistake. PortError."""
+    try:
+        return _bound(host, port)
+    except AddressError:
+        if too_early is None:
+            raise
+    sockets = _bound(host, port, at_any_address=True)
+    too_early()
+    return sockets
+
+
+def _bound(host: str, port: int, *, at_any_address: bool = False) -> tuple[socket.socket, socket.socket]:
+    """Raises PortError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     attempts = PORT_ATTEMPTS if port == 0 else 1
     for attempt in range(attempts):
@@ -39,6 +62,9 @@ def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            if at_any_address:
+                _free(listener)
+                _free(datagrams)
             listener.bind((host, port))
             kind = "UDP"
             datagrams.bind((host, listener.getsockname()[1]))
@@ -50,8 +76,17 @@ def bind_port(host: str, port: int) -> tuple[socket.socket, socket.socket]:
             datagrams.close()
             if error.errno == errno.EADDRINUSE and attempt + 1 < attempts:
                 continue
-            raise PortError(_why_not_bound(error, host, port, kind)) from None
+            kind_of_error = AddressError if error.errno == errno.EADDRNOTAVAIL else PortError
+            raise kind_of_error(_why_not_bound(error, host, port, kind)) from None
     raise AssertionError("the loop above returns or raises")
+
+
+def _free(unbound: socket.socket) -> None:
+    """Lets it be bound to an address that this machine does not have."""
+    if unbound.family == socket.AF_INET6:
+        unbound.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    else:
+        unbound.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
 
 
 def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:
@@ -72,8 +107,9 @@ def forbid_fragments(datagrams: socket.socket) -> None:
         datagrams.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
 
 
-def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
-    """Asks for the profile's UDP buffers; the kernel gives what it may."""
+def size_buffers(datagrams: socket.socket, profile: Profile) -> None:
+    """Asks for the profile's UDP buffers; the kernel gives what it may, and no more than that is kept of what systemd
+    has given."""
     for forced, plain, size in (
         (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes),
         (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes),
@@ -81,7 +117,8 @@ def enlarge_buffers(datagrams: socket.socket, profile: Profile) -> None:
         try:
             datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
         except PermissionError:
-            if datagrams.getsockopt(socket.SOL_SOCKET, plain) < size:  # else systemd has given more than we may ask for
+            # It tells twice what was asked for. What systemd has given may be more than a program without rights gets.
+            if not size <= datagrams.getsockopt(socket.SOL_SOCKET, plain) <= 2 * size:
                 datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
 
 

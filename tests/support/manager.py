@@ -15,9 +15,11 @@ HIGH = 200  # above all that is open in a process just begun
 
 
 class Manager:
-    """Listens in a thread until closed. `kept` is what it has, in the order of its coming: (name, descriptor)."""
+    """Listens in a thread until closed. `kept` is what it has, in the order of its coming: (name, descriptor); with
+    `keeps` 0, which is FileDescriptorStoreMax= of the unit, nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps: int = 64) -> None:
+        self._keeps = keeps
         self.address = str(folder / "notify")
         self.kept: list[tuple[str, int]] = []
         self.told: list[str] = []
@@ -41,6 +43,7 @@ class Manager:
             names = ":".join(name for name, _ in self.kept)
             return {
                 "NOTIFY_SOCKET": self.address,
+                "FDSTORE": str(self._keeps),  # said of 0 too, for the tests' own manager may keep something
                 **({"LISTEN_FDS": str(len(self.kept)), "LISTEN_FDNAMES": names} if self.kept else {}),
             }
 
@@ -68,8 +71,8 @@ class Manager:
         name = told.get("FDNAME", "")
         if "FDSTORE" in told:
             for descriptor in descriptors:
-                if any(os.path.sameopenfile(descriptor, kept) for _, kept in self.kept):
-                    os.close(descriptor)  # as systemd does
+                if not self._keeps or any(os.path.sameopenfile(descriptor, kept) for _, kept in self.kept):
+                    os.close(descriptor)  # as systemd does of what it has no room for, or has already
                 else:
                     os.set_inheritable(descriptor, False)  # it gets there by hand_in() only
                     self.kept.append((name, descriptor))
