@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a fresh Raspberry Pi OS Lite has of that which matters here, what the package depends on, and what one without the
-# package installs by docs/INSTALL.md.
+# What a fresh Raspberry Pi OS Lite has of that which matters here, what it depends on, and what docs/INSTALL.md
+# wants without the package.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2"),
     *("python3", "python3-cffi-backend", "openssl", "libsodium23", "python3-venv"),
