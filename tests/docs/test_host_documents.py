@@ -12,6 +12,7 @@ import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from importlib import import_module
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from gsrt.cli.doctor import line
 from gsrt.config import read_config
 from gsrt.doctor import addresses, firewall, nftables
 from gsrt.doctor.packet_filter import ACCEPT, DROP, Packet
+from gsrt.transports.interfaces import ALL_NODES, BROADCAST
 from tests.docs.markdown import PROJECT, Block, plain, read_blocks, read_tables
 from tests.docs.workshop import Workshop
 from tests.doctor.box import Box
@@ -171,6 +173,26 @@ def test_the_users_unit_does_what_the_packages_does() -> None:
     for setting in block.text.splitlines():
         if not setting.startswith(("[", "ExecStart", "WantedBy")) and setting:
             assert setting in packaged
+
+
+# systemd.resource-control(5)
+NETWORKS = {
+    "localhost": ("127.0.0.0/8", "::1/128"),
+    "link-local": ("169.254.0.0/16", "fe80::/64"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+}
+
+
+def test_who_is_shut_out_is_not_of_the_lan() -> None:
+    """Beacons can go out, and players come whichever way the documents say they get addresses."""
+    (block,) = [each for each in of_kind("unit") if each.name == "own network only"]
+    (allowed,) = re.findall(r"^IPAddressAllow=(.*)$", block.text, re.MULTILINE)
+    networks = [ip_network(each) for word in allowed.split() for each in NETWORKS.get(word, (word,))]
+    (shared,) = re.findall(r"ipv4\.addresses (\S+)/", TEXTS["LAN-PARTY"])
+    (from_lan,) = re.findall(r"ufw allow from ([\d.]+)/", TEXTS["HARDENING"])
+    for address in (BROADCAST, ALL_NODES, "127.0.0.1", "169.254.7.7", "fe80::1", shared, from_lan):
+        assert any(ip_address(address) in network for network in networks), address
+    assert not any(ip_address("198.51.100.1") in network for network in networks)
 
 
 def test_switches_of_the_documents_are_in_the_configuration() -> None:
