@@ -199,6 +199,28 @@ def test_with_a_manager_it_executes_nothing_and_is_brought_back(tmp_path: Path, 
             manager.close()
 
 
+def test_with_a_manager_that_keeps_nothing_it_becomes_the_next_by_itself(
+    tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="gsrt-") as place:  # a short path: it is a socket's
+        manager = Manager(Path(place), keeps=0)
+        try:
+            server = hanging(tmp_path, certificate, manager)
+            with server, linked_players(server.create(2), contained(server)) as players:
+                server.process.send_signal(signal.SIGUSR2)
+                until(lambda: said(server, "info contained ") == 2, server)
+                assert said(server, 'seccomp="since before the restart"') == 1
+                answers(players[0], "one")
+                answers(players[1], "one")
+                players[0].send(50, 0)  # and where a script hangs
+                until(lambda: said(server, "info contained ") == 3, server)
+                assert said(server, "error restarted after a script hung") == 1
+                assert said(server, "info sessions are back sessions=1") == 2
+                until(lambda: sum(each.startswith("READY") for each in list(manager.told)) == 3, server)
+        finally:
+            manager.close()
+
+
 @pytest.mark.parametrize("missing", ["cffi", "landlock,seccomp,prctl"])
 def test_without_any_of_it_the_server_serves(missing: str, tmp_path: Path, certificate: tuple[str, str]) -> None:
     (tmp_path / "hello.py").write_text(SCRIPT.replace("WORD", "'one'"))

@@ -27,6 +27,7 @@ from gsrt.device.systemd import (
     Notifier,
     SocketsError,
     bundle,
+    close_left_port,
     take_left_port,
     take_listen_descriptors,
     take_port,
@@ -118,6 +119,15 @@ def test_an_abstract_name_is_reached(clock: Clock) -> None:
     with contextlib.closing(manager), contextlib.closing(Notifier(manager.environment, clock)) as notifier:
         notifier.feed_watchdog()
         assert manager.read() == {"WATCHDOG": "1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "keeps"), [({"FDSTORE": "64"}, True), ({"FDSTORE": "0"}, False), ({"FDSTORE": "some"}, False), ({}, False)]
+)
+def test_whether_descriptors_are_kept(said: dict[str, str], keeps: bool, manager: Manager, clock: Clock) -> None:
+    with contextlib.closing(Notifier({**manager.environment, **said}, clock)) as notifier:
+        assert notifier.keeps == keeps
+    assert not Notifier(said, clock).keeps  # there is nobody to leave them with
 
 
 def test_a_reload_is_told_with_its_time(notifier: Notifier, manager: Manager, clock: Clock) -> None:
@@ -487,6 +497,14 @@ def test_what_the_server_before_has_left_is_taken_where_it_is_what_is_wanted(
 def test_what_was_left_elsewhere_is_closed(handed: Handed, host: str, step: int) -> None:
     left = handed.tcp(), handed.udp()
     assert take_left_port({"gsrt-listener": [left[0]], "gsrt-datagrams": [left[1]]}, host, handed.port + step) is None
+    assert not any(map(is_open, left))
+
+
+def test_what_was_left_and_is_not_asked_for_is_closed(handed: Handed) -> None:
+    left = handed.tcp(), handed.udp()
+    descriptors = {"gsrt-listener": [left[0]], "gsrt-datagrams": [left[1]], "gsrt-image": [99]}
+    close_left_port(descriptors)
+    assert descriptors == {"gsrt-image": [99]}
     assert not any(map(is_open, left))
 
 

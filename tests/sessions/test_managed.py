@@ -1,4 +1,5 @@
-"""A server that a service manager starts again: with what it left there, players notice nothing, or come back."""
+"""A server that a service manager starts again: with what it left there, players notice nothing, or come back. Where
+the manager keeps nothing, the server becomes the next one by itself."""
 
 from __future__ import annotations
 
@@ -33,6 +34,15 @@ def manager() -> Iterator[Manager]:
 def server(manager: Manager) -> Iterator[ServerProcess]:
     with ServerProcess(manager=manager, overrides={"grace_seconds": 20}) as server:
         yield server
+
+
+@pytest.fixture
+def forgetful() -> Iterator[Manager]:
+    """A manager whose unit has no FileDescriptorStoreMax=."""
+    with tempfile.TemporaryDirectory(prefix="gsrt-") as folder:
+        manager = Manager(Path(folder), keeps=0)
+        yield manager
+        manager.close()
 
 
 def start_again(server: ServerProcess, *, by: signal.Signals) -> int:
@@ -148,3 +158,46 @@ def test_who_finds_no_place_in_the_store_comes_back_unnoticed(
 
     assert [each.told("player disconnect") for each in doubles] == [[], [], []]
     assert server.control({"do": "status"})["handOver"]["playersToComeBack"] == 3
+
+
+@pytest.mark.parametrize("told", ["signal", "control"])
+def test_where_nothing_is_kept_the_same_process_goes_on(
+    told: str,
+    forgetful: Manager,
+    driver: Driver,
+    certificate: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    with ServerProcess(manager=forgetful, certificate=certificate, overrides={"grace_seconds": 20}) as server:
+        assert "systemd keeps nothing for this service" in server.log()
+        match = Match(server, driver, 2)
+        doubles = match.all_ready(("cs-plain", "js-ws"))
+        with linked_players(server.create(2), server) as players:
+            for times in (1, 2):
+                if told == "signal":
+                    server.process.send_signal(signal.SIGUSR2)
+                else:
+                    answer = server.control({"do": "restart"})
+                    assert (answer["pid"], answer["managed"]) == (server.process.pid, False)
+                until(lambda times=times: count_of(forgetful, "READY STATUS") == 1 + times, server)  # type: ignore[misc]
+                match.barrier()
+                players[0].send(5, times)
+                players[1].expect(5, {1: times}, sender=players[0].session.peer_id)
+
+            assert server.process.poll() is None
+            assert [player.told.empty() for player in players] == [True, True]
+        for double in doubles:
+            assert (double.told("player disconnect"), double.logins) == ([], 1), double.describe()
+        fed = count_of(forgetful, "WATCHDOG")
+        until(lambda: count_of(forgetful, "WATCHDOG") > fed, server)
+        assert count_of(forgetful, "MONOTONIC_USEC RELOADING") == 2
+        assert count_of(forgetful, "STATUS STOPPING") == 0  # systemd would make an end of it
+        assert forgetful.told.count("FDNAME FDPOLL FDSTORE") == 0
+        server.stop()
+        assert count_of(forgetful, "STATUS STOPPING") == 1
+
+
+def count_of(manager: Manager, names: str) -> int:
+    """How many messages had these lines and no others."""
+    return list(manager.told).count(names)
