@@ -10,7 +10,7 @@ from gsrt.doctor.commands import run_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from gsrt.doctor.commands import Output
@@ -93,13 +93,17 @@ class Surroundings:
         ask: Callable[[str | None, dict[str, Any], float], dict[str, Any]] | None = None,
         now: Callable[[], float] = time.time,
         user: int | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         """ROOT stands before the paths of /proc, /sys, /etc and /run. RUN is as run_command. ASK(control, request,
-        seconds) is as gsrt.cli.asking.ask. NOW is the wall clock in seconds, USER the effective user id."""
+        seconds) is as gsrt.cli.asking.ask. NOW is the wall clock in seconds, USER the effective user id, ENVIRONMENT
+        that of the command."""
         self.settings = settings
         self.root = root
         self.now = now
         self.user = os.geteuid() if user is None else user
+        through_sudo = whole_number(environment.get("SUDO_UID", "")) if self.is_root else None
+        self.caller = self.user if through_sudo is None else through_sudo  # who has asked
         self._run = run
         self._ask = ask
         self._status: dict[str, Any] | None = None

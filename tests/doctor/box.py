@@ -31,6 +31,7 @@ class Box:
         self.settings: dict[str, Any] = {"state": str(self.state)}
         self.now = NOON
         self.user = 0
+        self.environment: dict[str, str] = {}
         self.landlock: int | None = 4
         self.segments = True
         self.found = True  # a search of the network finds the server
@@ -62,7 +63,14 @@ class Box:
 
     def surroundings(self) -> Surroundings:
         """What the checks see of it."""
-        seen = Seen(Settings(**self.settings), root=str(self.root), run=self._run, ask=self._ask, user=self.user)
+        seen = Seen(
+            Settings(**self.settings),
+            root=str(self.root),
+            run=self._run,
+            ask=self._ask,
+            user=self.user,
+            environment=self.environment,
+        )
         seen.now = lambda: self.now
         seen.landlock = self.landlock
         seen.segments = self.segments

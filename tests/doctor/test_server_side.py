@@ -361,6 +361,77 @@ def test_it_was_never_started_again(box: Box) -> None:
     assert unit.restarts(box.surroundings()).state == "ok"
 
 
+OWNER = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n"
+
+
+def users_systemd(box: Box, active: str = "active", enabled: str = "enabled", restarts: str = "0") -> None:
+    """A box without the package, and the unit of docs/INSTALL.md for anna alone."""
+    systemd(box, "not-found", "inactive", "")
+    box.write("/etc/passwd", OWNER)
+    box.write("/var/lib/systemd/linger/anna", "")
+    box.user = 1000
+    box.commands["systemctl --user show gsrt.service"] = SHOWN.format("loaded", active, enabled, restarts)
+
+
+@pytest.mark.parametrize(
+    ("active", "enabled", "state", "todo"),
+    [
+        ("active", "enabled", "ok", ""),
+        ("inactive", "enabled", "warn", "systemctl --user enable --now gsrt.service"),
+        ("active", "disabled", "warn", "systemctl --user enable gsrt.service"),
+        ("failed", "enabled", "fail", "journalctl --user-unit gsrt.service -n 50; gsrt check GAME"),
+    ],
+)
+def test_states_of_the_unit_of_a_user(box: Box, active: str, enabled: str, state: str, todo: str) -> None:
+    users_systemd(box, active, enabled)
+    finding = unit.unit(box.surroundings())
+    assert (finding.state, finding.todo) == (state, todo)
+    assert finding.found.startswith("gsrt.service of anna ")
+
+
+def test_a_unit_that_ends_with_its_user(box: Box) -> None:
+    users_systemd(box)
+    (box.root / "var/lib/systemd/linger/anna").unlink()
+    finding = unit.unit(box.surroundings())
+    assert (finding.state, finding.todo) == ("warn", "sudo loginctl enable-linger anna")
+
+
+def test_the_unit_of_the_user_who_asks_through_sudo(box: Box) -> None:
+    users_systemd(box)
+    box.commands["systemctl --user --machine=anna@.host show gsrt.service"] = box.commands.pop(
+        "systemctl --user show gsrt.service"
+    )
+    box.user, box.environment = 0, {"SUDO_UID": "1000"}
+    finding = unit.unit(box.surroundings())
+    assert (finding.state, finding.found) == ("ok", "gsrt.service of anna is active, enabled, watched")
+    users_systemd(box, restarts="1")
+    box.commands["systemctl --user --machine=anna@.host show gsrt.service"] = box.commands.pop(
+        "systemctl --user show gsrt.service"
+    )
+    box.commands["journalctl USER_UNIT=gsrt.service _UID=1000 --boot"] = JOURNAL
+    box.user = 0
+    assert unit.restarts(box.surroundings()).state == "warn", "root does not see anna's server"
+    box.user = 1000  # the variable may be anybody's who is not root
+    assert unit.unit(box.surroundings()).found.startswith("not installed")
+
+
+def test_the_unit_of_the_box_goes_first(box: Box) -> None:
+    users_systemd(box, "failed")
+    systemd(box)
+    assert unit.unit(box.surroundings()).found == "gsrt.service is active, enabled, watched"
+    assert not [each for each in box.asked if "--user" in each]
+
+
+def test_a_user_may_read_of_the_own_unit_in_the_journal(box: Box) -> None:
+    users_systemd(box, restarts="1")
+    box.status = served()
+    hint = "Hint: You are currently not seeing messages from other users and the system."
+    box.commands["journalctl USER_UNIT=gsrt.service _UID=1000 --boot"] = Output(0, JOURNAL, hint)
+    finding = unit.restarts(box.surroundings())
+    assert (finding.state, finding.todo) == ("warn", "journalctl -b --user-unit gsrt.service -e")
+    assert finding.found.endswith("Failed with result 'watchdog'.")
+
+
 # The running server
 
 
