@@ -115,7 +115,8 @@ class Box:
         self._server.timers.set(self._look_for, self._look)
 
     def _look(self, now: float) -> None:
-        late = max(now - self._look_for, self._worst_turn)
+        # Where packets come all the time, what is due waits for the tick, as all does: this is not to be late.
+        late = max(now - self._look_for - self._server.tick, self._worst_turn)
         self._worst_turn = 0.0
         try:
             self._judge(late, now)

@@ -1,13 +1,14 @@
 """The governor: judges what the box tells of itself, and says how much the server may do.
 
 Each cause (memory, heat, ...) has a mark from which the server is slowed, and for most one from which it takes no new
-sessions. A mark counts at once when it is reached, and is left when the figure has been well below for a while. It
-touches nothing: readings and `now` (seconds, monotonic) go in, a level comes out. See docs/GOVERNOR.md.
+sessions. A mark counts at once when it is reached, or after a few looks in a row where the figure has spikes, and is
+left when the figure has been well below for a while. It touches nothing: readings and `now` (seconds, monotonic) go in,
+a level comes out. See docs/GOVERNOR.md.
 """
 
 from __future__ import annotations
 
-from gsrt.device.readings import FREQUENCY_CAPPED, TEMPERATURE_LIMITED, THROTTLED, UNDER_VOLTAGE
+from gsrt.device.readings import FREQUENCY_CAPPED, THROTTLED, UNDER_VOLTAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,31 +40,38 @@ OUTPUT_MOST_PART = 32
 MARGIN_PART = 32  # between what is taken back first and what is taken back last
 SLOWED_SHARE = 0.95  # of the mark from which nobody is let in: slowed at the latest
 
-LAG_LOOKS = 3  # in each of so many the loop has to be late: a single hold-up is told, and nothing else
+# In each of so many the loop has to be late: a single hold-up is told, and nothing else. In each of so many a processor
+# has to be too hot before nobody new is let in: one that works hard for a moment is hot for a moment.
+LOOKS_IN_A_ROW = 3
 CPU_AVERAGE_SECONDS = 10.0
 HOUR = 3600.0
 NUMBER_MAX = 1e18  # no figure of a box is larger
 NEVER = float("inf")
 MEBIBYTE = 1 << 20
 
+# What the cause `power` is. The fourth flag (TEMPERATURE_LIMITED) is of heat, which has marks of its own: a Pi 3B+ or
+# 3A+ has it from 60 degrees on, and loses little by that.
 POWER_TEXTS = (
     (UNDER_VOLTAGE, "the power supply is too weak (under-voltage): use the one made for this board, and a short cable"),
-    (TEMPERATURE_LIMITED, "the board slows itself down, for it is too hot: give it air, or a cooler"),
     (THROTTLED, "the board slows itself down (throttled): look at its power supply and its cooling"),
     (FREQUENCY_CAPPED, "the board runs at a lower frequency: look at its power supply and its cooling"),
 )
+STRAINED_POWER = UNDER_VOLTAGE | THROTTLED | FREQUENCY_CAPPED
 
 
 class Cause:
     """One thing that is watched. The larger its figure the worse; what gets worse by getting less is given negative.
 
     `slow` and `refuse` are its marks (NEVER: there is none), `slow_leave` and `refuse_leave` what it has to be below to
-    leave them. `describe(figure)` says what is the matter and what to do."""
+    leave them. The second counts when it is reached in LOOKS in a row. `describe(figure)` says what is the matter and
+    what to do."""
 
     __slots__ = (
         "_calm_level",
         "_calm_since",
         "_describe",
+        "_looks",
+        "_reached",
         "figure",
         "level",
         "name",
@@ -79,6 +87,8 @@ class Cause:
         slow: tuple[float, float],
         refuse: tuple[float, float],
         describe: Callable[[float], str],
+        *,
+        looks: int = 1,
     ) -> None:
         self.name = name
         self.slow, self.slow_leave = slow
@@ -86,6 +96,8 @@ class Cause:
         self.level = NORMAL
         self.figure: float | None = None
         self._describe = describe
+        self._looks = looks
+        self._reached = 0  # looks in a row in which the second mark was
         self._calm_since: float | None = None
         self._calm_level = NORMAL  # the worst within that time
 
@@ -95,6 +107,9 @@ class Cause:
         if figure is not None:
             self.figure = figure
         reached = self._level(figure, self.slow, self.refuse)
+        self._reached = self._reached + 1 if reached == REFUSING else 0
+        if before < REFUSING and 0 < self._reached < self._looks:
+            reached = SLOWED
         if reached >= before:
             self.level = reached
             self._calm_since = None
@@ -219,6 +234,7 @@ class Governor:
                     f"the processor has {figure:.0f} degrees Celsius, and from {hot:.0f} on it is too hot: give it air,"
                     " or a cooler"
                 ),
+                looks=LOOKS_IN_A_ROW,
             ),
             Cause("power", (1, 1), never, _describe_power),
             Cause(
@@ -270,7 +286,7 @@ class Governor:
             "memory": _number(readings.memory_bytes),
             "free memory": None if available is None else -available,
             "temperature": _number(readings.temperature_celsius),
-            "power": _number(readings.power),
+            "power": _strained_power(_number(readings.power)),
             "disk": None if free is None else -free,
             "lag": self._lag(_number(readings.loop_lag_ms)),
             "processor": self._average(_number(readings.cpu_percent), seconds),
@@ -375,8 +391,8 @@ class Governor:
             self._log.limited(
                 "warn", "held up", "the loop was held up", milliseconds=milliseconds, todo="see gsrt status, and top"
             )
-        self._lags = [*self._lags[1 - LAG_LOOKS :], milliseconds]
-        return min(self._lags) if len(self._lags) == LAG_LOOKS else 0.0
+        self._lags = [*self._lags[1 - LOOKS_IN_A_ROW :], milliseconds]
+        return min(self._lags) if len(self._lags) == LOOKS_IN_A_ROW else 0.0
 
     def _average(self, percent: float | None, seconds: float) -> float | None:
         if percent is not None:
@@ -395,6 +411,10 @@ class Governor:
             self._writes = min(self._writes + max(written - self._written, 0.0), 2.0 * budget)
         self._written = written
         return self._writes
+
+
+def _strained_power(flags: float | None) -> float | None:
+    return None if flags is None else int(flags) & STRAINED_POWER
 
 
 def _describe_power(figure: float) -> str:

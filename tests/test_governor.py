@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsrt.device.readings import THROTTLED, UNDER_VOLTAGE, Readings
-from gsrt.governor import CALM_SECONDS, LAG_LOOKS, LEVELS, NORMAL, REFUSING, SLOWED, Governor
+from gsrt.device.readings import FREQUENCY_CAPPED, TEMPERATURE_LIMITED, THROTTLED, UNDER_VOLTAGE, Readings
+from gsrt.governor import CALM_SECONDS, LEVELS, LOOKS_IN_A_ROW, NORMAL, REFUSING, SLOWED, Governor
 from gsrt.log import Log
 from gsrt.profile import Profile
 
@@ -86,7 +86,6 @@ MARKS = [
         {"memory_available_bytes": 31 * MEBIBYTE},
         "free memory",
     ),
-    ({"temperature_celsius": 60.0}, {"temperature_celsius": 70.0}, {"temperature_celsius": 80.0}, "temperature"),
     (
         {"disk_free_bytes": 500 * MEBIBYTE},
         {"disk_free_bytes": 95 * MEBIBYTE},
@@ -116,13 +115,50 @@ def test_marks_count_at_once_and_are_left_after_a_while(
     ]
 
 
+def test_heat_slows_at_once_and_refuses_when_it_stays(watched: Watched) -> None:
+    assert watched.look(temperature_celsius=69.9) == NORMAL
+    assert watched.look(temperature_celsius=70.0) == SLOWED
+    assert watched.looks(LOOKS_IN_A_ROW, temperature_celsius=80.0) == [SLOWED] * (LOOKS_IN_A_ROW - 1) + [REFUSING]
+    assert watched.looks(int(CALM_SECONDS), temperature_celsius=60.0) == [REFUSING] * int(CALM_SECONDS)
+    assert watched.look(temperature_celsius=60.0) == NORMAL
+    assert [line.split(" text=")[0] for line in watched.log] == [
+        "warn box strained cause=temperature level=slowed",
+        "warn box strained cause=temperature level=refusing",
+        "info box recovered cause=temperature",
+    ]
+
+
+def test_a_spike_of_heat_keeps_nobody_out(watched: Watched) -> None:
+    for _ in range(5):
+        assert watched.looks(LOOKS_IN_A_ROW - 1, temperature_celsius=99.0) == [SLOWED] * (LOOKS_IN_A_ROW - 1)
+        assert watched.governor.refusal(0) is None
+        assert watched.look(temperature_celsius=79.9) == SLOWED
+    # Nor do looks with one between them that knew nothing.
+    assert watched.looks(LOOKS_IN_A_ROW - 1, temperature_celsius=99.0)[-1] == SLOWED
+    assert watched.look() == SLOWED
+    assert watched.look(temperature_celsius=99.0) == SLOWED
+
+
+def test_a_spike_while_it_is_too_hot_begins_the_wait_anew(watched: Watched) -> None:
+    overheat(watched)
+    watched.looks(9, temperature_celsius=60.0)
+    assert watched.look(temperature_celsius=85.0) == REFUSING
+    assert watched.looks(10, temperature_celsius=60.0) == [REFUSING] * 10
+    assert watched.look(temperature_celsius=60.0) == NORMAL
+
+
+def overheat(watched: Watched, celsius: float = 85.0) -> None:
+    """As many looks as it takes until nobody new is let in."""
+    assert watched.looks(LOOKS_IN_A_ROW, temperature_celsius=celsius)[-1] == REFUSING
+
+
 def test_from_the_second_mark_to_the_first(watched: Watched) -> None:
-    watched.look(temperature_celsius=85.0)
+    overheat(watched)
     assert watched.looks(30, temperature_celsius=77.5) == [REFUSING] * 30  # 3 degrees below the mark it is left
     assert watched.looks(11, temperature_celsius=76.9)[-1] == SLOWED
     assert watched.looks(30, temperature_celsius=67.5) == [SLOWED] * 30
     assert watched.looks(11, temperature_celsius=66.9)[-1] == NORMAL
-    assert [line.split(" text=")[0] for line in watched.log][1] == "info box strained cause=temperature level=slowed"
+    assert [line.split(" text=")[0] for line in watched.log][2] == "info box strained cause=temperature level=slowed"
 
 
 def test_what_is_getting_better_says_so(watched: Watched) -> None:
@@ -134,7 +170,7 @@ def test_what_is_getting_better_says_so(watched: Watched) -> None:
 
 
 def test_one_bad_reading_among_good_ones_begins_the_wait_anew(watched: Watched) -> None:
-    watched.look(temperature_celsius=85.0)
+    overheat(watched)
     watched.looks(9, temperature_celsius=60.0)
     watched.look(temperature_celsius=78.0)
     assert watched.looks(10, temperature_celsius=60.0) == [REFUSING] * 10
@@ -142,14 +178,14 @@ def test_one_bad_reading_among_good_ones_begins_the_wait_anew(watched: Watched) 
 
 
 def test_the_worst_of_the_wait_is_where_it_ends(watched: Watched) -> None:
-    watched.look(temperature_celsius=85.0)
+    overheat(watched)
     watched.looks(5, temperature_celsius=60.0)
     watched.look(temperature_celsius=72.0)
     assert watched.looks(5, temperature_celsius=60.0)[-1] == SLOWED
 
 
 def test_a_sensor_that_falls_silent_is_forgotten(watched: Watched) -> None:
-    assert watched.look(temperature_celsius=99.0) == REFUSING
+    overheat(watched)
     assert watched.looks(11)[-1] == NORMAL
 
 
@@ -162,10 +198,28 @@ def test_power(watched: Watched) -> None:
     assert watched.looks(11, power=0)[-1] == NORMAL
 
 
+@pytest.mark.parametrize(
+    ("flag", "level"),
+    [(UNDER_VOLTAGE, SLOWED), (FREQUENCY_CAPPED, SLOWED), (THROTTLED, SLOWED), (TEMPERATURE_LIMITED, NORMAL)],
+)
+def test_each_flag_of_the_power_supply(watched: Watched, flag: int, level: int) -> None:
+    """That of heat is no cause: a Pi 3B+ has it from 60 degrees on, and the profile says from when on that is hot."""
+    assert watched.look(power=flag) == level
+    assert list(watched.governor.causes) == (["power"] if level else [])
+    assert watched.governor.figures()["power"] == flag  # told it is all the same
+    assert watched.look(power=flag | UNDER_VOLTAGE) == SLOWED
+    assert "too weak" in watched.governor.causes["power"]
+
+
+def test_a_flag_of_heat_alone_does_not_keep_it_slowed(watched: Watched) -> None:
+    watched.look(power=UNDER_VOLTAGE | TEMPERATURE_LIMITED)
+    assert watched.looks(11, power=TEMPERATURE_LIMITED)[-1] == NORMAL
+
+
 def test_a_late_loop_counts_when_it_stays_late(watched: Watched) -> None:
-    assert watched.looks(LAG_LOOKS - 1, loop_lag_ms=150.0) == [NORMAL] * (LAG_LOOKS - 1)
+    assert watched.looks(LOOKS_IN_A_ROW - 1, loop_lag_ms=150.0) == [NORMAL] * (LOOKS_IN_A_ROW - 1)
     assert watched.look(loop_lag_ms=120.0) == SLOWED
-    assert watched.looks(LAG_LOOKS, loop_lag_ms=2000.0)[-1] == REFUSING
+    assert watched.looks(LOOKS_IN_A_ROW, loop_lag_ms=2000.0)[-1] == REFUSING
     assert watched.governor.refusal(0) is not None
     assert watched.looks(11, loop_lag_ms=10.0)[-1] == NORMAL
 
@@ -222,7 +276,9 @@ def test_no_budget_is_no_limit() -> None:
 
 
 def test_why_nobody_is_let_in_says_what_and_what_to_do(watched: Watched) -> None:
-    watched.look(temperature_celsius=84.0, disk_free_bytes=10 * MEBIBYTE, memory_bytes=52 * MEBIBYTE)
+    watched.looks(
+        LOOKS_IN_A_ROW, temperature_celsius=84.0, disk_free_bytes=10 * MEBIBYTE, memory_bytes=52 * MEBIBYTE
+    )
     text = watched.governor.refusal(0)
     assert text is not None
     for words in ("84 degrees", "give it air", "10 MiB are free on the disk", "free some space", "gsrt status"):
@@ -247,7 +303,7 @@ def test_a_profile_in_which_one_script_may_take_all_there_is() -> None:
 
 
 def test_players_who_have_a_place_come_in_but_where_memory_is_short(watched: Watched) -> None:
-    watched.look(temperature_celsius=99.0, disk_free_bytes=0)
+    assert watched.looks(LOOKS_IN_A_ROW, temperature_celsius=99.0, disk_free_bytes=0)[-1] == REFUSING
     assert watched.governor.login_refusal() is None
     watched.look(memory_bytes=60 * MEBIBYTE)
     text = watched.governor.login_refusal()
@@ -292,7 +348,7 @@ FIGURES: dict[str, tuple[float, float]] = {  # from well to as bad as can be
     "memory_bytes": (0.0, 70.0 * MEBIBYTE),
     "memory_available_bytes": (200.0 * MEBIBYTE, 0.0),
     "temperature_celsius": (30.0, 110.0),
-    "power": (0.0, 15.0),
+    "power": (0.0, 4.0),  # so many of its flags
     "disk_free_bytes": (400.0 * MEBIBYTE, 0.0),
     "loop_lag_ms": (0.0, 3000.0),
     "cpu_percent": (0.0, 200.0),
@@ -302,7 +358,7 @@ FIGURES: dict[str, tuple[float, float]] = {  # from well to as bad as can be
 def at(share: float, name: str) -> float:
     best, worst = FIGURES[name]
     value = best + (worst - best) * share
-    return int(value) if name == "power" else value
+    return (1 << int(value)) - 1 if name == "power" else value
 
 
 _shares = st.fixed_dictionaries({name: st.floats(0.0, 1.0) for name in FIGURES})
