@@ -36,6 +36,7 @@ COMMANDS = {
     "profile show": ("gsrt.cli.profile_show", "show every limit of a profile, and what it means"),
     "profile diff": ("gsrt.cli.profile_diff", "show where two profiles differ"),
     "profile check": ("gsrt.cli.profile_check", "say everything that is wrong with a profile"),
+    "config check": ("gsrt.cli.config_check", "say by what a configuration would keep a server from starting"),
     "restart": ("gsrt.cli.restart", "have a new version take the server's place; players stay"),
     "backup": ("gsrt.cli.backup", "copy what the running server remembers into a file"),
     "restore": ("gsrt.cli.restore", "put a backup in the place of what a game remembers"),

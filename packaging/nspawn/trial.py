@@ -299,7 +299,9 @@ class Trial:
         return f"stopped within {took:.1f} s, everybody was told"
 
     def tells_mistakes(self) -> str:
-        """A mistake in the configuration is in the journal with its line, and is not tried again and again."""
+        """A mistake in the configuration is in the journal with its line, and is not tried again and again; the same is
+        said by who looks before."""
+        assert self.container.run("gsrt", "config", "check") == f"{CONFIGURATION}: ok\n"
         self.container.run("systemctl", "stop", "gsrt.service")
         path = self.container.root / CONFIGURATION.lstrip("/")
         said = f"{CONFIGURATION}:1: there is no key 'prot': is 'port' meant?"
@@ -308,6 +310,7 @@ class Trial:
             assert self.container.show("ActiveState") == "failed"
             assert self.container.show("ExecMainStatus") == "2"
             assert said in self.container.journal(), "the journal does not say so"
+            assert self.container.run("gsrt", "config", "check", check=False) == f"{said}\n"
         self.restore()
         assert self.container.show("ActiveState") == "active"
         return said

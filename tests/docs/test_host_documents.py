@@ -59,7 +59,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     lines = [each for block in BLOCKS if block.kind != "doctor" for each in block.text.splitlines()]
     lines += [code for text in TEXTS.values() for code in re.findall(r"`([^`]+)`", text.replace("\n", " "))]
     for each in lines:
-        code = re.split(r"\|\||[|>]", each.partition("  #")[0])[0]
+        code = re.split(r"\|\||&&|[|>]", each.partition("  #")[0])[0]
         found = re.match(r"(?:ExecStart=|sudo (?:-u \w+ )?)?(?:\S*/)?gsrt (.+)", code.strip())
         if found is not None and not found[1].startswith(("gsrt_", "as")):
             yield each, shlex.split(found[1])
