@@ -63,11 +63,11 @@ GAME = {
             def share(response):
                 names[player.peer_id] = response["displayName"]
                 for peer_id, name in names.items():
-                    session.send(10, {1: peer_id, 2: name})
+                    session.send(10, {1: peer_id, 2: name}, reliable=True)
 
             request.set_player_id(player.player_id).send(share)
             if restored:
-                session.send(30, {1: player.peer_id})
+                session.send(30, {1: player.peer_id}, reliable=True)
 
         @session.on_packet(20)
         def score(packet):
@@ -77,7 +77,7 @@ GAME = {
             def written(response):
                 if response.has_errors():
                     print(response.get_errors())
-                session.send(21, {1: sender.peer_id, 2: response["rank"]})
+                session.send(21, {1: sender.peer_id, 2: response["rank"]}, reliable=True)
 
             request.set_leaderboard_short_code("best").set_score(packet.data.get_number(1)).send(written)
             return False
