@@ -67,7 +67,8 @@ def unit(surroundings: Surroundings) -> Finding:
     active, enabled = properties.get("ActiveState", "?"), properties.get("UnitFileState", "?")
     if active == "failed":
         why = properties.get("Result") or "?"
-        return fail(f"{name} has failed: {why}", f"{managed.logged('-n 50')}; gsrt check GAME")
+        check = "gsrt check GAME" if managed.owner else "sudo gsrt config check"
+        return fail(f"{name} has failed: {why}", f"{managed.logged('-n 50')}; {check}")
     if properties.get("SubState") == "auto-restart":
         return fail(f"{name} ends as soon as it is started, again and again", f"{managed.logged('-n 50')} tells why")
     waiting = not managed.owner and _is_waited_for(surroundings)

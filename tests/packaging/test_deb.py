@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cross.targets import PYTHONS
-from cross.workshop import PROJECT
-from deb import archive
+from cross.workshop import PROJECT, Workshop
+from deb import archive, build
 from deb.build import FILES, PACKAGING, RESTRICTED_PYTHON, SCRIPTS, indented, put_modules
 from deb.control import bundled_requirement, control_file, debian_version, glibc_dependency, python_dependency
 
@@ -113,6 +113,30 @@ def test_modules_for_several_pythons_lie_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "313" / "gsrt" / "__init__.py").write_text("another")
     with pytest.raises(SystemExit, match="not the same for every Python"):
         put_modules(tmp_path / "root", contents)
+
+
+def test_what_is_built_a_second_time_is_built_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "again" / "wheels"
+    left.mkdir(parents=True)
+    seen: list[bool] = []
+
+    class Nowhere:
+        """Builds nothing."""
+
+        def __init__(self, workshop: Workshop, jobs: int) -> None:
+            self.workshop = workshop
+
+        def prepare(self) -> None:
+            seen.append(left.exists())
+
+    monkeypatch.setattr(build, "WORK", tmp_path)
+    monkeypatch.setattr(build, "Builder", Nowhere)
+    monkeypatch.setattr(build, "named", lambda machines: ())
+    monkeypatch.setattr("sys.argv", ["make debs"])
+    build.main()
+    monkeypatch.setattr("sys.argv", ["make debs", "--twice"])
+    build.main()
+    assert seen == [True, True, False]
 
 
 def small_package(root: Path) -> Path:
