@@ -23,7 +23,6 @@ IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 PMTUDISC_PROBE = 3
 IP_FREEBIND = 15
-IPV6_FREEBIND = 78
 
 
 class PortError(Exception):
@@ -63,8 +62,8 @@ def _bound(host: str, port: int, *, at_any_address: bool = False) -> tuple[socke
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             if at_any_address:
-                _free(listener)
-                _free(datagrams)
+                for each in (listener, datagrams):
+                    each.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)  # of IPv6, too
             listener.bind((host, port))
             kind = "UDP"
             datagrams.bind((host, listener.getsockname()[1]))
@@ -79,14 +78,6 @@ def _bound(host: str, port: int, *, at_any_address: bool = False) -> tuple[socke
             kind_of_error = AddressError if error.errno == errno.EADDRNOTAVAIL else PortError
             raise kind_of_error(_why_not_bound(error, host, port, kind)) from None
     raise AssertionError("the loop above returns or raises")
-
-
-def _free(unbound: socket.socket) -> None:
-    """Lets it be bound to an address that this machine does not have."""
-    if unbound.family == socket.AF_INET6:
-        unbound.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-    else:
-        unbound.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
 
 
 def _why_not_bound(error: OSError, host: str, port: int, kind: str) -> str:

@@ -21,6 +21,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {
     ),
     "network namespaces with real time in them": (
         "tests/box/test_unplugged.py",
+        "tests/device/test_service.py::test_players_come_in_as_soon_as_the_address_is_there",
         "tests/discovery/test_lan.py",
         "tests/link/test_namespaces.py",
         "tests/netsim/test_network.py",
@@ -29,6 +30,9 @@ SKIPPED: dict[str, tuple[str, ...]] = {
         "tests/device/test_contained_server.py",
         "tests/device/test_containment.py",
         "tests/device/test_linux.py",
+    ),
+    "the emulator traces no threads": (
+        "tests/device/test_service.py::test_signs_of_life_end_with_the_loop_though_other_threads_go_on",
     ),
     "what it measures is the emulator: its memory, its time": (
         "tests/benchmarks",

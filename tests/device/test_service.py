@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import itertools
 import os
 import queue
@@ -13,14 +15,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from gsrt.client import Session
+from gsrt.transports.port import bind_port
 from tests.device.test_systemd import DEADLINE, Manager
+from tests.link.test_namespaces import change_address
+from tests.platform.test_from_nothing_to_playing import write_game
 from tests.support import manager as keeping
-from tests.support.server import PROJECT, ServerProcess, free_port
+from tests.support import network
+from tests.support.network import LEFT_ADDRESS, Namespace
+from tests.support.server import PROJECT, ServerProcess, free_port, until
+
+# From linux/ptrace.h and linux/wait.h.
+PTRACE_DETACH = 17
+PTRACE_SEIZE = 0x4206
+PTRACE_INTERRUPT = 0x4207
+WALL = 0x40000000
+
+SILENCE = 1.0  # seconds in which others would have given twenty signs of life
+ABSENT_ADDRESS = "192.0.2.7"  # for documentation: no machine has it
+LATE_ADDRESS = "10.77.0.9"
 
 # Opens sockets as a .socket unit does (argv[1]: kinds and ports, such as "tcp:8784,udp:8784"), then becomes the server.
 OPENS_PORT = """
@@ -74,6 +92,14 @@ class Attentive(Manager):
             told.append(self.read())
         return told[:-1]
 
+    def is_silent(self, seconds: float) -> bool:
+        """Whether nothing more is told for so long."""
+        try:
+            self._told.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        return False
+
     def close(self) -> None:
         self._say("END=")
         self._thread.join()
@@ -123,6 +149,57 @@ def test_signs_of_life_end_with_the_loop(
         manager.read_all_there_is()
         assert manager.read_all_there_is() == []
         server.process.send_signal(signal.SIGCONT)
+        assert manager.read() == {"WATCHDOG": "1"}
+
+
+@contextlib.contextmanager
+def main_thread_stopped(process: int) -> Iterator[None]:
+    """The other threads of PROCESS, which is a child, go on."""
+    traced = ctypes.CDLL(None, use_errno=True)
+
+    def trace(request: int) -> None:
+        traced.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        traced.ptrace.restype = ctypes.c_long
+        if traced.ptrace(request, process, None, None) == -1:
+            number = ctypes.get_errno()
+            if request == PTRACE_SEIZE and number in (errno.EPERM, errno.ENOSYS):
+                pytest.skip(f"no thread can be stopped here: ptrace: {os.strerror(number)}")
+            raise OSError(number, "ptrace")
+
+    trace(PTRACE_SEIZE)
+    trace(PTRACE_INTERRUPT)
+    _, status = os.waitpid(process, WALL)
+    assert os.WIFSTOPPED(status)
+    try:
+        yield
+    finally:
+        trace(PTRACE_DETACH)
+
+
+def states(process: int) -> dict[int, str]:
+    """Of its threads: "t" is stopped by a tracer, "S" waits."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        found[int(task.name)] = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return found
+
+
+def test_signs_of_life_end_with_the_loop_though_other_threads_go_on(
+    manager: Attentive, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    game = str(write_game(tmp_path / "arena"))  # a store has a thread
+    with ServerProcess(certificate=certificate, arguments=(game,)) as server:
+        while "READY" not in manager.read():
+            pass
+        assert manager.read() == {"WATCHDOG": "1"}
+        with main_thread_stopped(server.process.pid):
+            threads = states(server.process.pid)
+            assert threads.pop(server.process.pid) == "t"
+            assert threads
+            assert "t" not in threads.values()
+            manager.read_all_there_is()  # what was on its way
+            assert manager.is_silent(SILENCE)
         assert manager.read() == {"WATCHDOG": "1"}
 
 
@@ -199,6 +276,113 @@ def test_other_sockets_are_no_port(opened: str, manager: Attentive, certificate:
         (line,) = ended.stderr.splitlines()
         assert line.startswith('error cannot start reason="')
         assert "handed in by systemd" in line
+        assert manager.read_all_there_is() == []
+    finally:
+        server.dispose()
+
+
+def test_what_was_left_is_closed_where_systemd_opens_the_port(
+    certificate: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with (
+        contextlib.closing(keeping.Manager(tmp_path_factory.mktemp("k"))) as keeper,
+        ServerProcess(certificate=certificate, manager=keeper) as server,
+    ):
+        before = server.port
+        server.process.send_signal(signal.SIGUSR2)
+        assert server.wait() == 0
+        assert {"gsrt-listener", "gsrt-datagrams"} <= set(keeper.names())
+        opened = bind_port("127.0.0.1", 0)
+        keeper.kept += [("gsrt.socket", each.detach()) for each in opened]  # gsrt.socket is enabled by now
+        server.start()
+        until(lambda: list(keeper.told).count("READY STATUS") == 2, server)  # and has let go of what it kept
+        assert server.port != before
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", before))
+        listening = Path(f"/proc/{server.process.pid}/net/udp").read_text()
+        assert f"0100007F:{before:04X} " not in listening
+        assert f"0100007F:{server.port:04X} " in listening
+
+
+class ServerElsewhere(ServerProcess):
+    host = ABSENT_ADDRESS
+
+
+def test_a_service_waits_for_its_address(manager: Attentive, certificate: tuple[str, str]) -> None:
+    with ServerElsewhere(certificate=certificate) as server:
+        assert manager.read()["STATUS"].startswith(f"port {server.port}:")
+        told = f"warn this machine does not have the address yet: players can come when it has host={ABSENT_ADDRESS}"
+        assert server.log().splitlines().count(told) == 1
+
+
+def test_by_hand_an_address_that_is_not_there_is_a_mistake(certificate: tuple[str, str]) -> None:
+    server = ServerElsewhere(certificate=certificate)
+    try:
+        server.launch()
+        assert server.wait() == 1
+        assert server.log().splitlines() == [
+            f'error cannot start reason="{ABSENT_ADDRESS} is no address of this machine: use 0.0.0.0 for all of them, '
+            'or see `ip address`"'
+        ]
+    finally:
+        server.dispose()
+
+
+class ServerInNamespace(ServerProcess):
+    """Its machine is to have this address later."""
+
+    host = LATE_ADDRESS
+
+    def __init__(self, namespace: Namespace, certificate: tuple[str, str], manager: keeping.Manager) -> None:
+        super().__init__(certificate=certificate, manager=manager)
+        self._namespace = namespace
+
+    def launch(self) -> None:
+        with self._namespace.entered():
+            super().launch()
+
+
+def test_players_come_in_as_soon_as_the_address_is_there(
+    certificate: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if reason := network.why_not():
+        pytest.skip(reason)
+    with (
+        Namespace(LEFT_ADDRESS) as namespace,
+        contextlib.closing(keeping.Manager(tmp_path_factory.mktemp("k"))) as keeper,
+        ServerInNamespace(namespace, certificate, keeper) as server,
+    ):
+        until(lambda: any("READY" in told for told in list(keeper.told)), server)
+        table = server.create(2)
+
+        change_address(namespace, LATE_ADDRESS)
+
+        for seat, link in zip(table.seats, (True, False), strict=True):
+            with namespace.entered():
+                player = Session(LATE_ADDRESS, server.port, seat.token, link=link)
+                player.start()
+                play_until(player, lambda player=player: player.ready)  # type: ignore[misc]
+                player.stop()
+
+
+def play_until(player: Session, condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        player.update()
+
+
+def test_a_mistake_in_the_game_is_not_mended_by_another_start(
+    manager: Attentive, certificate: tuple[str, str], tmp_path: Path
+) -> None:
+    """RestartPreventExitStatus= of the unit."""
+    game = write_game(tmp_path / "arena")
+    (game / "game.toml").write_text("name = 5\n")
+    server = ServerProcess(certificate=certificate, arguments=(str(game),))
+    try:
+        server.launch()
+        assert server.wait() == 2, server.log()
+        assert server.log().startswith("error cannot start reason=")
         assert manager.read_all_there_is() == []
     finally:
         server.dispose()
