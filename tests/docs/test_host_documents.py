@@ -173,6 +173,10 @@ def test_the_users_unit_does_what_the_packages_does() -> None:
     for setting in block.text.splitlines():
         if not setting.startswith(("[", "ExecStart", "WantedBy")) and setting:
             assert setting in packaged
+    needed = ("Type", "NotifyAccess", "ExecReload", "WatchdogSec", "Restart", "RestartPreventExitStatus")
+    kept = ("FileDescriptorStoreMax", "Environment=FDSTORE")  # else players would not outlive a crash
+    for name in (*needed, *kept):
+        assert any(setting.startswith(f"{name}=") for setting in block.text.splitlines()), name
 
 
 # systemd.resource-control(5)
