@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 
-from gsrt.device.containment import Contained, contain, describe, interpreter_files
+from gsrt.device.containment import Contained, contain, interpreter_files
+from gsrt.device.linux import describe
 from gsrt.profile import locate
 from gsrt.scripts.helper import Helper
 

@@ -45,16 +45,50 @@ FORBIDDEN = {
     ),
 }
 
+# Calls about which the filter's program decides by their arguments, or otherwise than with EPERM.
+DECIDED = "clone clone3 execve execveat fork vfork ioctl memfd_create seccomp socket socketpair"
+
+# Calls that a contained server makes, itself or by the libraries below it; the newest of several that do the same come
+# first on a kernel that has them. tests/device/test_filter.py holds the program against all these lists.
+NEEDED = {
+    "files": (
+        "open openat openat2 creat close close_range read write readv writev pread64 pwrite64 preadv pwritev lseek"
+        " _llseek stat stat64 lstat lstat64 fstat fstat64 newfstatat fstatat64 statx statfs statfs64 fstatfs fstatfs64"
+        " getdents getdents64 readlink readlinkat access faccessat faccessat2 mkdir mkdirat rmdir unlink unlinkat"
+        " rename renameat renameat2 ftruncate ftruncate64 truncate truncate64 fsync fdatasync fallocate fadvise64"
+        " arm_fadvise64_64 flock fcntl fcntl64 getcwd umask dup dup2 dup3 pipe pipe2 sendfile sendfile64"
+    ),
+    "waiting": (
+        "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 poll ppoll ppoll_time64 select"
+        " _newselect pselect6 pselect6_time64 eventfd2 futex futex_time64 nanosleep clock_nanosleep"
+        " clock_nanosleep_time64 pause restart_syscall wait4 waitid"
+    ),
+    "time": (
+        "clock_gettime clock_gettime64 clock_getres clock_getres_time64 gettimeofday time times timer_create"
+        " timer_settime timer_settime64 timer_delete setitimer alarm"
+    ),
+    "sockets": (
+        "bind listen accept accept4 connect shutdown getsockname getpeername setsockopt getsockopt send sendto sendmsg"
+        " sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64"
+    ),
+    "memory": "brk mmap mmap2 munmap mremap mprotect madvise mlockall munlockall membarrier",
+    "threads and signals": (
+        "set_tid_address set_robust_list rseq arch_prctl rt_sigaction rt_sigprocmask rt_sigreturn sigreturn"
+        " rt_sigtimedwait rt_sigtimedwait_time64 sigaltstack gettid tgkill kill sched_yield sched_getaffinity"
+        " setpriority getpriority exit exit_group"
+    ),
+    "itself and the machine": (
+        "getpid getppid getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getrandom getrlimit"
+        " ugetrlimit prlimit64 setrlimit getrusage prctl sysinfo uname getcpu setsid setpgid pidfd_open"
+    ),
+}
+
 ffi = FFI()
 
 ffi.cdef("""
     int gsrt_limit_arenas(int arenas);
-    int gsrt_keep_free_at_most(int bytes);
-    int gsrt_map_from(int bytes);
-    int gsrt_trim_memory(void);
     int gsrt_lock_memory(void);
     int gsrt_set_timer_slack(unsigned long nanoseconds);
-    long gsrt_timer_slack(void);
     int gsrt_no_new_privileges(void);
     int gsrt_refuse_code_made_at_run_time(void);
 
@@ -71,6 +105,8 @@ ffi.cdef("""
     #define GSRT_ALLOW_CHILDREN ...
     int gsrt_filtered_already(void);
     int gsrt_filter_calls(int allow);
+    int gsrt_filter_program(int allow, int seal, unsigned char *bytes, int size);
+    int gsrt_call_number(const char *name);
     const char *gsrt_machine(void);
 """)
 
@@ -105,19 +141,9 @@ static int result(long returned)
 /* ---- Memory and time. ---- */
 
 #ifdef __GLIBC__
-static int set_malloc(int option, int value)
-{
-    return mallopt(option, value) ? 0 : -EINVAL;
-}
-static int gsrt_limit_arenas(int arenas) { return set_malloc(M_ARENA_MAX, arenas); }
-static int gsrt_keep_free_at_most(int bytes) { return set_malloc(M_TRIM_THRESHOLD, bytes); }
-static int gsrt_map_from(int bytes) { return set_malloc(M_MMAP_THRESHOLD, bytes); }
-static int gsrt_trim_memory(void) { return malloc_trim(0); }
-#else /* another C library: its allocator has no such knobs */
+static int gsrt_limit_arenas(int arenas) { return mallopt(M_ARENA_MAX, arenas) ? 0 : -EINVAL; }
+#else /* another C library: its allocator has no such knob */
 static int gsrt_limit_arenas(int arenas) { (void)arenas; return -ENOSYS; }
-static int gsrt_keep_free_at_most(int bytes) { (void)bytes; return -ENOSYS; }
-static int gsrt_map_from(int bytes) { (void)bytes; return -ENOSYS; }
-static int gsrt_trim_memory(void) { return -ENOSYS; }
 #endif
 
 #ifndef MCL_ONFAULT /* Linux 4.4 */
@@ -134,11 +160,6 @@ static int gsrt_lock_memory(void)
 static int gsrt_set_timer_slack(unsigned long nanoseconds)
 {
     return result(prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0));
-}
-
-static long gsrt_timer_slack(void)
-{
-    return prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
 }
 
 /* ---- Privileges. ---- */
@@ -540,6 +561,20 @@ static int gsrt_filtered_already(void)
     return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 && errno == EALREADY;
 }
 
+/* What gsrt_filter_calls installs, for who wants to try it without a kernel; `seal`: where memory files can be sealed.
+ * How many bytes it is. */
+static int gsrt_filter_program(int allow, int seal, unsigned char *bytes, int size)
+{
+    struct program program;
+    int needed;
+    write_program(&program, allow, seal);
+    needed = (int)(program.count * sizeof(program.lines[0]));
+    if (needed > size)
+        return -ENOBUFS;
+    memcpy(bytes, program.lines, (size_t)needed);
+    return needed;
+}
+
 /* All threads at once. -EBUSY: one of them has a filter of its own. */
 static int gsrt_filter_calls(int allow)
 {
@@ -560,12 +595,39 @@ static const char *gsrt_machine(void) { return MACHINE; }
 
 static int gsrt_filtered_already(void) { return 0; }
 static int gsrt_filter_calls(int allow) { (void)allow; return -ENOSYS; }
+static int gsrt_filter_program(int allow, int seal, unsigned char *bytes, int size)
+{
+    (void)allow, (void)seal, (void)bytes, (void)size;
+    return -ENOSYS;
+}
 static const char *gsrt_machine(void) { return ""; }
 
 #endif
+
+static const struct {
+    char name[24];
+    int number;
+} CALLS[] = {
+@CALLS@};
+
+/* A system call's number here; -ENOSYS: this processor has none of that name, or it is in neither of the lists. */
+static int gsrt_call_number(const char *name)
+{
+    size_t i;
+    for (i = 0; i < sizeof(CALLS) / sizeof(CALLS[0]); i++)
+        if (strcmp(CALLS[i].name, name) == 0)
+            return CALLS[i].number;
+    return -ENOSYS;
+}
 """
 
-_LINES = "".join(
-    f"#ifdef SYS_{name}\n    SYS_{name},\n#endif\n" for names in FORBIDDEN.values() for name in names.split()
+FORBIDDEN_NAMES = [name for names in FORBIDDEN.values() for name in names.split()]
+DECIDED_NAMES = DECIDED.split()
+NEEDED_NAMES = [name for names in NEEDED.values() for name in names.split()]
+
+_FORBIDDEN = "".join(f"#ifdef SYS_{name}\n    SYS_{name},\n#endif\n" for name in FORBIDDEN_NAMES)
+_CALLS = "".join(
+    f'#ifdef SYS_{name}\n    {{"{name}", SYS_{name}}},\n#endif\n'
+    for name in (*FORBIDDEN_NAMES, *DECIDED_NAMES, *NEEDED_NAMES)
 )
-ffi.set_source("gsrt.device._linux", SOURCE.replace("@FORBIDDEN@", _LINES))
+ffi.set_source("gsrt.device._linux", SOURCE.replace("@FORBIDDEN@", _FORBIDDEN).replace("@CALLS@", _CALLS))

@@ -129,11 +129,6 @@ def contain(
     ]
 
 
-def describe(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """For the log: part -> what is in force of it, or why nothing is."""
-    return {outcome.part: outcome.why if outcome.done else f"no: {outcome.why}" for outcome in outcomes}
-
-
 def interpreter_files() -> list[str]:
     """What has to be executable for this Python to be executed: itself, and the loader of its libraries."""
     found = [os.path.realpath(sys.executable)]

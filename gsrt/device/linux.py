@@ -11,10 +11,11 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gsrt.device import _linux
 
 CAP_IPC_LOCK = 14  # the bit in capabilities(7)
-TIMER_SLACK_NS_MAX = 1_000_000_000  # a second: beyond it no timer of the server would mean anything
 
 NO_MODULE = "cffi is not installed for this Python (pip install cffi), or gsrt was built without it"
 
@@ -60,46 +61,35 @@ def lock_memory() -> Outcome:
     return _told(part, lib.gsrt_lock_memory(), "pages that are in memory stay there")
 
 
-def limit_arenas(arenas: int = 1) -> Outcome:
-    """The C library's allocator keeps so many pools, whatever the number of threads. Only before threads start does it
-    take effect on all of them."""
-    lib = calls()
-    if lib is None:
-        return Outcome("limit_arenas", False, NO_MODULE)
-    return _told("limit_arenas", lib.gsrt_limit_arenas(arenas), f"at most {arenas}")
-
-
-def trim_memory() -> Outcome:
-    """Gives what the C library's allocator keeps in reserve back to the kernel, once."""
-    lib = calls()
-    if lib is None:
-        return Outcome("trim_memory", False, NO_MODULE)
-    returned = lib.gsrt_trim_memory()
-    return _told("trim_memory", returned, "memory was given back" if returned else "there was nothing to give back")
-
-
-def set_trimming(keep_bytes: int, map_from_bytes: int) -> Outcome:
-    """From now on the allocator gives free memory back when it is more than KEEP_BYTES at its end, and takes blocks of
-    MAP_FROM_BYTES or more from the kernel one by one, which it gives back each."""
-    lib = calls()
-    if lib is None:
-        return Outcome("set_trimming", False, NO_MODULE)
-    returned = lib.gsrt_keep_free_at_most(keep_bytes)
-    if returned >= 0:
-        returned = lib.gsrt_map_from(map_from_bytes)
-    return _told("set_trimming", returned, f"keeps {keep_bytes:,} bytes, maps blocks from {map_from_bytes:,}")
-
-
-def set_timer_slack(nanoseconds: int) -> Outcome:
-    """How much later than asked for the kernel may wake this thread, and those it starts from now on, in order to wake
-    the processor less often (50,000 ns unless it is set)."""
-    part = "set_timer_slack"
-    if not 1 <= nanoseconds <= TIMER_SLACK_NS_MAX:
-        return Outcome(part, False, f"from 1 to {TIMER_SLACK_NS_MAX:,} ns can be set")
+def limit_arenas(arenas: int) -> Outcome:
+    """The C library's allocator keeps so many pools, whatever the number of threads: one that the first thread has, and
+    others beside it. Those that threads have already stay theirs."""
+    part = "malloc_arenas"
     lib = calls()
     if lib is None:
         return Outcome(part, False, NO_MODULE)
-    return _told(part, lib.gsrt_set_timer_slack(nanoseconds), f"{nanoseconds:,} ns")
+    return _told(part, lib.gsrt_limit_arenas(arenas), f"at most {arenas}")
+
+
+def set_timer_slack(microseconds: int) -> Outcome:
+    """How much later than asked for the kernel may wake this thread, and those it starts from now on, in order to wake
+    the processor less often."""
+    part = "timer_slack_us"
+    lib = calls()
+    if lib is None:
+        return Outcome(part, False, NO_MODULE)
+    return _told(part, lib.gsrt_set_timer_slack(microseconds * 1000), f"up to {microseconds} us late")
+
+
+def apply_settings(arenas: int, timer_slack_us: int) -> list[Outcome]:
+    """What a profile asks of the C library and the kernel; 0: nothing."""
+    found = [limit_arenas(arenas)] if arenas else []
+    return [*found, set_timer_slack(timer_slack_us)] if timer_slack_us else found
+
+
+def describe(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """For the log: part -> what is in force of it, or why nothing is."""
+    return {outcome.part: outcome.why if outcome.done else f"no: {outcome.why}" for outcome in outcomes}
 
 
 def reason(returned: int) -> str:

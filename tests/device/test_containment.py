@@ -14,8 +14,8 @@ import pytest
 
 from gsrt.cli.serve import Options
 from gsrt.contained import readable_places
-from gsrt.device.containment import Contained, describe, is_below
-from gsrt.device.linux import Outcome, calls
+from gsrt.device.containment import Contained, is_below
+from gsrt.device.linux import Outcome, calls, describe
 from gsrt.profile import locate
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -176,7 +176,8 @@ def test_without_cffi_nothing_is_contained_and_it_is_said(missing: str, tmp_path
     program = f"""
 import sys
 sys.modules[{missing!r}] = None
-from gsrt.device.containment import contain, describe
+from gsrt.device.containment import contain
+from gsrt.device.linux import describe
 print(describe(contain([], [])))
 open({str(tmp_path / "file")!r}, "w").close()
 """

@@ -47,63 +47,56 @@ needs_glibc = pytest.mark.skipif(
 )
 
 
-@needs_glibc
-def test_the_allocator_s_settings() -> None:
-    said = run(
-        """
-outcomes = [linux.limit_arenas(), linux.set_trimming(131072, 131072), linux.trim_memory()]
-said = [(outcome.part, outcome.done, outcome.why) for outcome in outcomes]
+POOLS = """
+import threading
+def pools():
+    places = [line.split(None, 5) for line in open("/proc/self/maps")]  # all but the first are at multiples of 64 MiB
+    return sum(int(place[0].split("-")[0], 16) % (64 << 20) == 0 and len(place) == 5 for place in places)
+def threads():
+    import ctypes
+    c = ctypes.CDLL(None)
+    c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    together = threading.Barrier(5)
+    def work():
+        c.malloc(4096)
+        together.wait()
+        together.wait()
+    for _ in range(4):
+        threading.Thread(target=work, daemon=True).start()
+    together.wait()
+    found = pools()
+    together.wait()
+    return found
 """
-    )
-    assert said[:2] == [
-        ["limit_arenas", True, "at most 1"],
-        ["set_trimming", True, "keeps 131,072 bytes, maps blocks from 131,072"],
-    ]
-    assert said[2][:2] == ["trim_memory", True]
 
 
 @needs_glibc
-def test_what_is_trimmed_has_gone_back_to_the_kernel() -> None:
-    """Blocks in between that are still used keep the allocator from giving free ones back by itself."""
-    before, after = run(
-        """
-import ctypes
-c = ctypes.CDLL(None)
-c.malloc.restype = ctypes.c_void_p
-c.malloc.argtypes, c.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-linux.trim_memory()
-blocks = [c.malloc(65536) for _ in range(512)]
-for block in blocks:
-    ctypes.memset(block, 1, 65536)
-for block in blocks[::2]:
-    c.free(block)
-said = [status("VmRSS:")]
-linux.trim_memory()
-said.append(status("VmRSS:"))
+@pytest.mark.skipif(sys.maxsize < 1 << 32, reason="on 32 bits too much begins at a multiple of a pool's size")
+@pytest.mark.parametrize(("arenas", "beside"), [(0, 4), (1, 0), (3, 2)])
+def test_threads_share_so_many_pools_of_memory(arenas: int, beside: int) -> None:
+    outcomes, before, after = run(
+        f"""{POOLS}
+said = [[repr(each) for each in linux.apply_settings({arenas}, 0)], pools(), threads()]
 """
     )
-    assert before - after > 8 * MEGABYTE  # of 16
+    assert outcomes == ([f"Outcome('malloc_arenas', True, 'at most {arenas}')"] if arenas else [])
+    assert (before, after) == (0, beside)
 
 
 def test_timer_slack_is_what_was_asked_for_and_threads_have_it_too() -> None:
     said = run(
         """
 import threading
-from gsrt.device import _linux
-outcome = linux.set_timer_slack(4_000_000)
-said = [outcome.done, outcome.why, _linux.lib.gsrt_timer_slack()]
-thread = threading.Thread(target=lambda: said.append(_linux.lib.gsrt_timer_slack()))
+outcome, = linux.apply_settings(0, 4000)
+def slack():
+    return int(open(f"/proc/{threading.get_native_id()}/timerslack_ns").read())
+said = [outcome.part, outcome.done, outcome.why, slack()]
+thread = threading.Thread(target=lambda: said.append(slack()))
 thread.start()
 thread.join()
 """
     )
-    assert said == [True, "4,000,000 ns", 4_000_000, 4_000_000]
-
-
-@pytest.mark.parametrize("nanoseconds", [0, -1, 10**9 + 1])
-def test_no_timer_slack(nanoseconds: int) -> None:
-    said = run(f"outcome = linux.set_timer_slack({nanoseconds})\nsaid = [outcome.done, outcome.why]")
-    assert said == [False, "from 1 to 1,000,000,000 ns can be set"]
+    assert said == ["timer_slack_us", True, "up to 4000 us late", 4_000_000, 4_000_000]
 
 
 def may_lock() -> bool:
@@ -157,13 +150,10 @@ def test_without_the_library_every_call_says_so(missing: str) -> None:
     said = run(
         f"""
 sys.modules[{missing!r}] = None
-outcomes = [
-    linux.lock_memory(), linux.limit_arenas(), linux.trim_memory(), linux.set_trimming(1, 1), linux.set_timer_slack(1)
-]
-said = [(outcome.done, outcome.why) for outcome in outcomes]
+said = [(outcome.done, outcome.why) for outcome in (linux.lock_memory(), *linux.apply_settings(1, 1))]
 """
     )
-    assert len(said) == 5
+    assert len(said) == 3
     assert all(each == [False, said[0][1]] for each in said)
     assert said[0][1].startswith("cffi is not installed")
 
