@@ -55,6 +55,8 @@ LIMITS: Mapping[str, tuple[int, int] | tuple[float, float]] = {
     "tcp_send_buffer_bytes": (0, 1 << 30),
     "datagram_batches_max": (1, 1024),
     "tick_ms": (0.0, 100.0),
+    "malloc_arenas": (0, 1024),
+    "timer_slack_us": (0, 100_000),
     "script_gas": (1000, 100_000_000),
     "script_cpu_ms": (5, 10_000),
     "script_memory_bytes": (1 << 20, 1 << 30),
@@ -200,6 +202,8 @@ class Profile:
     tcp_send_buffer_bytes: int
     datagram_batches_max: int
     tick_ms: float
+    malloc_arenas: int
+    timer_slack_us: int
     script_gas: int
     script_cpu_ms: int
     script_memory_bytes: int

@@ -177,6 +177,7 @@ def status(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         **totals(server),
         "perSession": [_figures(server, session) for session in server.sessions],
         "loop": server.loop_figures(),
+        "process": {each.part: {"done": each.done, "why": each.why} for each in server.outcomes},
     }
 
 

@@ -41,6 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gsrt.cli.serve import Options
     from gsrt.device.containment import Contained
+    from gsrt.device.linux import Outcome
     from gsrt.discovery import Announcer
     from gsrt.game.model import Game
     from gsrt.handover import Arrival
@@ -92,6 +93,10 @@ class Server:
         self.began = self.clock()
         self.profile = profile or Profile.load(options.profile)
         log.limit(self.profile.log_lines_per_second, self.profile.log_lines_burst)
+        self.outcomes: list[Outcome] = []  # of what was asked of the kernel and the C library
+        arenas = 0 if game is None else self.profile.malloc_arenas
+        if arenas or self.profile.timer_slack_us:
+            self._apply_settings(arenas, self.profile.timer_slack_us)  # before there are threads
         self.tick = (self.profile.tick_ms if options.tick_ms is None else options.tick_ms) / 1000
         self.host = options.host
         self.contained: Contained | None = None
@@ -519,10 +524,18 @@ class Server:
         self.control.expire(now)
         self._acceptor.go_on(now)
 
+    def _apply_settings(self, arenas: int, timer_slack_us: int) -> None:
+        from gsrt.device.linux import apply_settings, describe
+
+        self.outcomes += apply_settings(arenas, timer_slack_us)
+        tell = self.log.info if all(outcome.done for outcome in self.outcomes) else self.log.warn
+        tell("process settings", **describe(self.outcomes))
+
     def _lock_memory(self) -> None:
         from gsrt.device.linux import lock_memory
 
         outcome = lock_memory()
+        self.outcomes.append(outcome)
         if outcome.done:
             self.log.info("memory locked")
         else:
@@ -535,6 +548,7 @@ class Server:
         from gsrt.contained import contain_server
 
         self.contained = contain_server(self._options, self.compiler, self.log, executes=self._executes)
+        self.outcomes += self.contained.outcomes
         if self.scripts.sandbox is not None:
             self._arm_watchdog(self.scripts.sandbox)  # what a restart has to inherit has become more
 

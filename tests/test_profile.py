@@ -63,6 +63,8 @@ def test_generic_has_the_values_it_is_documented_with() -> None:
         "tcp_send_buffer_bytes": 0,
         "datagram_batches_max": 16,
         "tick_ms": 0.0,
+        "malloc_arenas": 0,
+        "timer_slack_us": 0,
         "script_gas": 200_000,
         "script_cpu_ms": 30,
         "script_memory_bytes": 8 << 20,

@@ -62,6 +62,9 @@ def _describe(answer: dict[str, Any]) -> str:
             title = f"Event {printable(event)}: {printable(script['path'])}, {script['state']}"
             blocks.append(_counters(title, _figures(script)))
     blocks.append(_counters("Loop", answer["loop"]))
+    if process := answer.get("process"):
+        rows = [(part, ("" if found["done"] else "no: ") + printable(found["why"])) for part, found in process.items()]
+        blocks.append(f"Process\n{columns(rows)}")
     return "\n\n".join(blocks)
 
 

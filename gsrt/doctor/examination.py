@@ -46,6 +46,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("server", running.server),
     ("load", running.load),
     ("trouble", running.trouble),
+    ("process", running.process),
     ("unit", unit.unit),
     ("restarts", unit.restarts),
     ("port", port.port),

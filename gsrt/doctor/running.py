@@ -83,6 +83,22 @@ def load(surroundings: Surroundings) -> Finding:
     return ok(f"normal; {memory}its longest turn since the last look took {lately:.1f} ms, ever {worst:.1f} ms")
 
 
+def process(surroundings: Surroundings) -> Finding:
+    """What it was to have of the kernel and the C library: locked memory, fewer rights, settings of its profile."""
+    status = surroundings.status()
+    if status is None:
+        return ok("no server runs")
+    told = status.get("process")
+    outcomes = {} if not isinstance(told, dict) else {part: it for part, it in told.items() if isinstance(it, dict)}
+    missing = [f"{part}: {_text(each, 'why')}" for part, each in outcomes.items() if each.get("done") is not True]
+    if missing:
+        return warn(
+            f"the server lacks {'; '.join(missing[:SHOWN_MAX])}",
+            "it works without; see the lines on libraries and kernel, or take it out of the configuration or profile",
+        )
+    return ok(f"the server has {', '.join(outcomes)}" if outcomes else "the server was to have nothing of the kernel's")
+
+
 def trouble(surroundings: Surroundings) -> Finding:
     """Counters that tell of a box or network that does not manage."""
     status = surroundings.status()

@@ -52,6 +52,12 @@ def test_status_of_a_server_where_nothing_has_happened(gsrt: Run, server: Server
     assert "Loop: nothing yet" in out
 
 
+def test_what_is_asked_of_the_kernel_is_shown_with_what_came_of_it(gsrt: Run, server: ServerDouble) -> None:
+    process = {"lock_memory": {"done": True, "why": "pages stay"}, "seccomp": {"done": False, "why": "no\x1bcall"}}
+    server.answers["status"] = {"ok": True, **STATUS, "process": process}
+    assert gsrt("status").out.endswith("\n\nProcess\n  lock_memory  pages stay\n  seccomp      no: no\\x1bcall\n")
+
+
 def test_status_for_programs_is_everything(gsrt: Run, server: ServerDouble) -> None:
     server.answers["status"] = {"ok": True, **STATUS}
     assert json.loads(gsrt("status", "--json").out) == STATUS

@@ -451,7 +451,7 @@ def served(**more: Any) -> dict[str, Any]:
 
 
 def test_none_runs(box: Box) -> None:
-    for check in (running.server, running.load, running.trouble):
+    for check in (running.server, running.load, running.trouble, running.process):
         assert check(box.surroundings()).state == "ok"
 
 
@@ -495,6 +495,21 @@ def test_what_the_governor_says(box: Box, level: str, state: str) -> None:
 def test_a_long_turn(box: Box) -> None:
     box.status = served(loop={"worstTickMs": 300.0, "worstTickLatelyMs": 120.0})
     assert running.load(box.surroundings()).state == "warn"
+
+
+def test_what_the_process_was_to_have_of_the_kernel(box: Box) -> None:
+    box.status = served()
+    assert running.process(box.surroundings()).state == "ok"
+    told = {"lock_memory": {"done": True, "why": "so"}, "seccomp": {"done": True, "why": "on"}}
+    box.status = served(process=told)
+    assert running.process(box.surroundings()).found == "the server has lock_memory, seccomp"
+    box.status = served(process={**told, "landlock": {"done": False, "why": "no such\x1bcall"}})
+    finding = running.process(box.surroundings())
+    assert (finding.state, finding.found) == ("warn", "the server lacks landlock: no such?call")
+    oddities: tuple[object, ...] = (7, {"landlock": 7}, {"landlock": {}})
+    for odd in oddities:
+        box.status = served(process=odd)
+        assert running.process(box.surroundings()).found
 
 
 def test_counters_that_tell_of_trouble(box: Box) -> None:
