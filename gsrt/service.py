@@ -114,6 +114,7 @@ def _hand_over(server: Server) -> None:
         if not server.manager.wait_until_read(READ_SECONDS):
             server.log.error("systemd does not take what is handed over", todo="see journalctl -u gsrt")
         return
+    server.manager.feed_watchdog()  # it waits for the next one from here on
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the one that comes is not killed by them before it heeds them
     program, arguments, environment = server.succession.restart_command()
     os.execve(program, arguments, {name: value for name, _, value in (each.partition(b"=") for each in environment)})

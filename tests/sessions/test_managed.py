@@ -192,6 +192,8 @@ def test_where_nothing_is_kept_the_same_process_goes_on(
         fed = count_of(forgetful, "WATCHDOG")
         until(lambda: count_of(forgetful, "WATCHDOG") > fed, server)
         assert count_of(forgetful, "MONOTONIC_USEC RELOADING") == 2
+        changing = list(forgetful.told).index("MONOTONIC_USEC RELOADING")
+        assert forgetful.told[changing + 1] == "WATCHDOG"  # as late as can be: the next one needs time to start
         assert count_of(forgetful, "STATUS STOPPING") == 0  # systemd would make an end of it
         assert forgetful.told.count("FDNAME FDPOLL FDSTORE") == 0
         server.stop()
