@@ -128,6 +128,12 @@ class Box:
         """LATE: seconds that the loop was held up, at worst."""
         platform = self._server.platform
         written = None if platform is None else platform.store.written_bytes
+        if self.governor.memory_is_short:
+            # What the allocator keeps of what has gone would count for ever: nothing else gives it back below the
+            # mark from which memory is taken back.
+            from gsrt.reclaim import trim_memory
+
+            trim_memory()
         readings = self.sensors.read(now, loop_lag_ms=late * 1000, disk_written_bytes=written)
         self._apply(self.governor.decide(readings, now))
         self._look_at_memory(now)

@@ -312,6 +312,11 @@ class Governor:
         return self.level > NORMAL or self._all["disk writes"].level > NORMAL
 
     @property
+    def memory_is_short(self) -> bool:
+        """Whether the server has so much of it that it is slowed."""
+        return self._all["memory"].level > NORMAL
+
+    @property
     def disk_is_full(self) -> bool:
         """Whether nothing is to be written that can be done without."""
         return self._all["disk"].level == REFUSING

@@ -16,6 +16,7 @@ import pytest
 
 from gsrt.client import Session
 from tests.box.load import OP_FLOOD, Crowd, Peer, junk
+from tests.box.memory import MEBIBYTE, peak
 from tests.sessions.player import Player
 from tests.support.server import PROJECT, ControlRefused, ServerProcess, Table
 
@@ -23,7 +24,6 @@ SESSIONS = 16
 PLAYERS = 8
 GOOD = 8  # sessions, the first of them, in which all behave; in the others nobody reads
 BY_LINK = 3  # of the first session's players
-MEBIBYTE = 1 << 20
 HOARD = 20
 HOARDERS = 40  # sessions whose scripts together would take far more than there is
 # What this machine happens to do meanwhile is not what is looked at here.
@@ -66,14 +66,6 @@ CASES = {
     "pi-zero-w": limits("pi-zero-w"),
     "overcommitted": limits("generic", memory_bytes_max=64 * MEBIBYTE),
 }
-
-
-def peak(server: ServerProcess) -> int:
-    """The most memory (RSS) that the server has had so far."""
-    for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("the kernel does not tell")
 
 
 class Siege:
