@@ -30,6 +30,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {
         "tests/device/test_contained_server.py",
         "tests/device/test_containment.py",
         "tests/device/test_linux.py",
+        "tests/device/test_settings.py",
     ),
     "the emulator traces no threads": (
         "tests/device/test_service.py::test_signs_of_life_end_with_the_loop_though_other_threads_go_on",

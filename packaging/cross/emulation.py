@@ -1,18 +1,19 @@
 """`make arm-test`: the wheels for ARM in an emulated Debian, and the test suite with them there.
 
-    PYTHONPATH=packaging python -m cross.emulation [--for aarch64,armv6l] [--python 3.11] [--tests tests/core]
+    PYTHONPATH=packaging python -m cross.emulation [--for aarch64,armv6l] [--python 3.13] [--tests tests/core]
 
 qemu-user runs single programs of another machine; their files are looked for below the unpacked Debian first. Programs
 they start (a shell, openssl) are this machine's, but for Python, which is a script that calls the emulator again.
 
-What is asked for is run a folder at a time. A folder that has passed with the same wheel and the same tests is not run
-again; what each said is kept below build/cross/emulation/.
+What is asked for is run a folder at a time. A folder in which nothing has failed with the same wheel and the same tests
+is not run again; what each said is kept below build/cross/emulation/.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import importlib.metadata
 import os
 import re
 import shutil
@@ -23,12 +24,13 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from cross.debian import Archive
-from cross.targets import PYTHONS, Target, named
+from cross.targets import PYTHONS, Target, named, python_tag
 from cross.tree import is_source
 from cross.wheels import WORK, Builder
-from cross.workshop import PROJECT, Workshop, digest, require_commands
+from cross.workshop import PROJECT, Workshop, digest, require_commands, version
 
 MACHINES = "aarch64,armv7l,armv6l"
 
@@ -67,6 +69,29 @@ TESTS = (
 
 FOLDER_SECONDS_MAX = 3 * 3600
 STILL_SECONDS_MAX = 1200  # a single test; then its stack is printed and the folder given up
+
+PASSED, SKIPPED, FAILED = "passed", "skipped", "failed"
+
+
+class Ended(NamedTuple):
+    """How a run of pytest ended."""
+
+    status: int
+    """Of the process."""
+    closing: str
+    """pytest's own summary, "" if it did not come to one."""
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """SKIPPED: nothing failed, for nothing was run."""
+        if self.status != 0 or not self.closing or re.search(r"\b(failed|errors?)\b", self.closing):
+            return FAILED
+        return PASSED if re.search(r"\bpassed\b", self.closing) else SKIPPED
+
+    def __str__(self) -> str:
+        said = self.closing or "it came to no end"
+        return f"{self.verdict}: {said}{f', exit status {self.status}' if self.status else ''}"
 
 
 class Machine:
@@ -114,14 +139,16 @@ class Machine:
         self.site.mkdir(parents=True)
         pure = ["--platform=any", "--implementation=py", "--abi=none", f"--python-version={self.python}"]
         only = ["--only-binary=:all:", "--no-deps", "--no-compile"]
+        tag = f"cp{python_tag(self.python)}"
+        here = [f"--platform={self.target.platform}", "--implementation=cp", f"--abi={tag}", pure[-1], "--no-index"]
+        self.builder.workshop.pip("install", f"--target={self.site}", *here, *only, str(wheel))
         self.builder.workshop.pip("install", f"--target={self.site}", *pure, *only, *PYPI)
-        with zipfile.ZipFile(wheel) as packed:
-            packed.extractall(self.site)
+        check_installed(self.site, version())
         (self.site / "debian.pth").write_text(f"{root}/usr/lib/python3/dist-packages\n")
         stamp.write_text(wanted)
 
-    def run(self, tests: str, log: Path, arguments: list[str]) -> tuple[str, float]:
-        """pytest with the tests of a folder, its output in `log`; what it said last, and the seconds it took."""
+    def run(self, tests: str, log: Path, arguments: list[str]) -> Ended:
+        """pytest with the tests of a folder, its output in `log`."""
         begun = time.monotonic()
         still = ["-o", f"faulthandler_timeout={STILL_SECONDS_MAX}", "-o", "faulthandler_exit_on_timeout=true"]
         command = [str(self.interpreter), "-m", "pytest", "-p", "cross.emulated", "-p", "no:cacheprovider", "-rfEs"]
@@ -137,12 +164,12 @@ class Machine:
                 ["nice", *command], cwd=self.tree, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
             try:
-                process.wait(FOLDER_SECONDS_MAX)
+                status = process.wait(FOLDER_SECONDS_MAX)
             except BaseException:
                 process.kill()
                 process.wait()
                 raise
-        return closing_line(log.read_text(errors="replace")), time.monotonic() - begun
+        return Ended(status, closing_line(log.read_text(errors="replace")), time.monotonic() - begun)
 
     def fingerprint(self) -> str:
         """Another one whenever the tests could come out in another way."""
@@ -184,8 +211,18 @@ def closing_line(output: str) -> str:
     return found[-1] if found else ""
 
 
-def passed(closing: str) -> bool:
-    return closing != "" and not re.search(r"\b(failed|errors?)\b", closing)
+def check_installed(site: Path, version: str) -> None:
+    """An installer has put gsrt there, with all that Python and users find it by. Raises SystemExit."""
+    found = list(importlib.metadata.distributions(name="gsrt", path=[str(site)]))
+    if [each.version for each in found] != [version]:
+        raise SystemExit(f"gsrt {version} is not what {site} holds: {[each.version for each in found]}")
+    (ours,) = found
+    commands = {each.name: each.value for each in ours.entry_points.select(group="console_scripts")}
+    if commands != {"gsrt": "gsrt.cli:main"}:
+        raise SystemExit(f"the metadata of the wheel names other commands than gsrt: {commands}")
+    missing = [str(each) for each in ours.files or () if each.parts[0] == "gsrt" and not (site / each).is_file()]
+    if not ours.files or missing:
+        raise SystemExit(f"the wheel's list of files is not what was installed: {missing or 'it is empty'}")
 
 
 def units(tests: str, tree: Path) -> list[str]:
@@ -206,7 +243,7 @@ def main() -> None:
     parser.add_argument("--for", dest="machines", default=MACHINES, metavar="NAMES", help="only these")
     parser.add_argument("--python", choices=tuple(PYTHONS), default="3.11")
     parser.add_argument("--tests", default=TESTS, help="folders, with commas between; tests is all of them")
-    parser.add_argument("--again", action="store_true", help="what has passed, too")
+    parser.add_argument("--again", action="store_true", help="what has not failed, too")
     parser.add_argument("--jobs", type=int, default=2, help="compilers side by side")
     parser.add_argument("arguments", nargs="*", help="of pytest")
     given = parser.parse_args()
@@ -223,14 +260,14 @@ def main() -> None:
         fingerprint = machine.fingerprint()
         for unit in units(given.tests, machine.tree):
             name = unit.replace("/", ".").replace("*.py", "files")
-            stamp, log = results / f"{name}.passed", results / f"{name}.txt"
+            stamp, log = results / f"{name}.stamp", results / f"{name}.txt"
             if not given.again and stamp.exists() and stamp.read_text().partition("\n\n")[2] == fingerprint:
                 print(f"{target.name}  {unit}  {stamp.read_text().partition(chr(10))[0]}  (before)", flush=True)
                 continue
-            closing, seconds = machine.run(unit, log, given.arguments)
-            print(f"{target.name}  {unit}  {closing or 'came to no end'}  {seconds:.0f} s", flush=True)
-            if passed(closing):
-                stamp.write_text(f"{closing}\n\n{fingerprint}")
+            ended = machine.run(unit, log, given.arguments)
+            print(f"{target.name}  {unit}  {ended}  {ended.seconds:.0f} s", flush=True)
+            if ended.verdict != FAILED:
+                stamp.write_text(f"{ended}\n\n{fingerprint}")
             else:
                 failures += 1
                 print(f"    see {log.relative_to(PROJECT)}", flush=True)

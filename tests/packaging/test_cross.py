@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import gsrt
 from cross.checks import attributes, expected_files, needed_libraries
-from cross.emulation import closing_line, passed, units
+from cross.emulation import Ended, check_installed, closing_line, units
 from cross.headers import build_variables, write_build_variables
 from cross.targets import PYTHONS, TARGETS, named
 from cross.tree import copy_tree, source_files
@@ -106,17 +107,88 @@ def test_what_readelf_says_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "closing", "well"),
+    ("output", "status", "closing", "line"),
     [
-        ("....\n===== 1155 passed in 177.09s (0:02:57) =====\n", "1155 passed in 177.09s (0:02:57)", True),
-        ("== 1 failed, 20 passed, 3 skipped in 4.10s ==\n", "1 failed, 20 passed, 3 skipped in 4.10s", False),
-        ("== 20 passed, 1 error in 4.10s ==\n", "20 passed, 1 error in 4.10s", False),
-        ("qemu: uncaught target signal 4 (Illegal instruction) - core dumped\n", "", False),
+        (
+            "....\n===== 1155 passed in 177.09s (0:02:57) =====\n",
+            0,
+            "1155 passed in 177.09s (0:02:57)",
+            "passed: 1155 passed in 177.09s (0:02:57)",
+        ),
+        ("== 3 passed, 9 skipped in 4.1s ==\n", 0, "3 passed, 9 skipped in 4.1s", "passed: 3 passed, 9 skipped in 4.1s"),
+        ("== 12 skipped in 4.10s ==\n", 0, "12 skipped in 4.10s", "skipped: 12 skipped in 4.10s"),
+        (
+            "== 1 failed, 20 passed, 3 skipped in 4.10s ==\n",
+            1,
+            "1 failed, 20 passed, 3 skipped in 4.10s",
+            "failed: 1 failed, 20 passed, 3 skipped in 4.10s, exit status 1",
+        ),
+        ("== 1 failed in 4.10s ==\n", 0, "1 failed in 4.10s", "failed: 1 failed in 4.10s"),
+        ("== 20 passed, 1 error in 4.1s ==\n", 0, "20 passed, 1 error in 4.1s", "failed: 20 passed, 1 error in 4.1s"),
+        # killed, or ended in another way, after it had said that
+        ("== 20 passed in 4.10s ==\n", -11, "20 passed in 4.10s", "failed: 20 passed in 4.10s, exit status -11"),
+        ("== 20 passed in 4.10s ==\n", 3, "20 passed in 4.10s", "failed: 20 passed in 4.10s, exit status 3"),
+        ("== no tests ran in 0.01s ==\n", 5, "", "failed: it came to no end, exit status 5"),
+        ("", 0, "", "failed: it came to no end"),
+        (
+            "qemu: uncaught target signal 4 (Illegal instruction) - core dumped\n",
+            -4,
+            "",
+            "failed: it came to no end, exit status -4",
+        ),
     ],
 )
-def test_how_an_emulated_run_ended(output: str, closing: str, well: bool) -> None:
+def test_how_an_emulated_run_ended(output: str, status: int, closing: str, line: str) -> None:
     assert closing_line(output) == closing
-    assert passed(closing) is well
+    ended = Ended(status, closing, 4.1)
+    assert str(ended) == line
+    assert ended.verdict == line.partition(":")[0]
+
+
+def installed(site: Path, *, version: str = "1.2.3", command: str = "gsrt = gsrt.cli:main") -> Path:
+    """What an installer leaves of a small wheel."""
+    (site / "gsrt").mkdir(parents=True)
+    (site / "gsrt/__init__.py").touch()
+    metadata = site / f"gsrt-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: gsrt\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(f"[console_scripts]\n{command}\n")
+    (metadata / "RECORD").write_text("gsrt/__init__.py,,\n../../bin/gsrt,,\n")
+    return site
+
+
+def test_a_wheel_that_was_installed_is_found_by_its_metadata(tmp_path: Path) -> None:
+    check_installed(installed(tmp_path), "1.2.3")
+    with pytest.raises(SystemExit, match=r"gsrt 1\.2\.4 is not what"):
+        check_installed(tmp_path, "1.2.4")
+    (tmp_path / "gsrt/__init__.py").unlink()
+    with pytest.raises(SystemExit, match="list of files"):
+        check_installed(tmp_path, "1.2.3")
+    (tmp_path / "gsrt-1.2.3.dist-info/RECORD").unlink()
+    with pytest.raises(SystemExit, match="it is empty"):
+        check_installed(tmp_path, "1.2.3")
+
+
+def test_a_wheel_without_its_command_is_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="names other commands than gsrt"):
+        check_installed(installed(tmp_path / "other", command="other = gsrt.cli:main"), "1.2.3")
+    (tmp_path / "unpacked/gsrt").mkdir(parents=True)
+    with pytest.raises(SystemExit, match="is not what"):
+        check_installed(tmp_path / "unpacked", "1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("said", "driver", "emulated"),
+    [("", "python3", ""), ("PYTHON=3.13", "python3", "--python 3.13"), ("PYTHON=python3.12", "python3.12", "")],
+)
+def test_the_python_that_is_emulated_is_chosen_by_its_number(said: str, driver: str, emulated: str) -> None:
+    words = ["make", "--dry-run", "arm-test", "FOR=aarch64", "TESTS=tests/match", *said.split()]
+    alone = {"PATH": os.environ["PATH"]}  # nothing of a make that runs these tests
+    done = subprocess.run(words, cwd=PROJECT, env=alone, capture_output=True, text=True, check=True)
+    printed = done.stdout.split()
+    begin = ["PYTHONPATH=packaging", driver, "-B", "-m", "cross.emulation", "--for", "aarch64", *emulated.split()]
+    assert printed[: len(begin)] == begin
+    assert ("--python" in printed) is bool(emulated)
 
 
 def test_all_tests_are_run_a_folder_at_a_time() -> None:
