@@ -115,7 +115,7 @@ def test_what_readelf_says_is_understood() -> None:
             "1155 passed in 177.09s (0:02:57)",
             "passed: 1155 passed in 177.09s (0:02:57)",
         ),
-        ("== 3 passed, 9 skipped in 4.1s ==\n", 0, "3 passed, 9 skipped in 4.1s", "passed: 3 passed, 9 skipped in 4.1s"),
+        ("== 3 passed, 9 skipped in 4s ==\n", 0, "3 passed, 9 skipped in 4s", "passed: 3 passed, 9 skipped in 4s"),
         ("== 12 skipped in 4.10s ==\n", 0, "12 skipped in 4.10s", "skipped: 12 skipped in 4.10s"),
         (
             "== 1 failed, 20 passed, 3 skipped in 4.10s ==\n",
@@ -124,7 +124,7 @@ def test_what_readelf_says_is_understood() -> None:
             "failed: 1 failed, 20 passed, 3 skipped in 4.10s, exit status 1",
         ),
         ("== 1 failed in 4.10s ==\n", 0, "1 failed in 4.10s", "failed: 1 failed in 4.10s"),
-        ("== 20 passed, 1 error in 4.1s ==\n", 0, "20 passed, 1 error in 4.1s", "failed: 20 passed, 1 error in 4.1s"),
+        ("== 2 passed, 1 error in 4.1s ==\n", 0, "2 passed, 1 error in 4.1s", "failed: 2 passed, 1 error in 4.1s"),
         # killed, or ended in another way, after it had said that
         ("== 20 passed in 4.10s ==\n", -11, "20 passed in 4.10s", "failed: 20 passed in 4.10s, exit status -11"),
         ("== 20 passed in 4.10s ==\n", 3, "20 passed in 4.10s", "failed: 20 passed in 4.10s, exit status 3"),
