@@ -54,6 +54,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {
         "tests/docs/test_readme.py::test_commands_run_as_they_stand",
     ),
     "the emulator starts a program before it looks whether that is there": (
+        "tests/test_children.py::test_without_a_python_there_is_an_error",
         "tests/transports/test_certificate.py::test_missing_openssl_says_how_to_get_it",
     ),
     "it drives this machine's own tools: systemd, dpkg, a compiler": (

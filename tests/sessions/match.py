@@ -152,7 +152,8 @@ class Match:
 
     def no_violations(self) -> None:
         """Nobody was killed, frozen, muted or made to throw."""
-        assert {double.name: double.violations for double in self.doubles if double.violations} == {}
+        violations = {double.name: double.violations for double in self.doubles if double.violations}
+        assert not violations, violations
 
 
 def fast_leg_complete(double: Double) -> bool:
