@@ -162,8 +162,8 @@ MEMORY = {
     "script_memory_bytes": SCRIPT_BYTES,
     "script_cpu_ms": 1000,
 }
-# Which of the two decides: the profile's percentage, as on a Pi 4, or what is kept free for what may come at once, which
-# is a larger part of a small promise, as on a Pi Zero.
+# Which of the two decides: the profile's percentage, as on a Pi 4, or what is kept free for what may come at once,
+# which is a larger part of a small promise, as on a Pi Zero.
 MARKS = {"percentage": MEMORY, "margin": MEMORY | {"script_memory_bytes": 16 * MEBIBYTE}}
 
 
