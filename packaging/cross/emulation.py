@@ -142,6 +142,7 @@ class Machine:
         tag = f"cp{python_tag(self.python)}"
         here = [f"--platform={self.target.platform}", "--implementation=cp", f"--abi={tag}", pure[-1], "--no-index"]
         self.builder.workshop.pip("install", f"--target={self.site}", *here, *only, str(wheel))
+        shutil.rmtree(self.site / "bin")  # its program is for the Python that installs
         self.builder.workshop.pip("install", f"--target={self.site}", *pure, *only, *PYPI)
         check_installed(self.site, version())
         (self.site / "debian.pth").write_text(f"{root}/usr/lib/python3/dist-packages\n")
