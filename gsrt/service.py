@@ -57,8 +57,8 @@ def serve(options: Options) -> int:
 
         refusals = (*refusals, StoreError)
         game = _read(options.game, profile, compiler, log, again=resumed.image >= 0)
-        if game is None:
-            return MISTAKEN
+        if game is None:  # a folder that is not there may be on a disk that comes later
+            return MISTAKEN if os.path.isdir(options.game) else 1
     try:
         _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
         server = Server(options, log, resumed, game, manager, profile, compiler)
