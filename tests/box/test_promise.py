@@ -2,165 +2,39 @@
 
 A real server is loaded as far as it lets itself be: all sessions with all players, scripts that keep what they can,
 players who never read while the others of their sessions send as much as they may, links whose other end has fallen
-silent, strangers of every kind, new sessions until they are refused. Those who just play must not notice.
+silent, strangers of every kind, new sessions until they are refused; besides, where a game is served, players who sign
+in and play it, and browsers. Those who just play must not notice.
 """
 
 from __future__ import annotations
 
-import time
-import tomllib
-from contextlib import closing
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from gsrt.client import Session
-from tests.box.load import OP_FLOOD, Crowd, Peer, junk
+from tests.box.load import Crowd, Peer
 from tests.box.memory import MEBIBYTE, peak
-from tests.sessions.player import Player
-from tests.support.server import PROJECT, ControlRefused, ServerProcess, Table
+from tests.box.siege import BY_LINK, HOARD, SESSIONS, Siege, hoarder, limits, told_of
+from tests.platform.client import PlatformClient
+from tests.platform.killing import API_KEY, PRICE, SECRET, SIGNUP, write_game
+from tests.support.server import ServerProcess
 
-SESSIONS = 16
-PLAYERS = 8
-GOOD = 8  # sessions, the first of them, in which all behave; in the others nobody reads
-BY_LINK = 3  # of the first session's players
-HOARD = 20
 HOARDERS = 40  # sessions whose scripts together would take far more than there is
-# What this machine happens to do meanwhile is not what is looked at here.
-UNWATCHED = {
-    "free_memory_bytes_min": 0,
-    "disk_free_bytes_min": 0,
-    "loop_lag_refuse_ms": 60_000,
-    "loop_lag_slow_ms": 60_000,
-    "cpu_slow_percent": 1000,
-}
-CUT = 24  # players who do not read, after which the flood has done what it can
-FLOOD_SECONDS = 10.0
+GAMERS = 16
+SMALL_BOARDS = ("pi-zero-w", "pi-zero-2-w")
+PAGE_BYTES = 3 * MEBIBYTE  # of a file of www/
+DEADLINE = 20.0
 
-
-def hoarder(folder: Path, *, texts: int, characters: int, passes_on: bool) -> Path:
-    """A script that keeps so many texts more, of so many characters each, with every packet that tells it to; whether
-    the other players get that, too."""
-    path = folder / "hoarder.py"
-    path.write_text(f"""
-kept = []
-
-
-@session.on_packet({HOARD})
-def hoard(packet):
-    for number in range({texts}):
-        kept.append("x" * {characters} + str(len(kept)))
-    return {passes_on}
-""")
-    return path
-
-
-def limits(profile: str, **changed: float) -> dict[str, float]:
-    text = (PROJECT / "firmware_profiles" / f"{profile}.toml").read_text()
-    return tomllib.loads(text) | UNWATCHED | changed
-
-
-# A profile in which the largest that all may take fits into the promise, and one in which it is far beyond: there the
+# Profiles in which the largest that all may take fits into the promise, and one in which it is far beyond: there the
 # server has to take back what it gave to those who do not read.
 CASES = {
-    "pi-zero-w": limits("pi-zero-w"),
+    **{name: limits(name) for name in SMALL_BOARDS},
     "overcommitted": limits("generic", memory_bytes_max=64 * MEBIBYTE),
 }
-
-
-class Siege:
-    """A server with all its sessions, and who is in them."""
-
-    def __init__(self, server: ServerProcess, crowd: Crowd, script: Path, packet_bytes: int) -> None:
-        self.server = server
-        self.crowd = crowd
-        self.address = (server.host, server.port)
-        self.tables = [server.create(PLAYERS, script=str(script)) for _ in range(SESSIONS)]
-        self.linked = [Player(seat, server.port) for seat in self.tables[0].seats[:BY_LINK]]
-        for player in self.linked:
-            player.expect_ready()
-            assert player.session.leg == "link"
-        self.silent = self._silent_link(self.tables[GOOD])
-        self._flood = bytes(packet_bytes - 200)
-        for number, table in enumerate(self.tables):
-            first = BY_LINK if number == 0 else 1 if number == GOOD else 0
-            crowd.join(table, range(first, PLAYERS))
-            crowd.until(lambda: all(peer.ready for peer in crowd.peers), "everyone is in")
-        self.good = [peer for peer in crowd.peers if peer.table in self.tables[:GOOD]]
-        self.bad = [peer for peer in crowd.peers if peer.table in self.tables[GOOD:]]
-
-    def _silent_link(self, table: Table) -> Session:
-        """A player by link who comes in, and is never heard of again."""
-        session = Session(self.server.host, self.server.port, table.seats[0].token, link=True)
-        session.start()
-        end = time.monotonic() + 20
-        while not session.ready:
-            session.update()
-            time.sleep(0.001)  # between two looks at the socket
-            assert time.monotonic() < end
-        return session
-
-    def hoard(self) -> None:
-        """Every script is told, again and again, to keep more."""
-        for table in self.tables:
-            teller = next(peer for peer in self.crowd.peers if peer.table is table)
-            for _ in range(12):
-                teller.send(HOARD, b"more")
-
-    def besiege(self) -> None:
-        """Strangers of every kind."""
-        crowd, address = self.crowd, self.address
-        crowd.knock(address, 150, b"\x05\x08")
-        crowd.knock(address, 60, b"\xff\xff\x7f\x08" + bytes(2000))
-        crowd.knock(address, 60, b"GET /ws/x HTTP/1.1\r\nX-Long: " + b"a" * 1900)
-        crowd.knock(address, 40, b"\x16\x03\x01\x3f\xff\x01" + bytes(12_000))
-        assert crowd.shake_hands(address, 40, b"\x05\x08")
-        junk(address, 2000)
-
-    def flood(self) -> None:
-        for peer in self.bad:
-            peer.send(OP_FLOOD, self._flood)
-
-    def flood_until_cut(self) -> None:
-        """They go on with it until so many of them are out."""
-        end = time.monotonic() + FLOOD_SECONDS
-        while self.server.counters()["peers_cut"] < CUT:
-            assert time.monotonic() < end, "nobody is cut"
-            self.crowd.play(0.2, 0.1, self.flood)
-
-    def stop_reading(self) -> None:
-        for peer in self.bad:
-            peer.stop_reading()
-
-    def fill_with_sessions(self) -> str:
-        """New sessions until there are no more: why."""
-        for _ in range(500):
-            try:
-                self.server.create(PLAYERS)
-            except ControlRefused as refused:
-                return str(refused)
-        raise AssertionError("never refused")
-
-    def missing(self) -> list[str]:
-        """Whose packets did not come to somebody who reads, all of them and in order."""
-        found = []
-        for reader in self.good:
-            mates = [peer for peer in self.good if peer.table is reader.table and peer is not reader]
-            for sender in mates:
-                came = reader.beats.get(sender.seat.peer_id, [])
-                if came != list(range(1, self.crowd.beat + 1)):
-                    found.append(f"{sender.seat.player_id} to {reader.seat.player_id}: {len(came)}")
-        return found
-
-    def close(self) -> None:
-        for player in self.linked:
-            player.session.stop()
-        self.silent.stop()
-
-
-def told_of(player: Player) -> list[bool]:
-    """What a player by link was told since it came in: False for each loss."""
-    return [player.told.get_nowait() for _ in range(player.told.qsize())]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -215,3 +89,117 @@ def test_the_promise_is_kept_when_all_scripts_take_what_they_can_at_once(tmp_pat
         assert peak(server) <= promise
         assert 0 < status["governor"]["takenBack"]["scripts_off"] < HOARDERS
         assert not any(peer.lost for peer in crowd.peers)
+
+
+class Gamer(threading.Thread):
+    """Somebody who registers, buys and scores, and signs in again and again, until told to stop."""
+
+    def __init__(self, server: ServerProcess, number: int) -> None:
+        super().__init__(daemon=True)
+        self.name = f"gamer{number}"
+        self.points = 0  # acknowledged
+        self.hats = 0
+        self.failure: BaseException | None = None
+        self.over = threading.Event()
+        self._server = server
+
+    def run(self) -> None:
+        try:
+            with self._client() as client:
+                client.register(self.name)
+                while not self.over.is_set():
+                    self._play(client)
+        except BaseException as error:
+            self.failure = error
+
+    def _play(self, client: PlatformClient) -> None:
+        if (self.hats + 1) * PRICE <= SIGNUP:
+            client.ask("BuyVirtualGoodsRequest", shortCode="hat", quantity=1, currencyShortCode="gold")
+            self.hats += 1
+        for points in range(1, 4):
+            client.ask("LogEventRequest", eventKey="score", points=points)
+            self.points += points
+        client.ask("LeaderboardDataRequest", leaderboardShortCode="total", entryCount=GAMERS)
+        with self._client() as again:
+            again.ask("AuthenticationRequest", userName=self.name, password="password-1")
+
+    def _client(self) -> PlatformClient:
+        return PlatformClient(self._server.host, self._server.port, API_KEY, SECRET, device_id=self.name)
+
+
+@contextmanager
+def gamers(server: ServerProcess) -> Iterator[list[Gamer]]:
+    """They play meanwhile; none of them has failed by the end."""
+    found = [Gamer(server, number) for number in range(GAMERS)]
+    for each in found:
+        each.start()
+    try:
+        yield found
+    finally:
+        for each in found:
+            each.over.set()
+        for each in found:
+            each.join(DEADLINE)
+    assert [each.failure for each in found] == [None] * GAMERS
+    assert not any(each.is_alive() for each in found)
+
+
+def ask_for_page(server: ServerProcess) -> socket.socket:
+    browser = socket.create_connection((server.host, server.port), timeout=DEADLINE)
+    browser.sendall(b"GET /page.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    return browser
+
+
+def download(server: ServerProcess) -> bytes:
+    """The whole file, as a browser gets it."""
+    with ask_for_page(server) as browser:
+        answer = bytearray()
+        while piece := browser.recv(1 << 16):
+            answer += piece
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    return body
+
+
+def scores(server: ServerProcess) -> dict[str, int]:
+    """The leaderboard, as a player sees it."""
+    with PlatformClient(server.host, server.port, API_KEY, SECRET) as client:
+        client.ask("AuthenticationRequest", userName="gamer0", password="password-1")
+        answer = client.ask("LeaderboardDataRequest", leaderboardShortCode="total", entryCount=50)
+    return {entry["userName"]: entry["points"] for entry in answer["data"]}
+
+
+@pytest.mark.parametrize("name", SMALL_BOARDS)
+def test_the_promise_is_kept_with_a_game(name: str, tmp_path: Path, certificate: tuple[str, str]) -> None:
+    """As above, while others play a game: passwords are hashed, the store writes, browsers get a file, and some of them
+    do not take it."""
+    profile = limits(name)
+    script = hoarder(tmp_path, texts=70, characters=1000, passes_on=True)
+    game = write_game(tmp_path / "game")
+    page = bytes(range(256)) * (PAGE_BYTES // 256)
+    (game / "www").mkdir()
+    (game / "www" / "page.bin").write_bytes(page)
+    server = ServerProcess(overrides=profile, certificate=certificate, arguments=(str(game),))
+    with server, Crowd() as crowd, closing(Siege(server, crowd, script, int(profile["packet_bytes_max"]))) as siege:
+        with gamers(server) as playing:
+            crowd.play(0.3, 0.1)
+            siege.hoard()
+            siege.besiege()
+            crowd.strangers += [ask_for_page(server) for _ in range(int(profile["www_downloads_max"]) - 1)]
+            crowd.play(0.3, 0.1)
+            siege.stop_reading()
+            siege.flood_until_cut()
+            why = siege.fill_with_sessions()
+            assert download(server) == page
+            crowd.until(lambda: all(each.points >= 6 or each.failure for each in playing), "the gamers do not get on")
+            crowd.until(lambda: not siege.missing(), "all packets among those who read")
+        status = server.status()
+        most = peak(server)
+        counts = status["platform"]["counters"]
+        print(f"{name} with a game: at most {most / MEBIBYTE:.1f} MiB, {counts}, {status['governor']['takenBack']}")
+        assert most <= profile["memory_bytes_max"]
+        assert scores(server) == {each.name: each.points for each in playing}
+        assert not any(peer.lost for peer in siege.good)
+        assert [told_of(player) for player in siege.linked] == [[]] * BY_LINK
+        assert status["scripts"]["off"] == 0
+        assert f"{SESSIONS} sessions are open" in why
