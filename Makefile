@@ -46,8 +46,9 @@ help:
 	@echo 'make wheels     wheels for x86-64, aarch64, armv7l and armv6l in dist/, or some: FOR=aarch64,armv6l'
 	@echo 'make debs       Debian packages for amd64, arm64 and armhf in dist/'
 	@echo 'make arm-test   tests in an emulated Debian with the wheels for ARM; all of them: TESTS=tests'
-	@echo '                of Debian 12, or of 13: PYTHON=3.13; only some boards: FOR=aarch64,armv7l'
-	@echo 'make systemd-test  root: the amd64 package on a real systemd in a container; log: build/reports/systemd-test.txt'
+	@echo '                of Debian 12, or of 13: DEBIAN=13; only some boards: FOR=aarch64,armv7l'
+	@echo 'make systemd-test  root: the amd64 package on a real systemd in a container (Debian 12, or DEBIAN=13);'
+	@echo '                log: build/reports/systemd-test.txt'
 	@echo 'make clean      removes all of that again'
 
 build: $(VENV)/installed
@@ -84,15 +85,17 @@ wheels:
 debs:
 	$(CROSS) deb.build $(if $(FOR),--for $(FOR)) $(if $(TWICE),--twice) --jobs $(JOBS)
 
-# A number is the Python that is emulated; python3 drives it then.
-arm-test: EMULATED = $(filter 3.%,$(PYTHON))
-arm-test: CROSS = PYTHONPATH=packaging $(if $(EMULATED),python3,$(PYTHON)) -B -m
+# Debian's releases, and the Python that each has.
+arm-test systemd-test: DEBIAN = 12
+PYTHON_OF_12 = 3.11
+PYTHON_OF_13 = 3.13
+
 arm-test:
-	$(CROSS) cross.emulation $(if $(FOR),--for $(FOR)) $(if $(EMULATED),--python $(EMULATED)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
+	$(CROSS) cross.emulation --python $(PYTHON_OF_$(DEBIAN)) $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
 
 systemd-test: build
 	$(CROSS) deb.build --for x86_64 --jobs $(JOBS)
-	PYTHONPATH=.:packaging $(VENV)/bin/python -B -m nspawn "$$(ls -t dist/gsrt_*_amd64.deb | head -n 1)" $(if $(ONLY),--only $(ONLY))
+	PYTHONPATH=.:packaging $(VENV)/bin/python -B -m nspawn "$$(ls -t dist/gsrt_*_amd64.deb | head -n 1)" --python $(PYTHON_OF_$(DEBIAN)) $(if $(ONLY),--only $(ONLY))
 
 # In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
 # so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.

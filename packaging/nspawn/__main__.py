@@ -1,6 +1,6 @@
 """`make systemd-test`: installs the package in a container with a real systemd, and tries what it has promised.
 
-    PYTHONPATH=.:packaging python -m nspawn PACKAGE [--report FILE] [--only STEP,...]
+    PYTHONPATH=.:packaging python -m nspawn PACKAGE [--python 3.13] [--report FILE] [--only STEP,...]
 
 Needs root. What was seen is kept in the report, with the journal of steps that fail; the exit status is 1 then.
 """
@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from cross.targets import PYTHONS
 from nspawn.container import Container, ContainerError, base_system, install_tools
 from nspawn.report import Report
 from nspawn.trial import PROJECT, Trial
@@ -49,6 +50,7 @@ WITHOUT_PACKAGE = ("is_installed", "is_purged", "runs_without_the_package")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make systemd-test", description="tries the package on a real systemd")
     parser.add_argument("package", type=Path, help="the .deb for this machine")
+    parser.add_argument("--python", choices=tuple(PYTHONS), default="3.11", help="with the Debian whose own that is")
     parser.add_argument("--report", type=Path, default=REPORT, metavar="FILE")
     parser.add_argument("--only", metavar="STEPS", help="only these, after the installation: " + ",".join(STEPS[1:]))
     given = parser.parse_args()
@@ -65,18 +67,18 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one container at a time: they would share their cgroups
-        return attempt(given.package, given.report, wanted)
+        return attempt(given.package, given.python, given.report, wanted)
 
 
-def attempt(package: Path, path: Path, steps: tuple[str, ...]) -> int:
+def attempt(package: Path, python: str, path: Path, steps: tuple[str, ...]) -> int:
     """Tries the steps in a new container: the exit status."""
-    base = base_system(WORK)
+    base = base_system(WORK, PYTHONS[python])
     report = Report(path)
     container = Container(base, WORK / "mounted", WORK / "console.txt")
     try:
         container.start()
         report.say(f"{package.name} on {container.run('systemctl', '--version').splitlines()[0]}")
-        trial = Trial(container, package)
+        trial = Trial(container, package, python)
         for name in steps:
             if name not in WITHOUT_PACKAGE:
                 trial.restore()

@@ -18,7 +18,6 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2"),
     *("python3", "python3-cffi-backend", "openssl", "libsodium23", "python3-venv"),
 )
-SUITE = "bookworm"
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 
 CHANGES_BYTES_MAX = 4 << 30  # a bound; some 50 MB are used, and a governor wants a disk that is not full
@@ -44,10 +43,10 @@ def install_tools() -> None:
         )
 
 
-def base_system(cache: Path) -> Path:
-    """The folder of a Debian without gsrt; made when it is not in CACHE yet. Raises CalledProcessError."""
-    key = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
-    folder = cache / f"{SUITE}-{key}"
+def base_system(cache: Path, suite: str) -> Path:
+    """The folder of that Debian without gsrt; made when it is not in CACHE yet. Raises CalledProcessError."""
+    key = hashlib.sha256(" ".join((suite, *PACKAGES)).encode()).hexdigest()[:12]
+    folder = cache / f"{suite}-{key}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         made = folder.with_suffix(".part")
@@ -55,7 +54,7 @@ def base_system(cache: Path) -> Path:
         subprocess.run(
             [
                 *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-                *("--format=directory", "--dpkgopt=path-exclude=/usr/share/locale/*", SUITE, str(made)),
+                *("--format=directory", "--dpkgopt=path-exclude=/usr/share/locale/*", suite, str(made)),
             ],
             check=True,
             timeout=MAKE_SECONDS,

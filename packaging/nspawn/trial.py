@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cross.targets import PYTHONS, named, python_tag
+from cross.targets import named, python_tag
 from cross.wheels import WORK
 from cross.workshop import version
-from nspawn.container import SUITE, Container
+from nspawn.container import Container
 from tests.docs.markdown import read_blocks
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -158,9 +158,11 @@ class Match:
 class Trial:
     """The package in a container."""
 
-    def __init__(self, container: Container, package: Path) -> None:
+    def __init__(self, container: Container, package: Path, python: str) -> None:
+        """PYTHON: the version of the container's own, as "3.11"."""
         self.container = container
         self._package = package
+        self._python = python
         self._version = ""
         self._before: set[str] = set()
 
@@ -348,7 +350,7 @@ class Trial:
         """By docs/INSTALL.md, in a folder like that of the source. There is no network, so pip finds at hand what it
         would get."""
         run, place = self.container.run, Path("/root/source")
-        python = next(each for each, suite in PYTHONS.items() if suite == SUITE)
+        python = self._python
         (target,) = named(platform.machine())
         wheel = WORK / "wheels" / target.wheel_name(version(), python)
         inside = self.container.root / place.relative_to("/")

@@ -177,18 +177,14 @@ def test_a_wheel_without_its_command_is_not_taken(tmp_path: Path) -> None:
         check_installed(tmp_path / "unpacked", "1.2.3")
 
 
-@pytest.mark.parametrize(
-    ("said", "driver", "emulated"),
-    [("", "python3", ""), ("PYTHON=3.13", "python3", "--python 3.13"), ("PYTHON=python3.12", "python3.12", "")],
-)
-def test_the_python_that_is_emulated_is_chosen_by_its_number(said: str, driver: str, emulated: str) -> None:
-    words = ["make", "--dry-run", "arm-test", "FOR=aarch64", "TESTS=tests/match", *said.split()]
+@pytest.mark.parametrize("target", ["arm-test", "systemd-test"])
+@pytest.mark.parametrize(("said", "python"), [("", "3.11"), ("DEBIAN=12", "3.11"), ("DEBIAN=13", "3.13")])
+def test_a_debian_has_its_own_python(target: str, said: str, python: str) -> None:
+    assert PYTHONS[python] == ("trixie" if python == "3.13" else "bookworm")
     alone = {"PATH": os.environ["PATH"]}  # nothing of a make that runs these tests
+    words = ["make", "--dry-run", target, *said.split()]
     done = subprocess.run(words, cwd=PROJECT, env=alone, capture_output=True, text=True, check=True)
-    printed = done.stdout.split()
-    begin = ["PYTHONPATH=packaging", driver, "-B", "-m", "cross.emulation", "--for", "aarch64", *emulated.split()]
-    assert printed[: len(begin)] == begin
-    assert ("--python" in printed) is bool(emulated)
+    assert f" --python {python} " in done.stdout
 
 
 def test_all_tests_are_run_a_folder_at_a_time() -> None:
