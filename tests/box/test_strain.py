@@ -232,9 +232,9 @@ def test_the_memory_is_nearly_used_up(decides: str, tmp_path: Path) -> None:
         print(f"{decides}: {len(hoard.tables)} sessions, {holds / MEBIBYTE:.1f} MiB, {why}")
         # The session before was let in, for what there was and all that is promised were below the mark; since then its
         # script has taken what it may at most. This one was not, and may need so much for itself and its players, with
-        # the one who has a place and is late.
+        # the one who has a place and is late. A look meanwhile may have given back what the allocator kept of all that.
         promised = 3 * PLAYER_BYTES + SESSION_BYTES
-        assert marks.slow < marks.refuse - promised <= holds <= marks.refuse + SCRIPT_BYTES
+        assert marks.slow < marks.refuse - promised - MEBIBYTE <= holds <= marks.refuse + SCRIPT_BYTES
         assert f"the profile allows {marks.refuse / MEBIBYTE:.0f} MiB" in why or "gsrt has" in why
         assert "of memory" in why and "end a session" in why
         pair.undisturbed()
