@@ -131,7 +131,9 @@ def _governor(figures: Mapping[str, Any]) -> list[str]:
         gauge("gsrt_box_memory_available_bytes", "What programs may still take.", figures["memoryAvailableBytes"]),
         gauge("gsrt_box_temperature_celsius", "Of the processor.", figures["temperatureCelsius"]),
         gauge(
-            "gsrt_box_power_strained", "Whether the power supply is weak.", None if power is None else int(power != 0)
+            "gsrt_box_power_strained",
+            "Whether the power supply is weak, or the board slows itself down.",
+            None if power is None else int(power != 0),
         ),
         gauge("gsrt_box_disk_free_bytes", "Where the server writes to.", figures["diskFreeBytes"]),
         gauge("gsrt_loop_lag_seconds", "How late the loop was at worst lately.", None if lag is None else lag / 1000),
