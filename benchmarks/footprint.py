@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import ssl
@@ -15,16 +16,19 @@ from collections.abc import Callable
 from benchmarks import gsrt_server
 from benchmarks.figures import Problem, Record
 from benchmarks.gsrt_server import Installation, RunningServer
-from benchmarks.processes import SERVER_CPU, ask, cpu_ms, on_cpu, rss_mib, wait_for_connect
+from benchmarks.processes import SERVER_CPU, START_SECONDS, ask, cpu_ms, on_cpu, rss_mib, wait_for_connect
 from benchmarks.relay import Load, generate, gsrt, valid_run
 from benchmarks.script import script_path
 from benchmarks.workshop import folder
 from gsrt.client import Session
 from gsrt.game.skeleton import make_game
+from gsrt.transports.certificate import CertificateMaker
 
 RUNS = 5
 IDLE_SECONDS = 1.0
 LISTEN_RUNS = 9
+CERTIFICATE_SECONDS = 60.0  # to make one
+LINK_SECONDS = 10.0  # for a link to be there
 PLAYING = Load(rate=20.0)
 ONE_SESSION = Load(clients=8, room_size=8, rate=20.0, seconds=3.0)  # of legacy players
 IDLE_LINKS = Load(clients=500, seconds=3.0)  # nobody sends
@@ -50,21 +54,45 @@ def measure_idle(installation: Installation, runs: int | None, record: Record) -
             record.add("footprint.idle_mb", rss_mib(started.process.pid))
 
 
+def _certificate(directory: str) -> tuple[str, str]:
+    """One that a host would give to the server."""
+    maker = CertificateMaker(directory)
+    select.select([maker.start()], [], [], CERTIFICATE_SECONDS)
+    return maker.finish()
+
+
+def _wait_for_script(started: RunningServer) -> None:
+    """The first answer comes from the loop, and that begins when the session with the script is there."""
+    until = time.monotonic() + START_SECONDS
+    while not os.path.exists(started.control) and time.monotonic() < until:
+        pass
+    (status,) = ask(started.control, [{"do": "status"}])
+    scripts = status["scripts"]
+    if not isinstance(scripts, dict) or scripts["running"] != 1:
+        raise Problem(f"no script runs: {scripts}")
+
+
 def measure_listen(installation: Installation, runs: int | None, record: Record) -> None:
-    """From just before the server is executed to the first TCP connect that works; plain, and as the service has it."""
+    """From just before the server is executed to the first TCP connect that works: plain, as the service has it, and
+    with what is loaded at the start where it is asked for."""
     with tempfile.TemporaryDirectory(prefix="gsrt-bench-") as directory:
         game = os.path.join(directory, "game")
         make_game(game, os.urandom)
+        cert, key = _certificate(directory)
         variants = {
             "footprint.listen": (),
             "footprint.contain_listen": ("--contain", "--profile", "auto"),
             "footprint.game_listen": (game,),
+            "footprint.tls_listen": ("--cert", cert, "--key", key),
+            "footprint.script_ready": ("--demo", "red,blue", "--script", script_path("typical")),
         }
         for _ in range(runs or LISTEN_RUNS):
             for name, options in variants.items():
                 before = time.perf_counter()
                 with gsrt_server.launch(installation, *options) as started:
                     wait_for_connect(started.process, started.log, started.port)
+                    if name == "footprint.script_ready":
+                        _wait_for_script(started)
                     record.add(f"{name}_ms", (time.perf_counter() - before) * 1e3)
                     record.add(f"{name}_cpu_ms", cpu_ms(started.process.pid))
 
@@ -75,16 +103,11 @@ def _first_scrape(started: RunningServer) -> None:
 
 
 def _first_tls(started: RunningServer) -> None:
-    """A handshake; a second one, for the first may come while the certificate loads."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    for _ in range(2):
-        with (
-            socket.create_connection(("127.0.0.1", started.port), timeout=10) as plain,
-            context.wrap_socket(plain),
-        ):
-            pass
+    with socket.create_connection(("127.0.0.1", started.port), timeout=10) as plain, context.wrap_socket(plain):
+        pass
 
 
 def _first_link(started: RunningServer) -> None:
@@ -92,7 +115,9 @@ def _first_link(started: RunningServer) -> None:
         token = file.readline().strip()
     session = Session("127.0.0.1", started.port, token, link=True)
     session.start()
-    session.run(seconds=1.0)
+    until = time.monotonic() + LINK_SECONDS
+    while not session.ready and time.monotonic() < until:
+        session.update()
     if session.leg != "link":
         raise Problem("the link was not made")
     session.stop()
@@ -104,22 +129,26 @@ def _nothing(started: RunningServer) -> None:
 
 # What a host may use besides: figure -> (options of the server, what makes it load).
 USED: dict[str, tuple[tuple[str, ...], Callable[[RunningServer], None]]] = {
-    "footprint.contain_mb": (("--contain",), _nothing),
-    "footprint.pi_zero_mb": (("--profile", "pi-zero-w"), _nothing),
-    "footprint.metrics_mb": ((), _first_scrape),
-    "footprint.link_mb": ((), _first_link),
-    "footprint.tls_mb": ((), _first_tls),
+    "footprint.contain": (("--contain",), _nothing),
+    "footprint.pi_zero": (("--profile", "pi-zero-w"), _nothing),
+    "footprint.metrics": ((), _first_scrape),
+    "footprint.link": ((), _first_link),
+    "footprint.tls": ((), _first_tls),
 }
 
 
 def measure_used(installation: Installation, runs: int | None, record: Record) -> None:
-    """The whole server with each, alone. The goals are what one line may add to idle_mb's."""
+    """The whole server with each, alone: what it holds then, not what that adds to idle_mb. And how long the first use
+    takes of what is loaded by that, which a start need not wait for."""
     for _ in range(runs or RUNS):
         for name, (options, use) in USED.items():
             with gsrt_server.running(installation, *options) as started:
+                before = time.perf_counter()
                 use(started)
+                if use is not _nothing:
+                    record.add(f"{name}_first_ms", (time.perf_counter() - before) * 1e3)
                 time.sleep(IDLE_SECONDS)
-                record.add(name, rss_mib(started.process.pid))
+                record.add(f"{name}_mb", rss_mib(started.process.pid))
 
 
 def measure_scripted8(installation: Installation, runs: int | None, record: Record) -> None:

@@ -18,6 +18,11 @@ def test_each_figure_has_a_name_of_its_own_and_a_measurement() -> None:
     assert {figure.group for figure in FIGURES} == set(MEASUREMENTS)
 
 
+def test_each_line_of_the_footprint_has_a_budget() -> None:
+    lines = [figure for figure in FIGURES if figure.name.startswith("footprint.")]
+    assert len(lines) > 30 and [figure.name for figure in lines if figure.goal is None] == []
+
+
 @pytest.mark.parametrize(
     ("goal", "value", "met"),
     [("<= 1.3", 1.3, True), ("<= 1.3", 1.31, False), (">= 4", 4.0, True), (">= 4", 3.9, False), (None, 99.0, True)],
