@@ -40,6 +40,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {
         "tests/box/test_promise.py",
         "tests/box/test_strain.py::test_the_memory_is_nearly_used_up",
         "tests/device/test_readings.py::test_processor_time_is_what_psutil_says",
+        "tests/cli/test_script_run.py::test_what_takes_too_much_is_stopped_and_at_last_switched_off",
         "tests/docs/test_scripts.py::test_commands_print_what_is_shown[budgets, status 1]",
         "tests/links/test_memory.py",
         "tests/scripts/test_host.py::test_figures",
