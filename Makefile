@@ -91,11 +91,11 @@ PYTHON_OF_12 = 3.11
 PYTHON_OF_13 = 3.13
 
 arm-test:
-	$(CROSS) cross.emulation --python $(PYTHON_OF_$(DEBIAN)) $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
+	$(CROSS) cross.emulation --python '$(PYTHON_OF_$(DEBIAN))' $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
 
 systemd-test: build
 	$(CROSS) deb.build --for x86_64 --jobs $(JOBS)
-	PYTHONPATH=.:packaging $(VENV)/bin/python -B -m nspawn "$$(ls -t dist/gsrt_*_amd64.deb | head -n 1)" --python $(PYTHON_OF_$(DEBIAN)) $(if $(ONLY),--only $(ONLY))
+	PYTHONPATH=.:packaging $(VENV)/bin/python -B -m nspawn "$$(ls -t dist/gsrt_*_amd64.deb | head -n 1)" --python '$(PYTHON_OF_$(DEBIAN))' $(if $(ONLY),--only $(ONLY))
 
 # In a copy of the tree, so that the servers which tests start are sanitized too. CPython itself leaks by design at exit,
 # so leak detection is off; PYTHONMALLOC=malloc lets the sanitizer see every object, not only the arenas they live in.

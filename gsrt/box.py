@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = "/"  # where /proc and /sys are
 MEMORY_LOOK_SECONDS = 0.005
+TRIM_SECONDS = 5.0  # it takes milliseconds, on a small board tens of them
 NEVER = float("inf")
 
 
@@ -38,6 +39,7 @@ class Box:
         "_slowed",
         "_slowed_sandbox",
         "_tick",
+        "_trim_at",
         "_worst_turn",
         "governor",
         "sensors",
@@ -54,6 +56,7 @@ class Box:
         self._reclaimer: Reclaimer | None = None
         self._look_for = 0.0  # when the next look should be
         self._worst_turn = 0.0  # since the look before
+        self._trim_at = 0.0  # not before
         folders = (
             [state_folder] if server.platform is None else [state_folder, os.path.dirname(server.platform.store.path)]
         )
@@ -128,7 +131,8 @@ class Box:
         """LATE: seconds that the loop was held up, at worst."""
         platform = self._server.platform
         written = None if platform is None else platform.store.written_bytes
-        if self.governor.memory_is_short:
+        if self.governor.memory_is_short and now >= self._trim_at:
+            self._trim_at = now + TRIM_SECONDS
             # What the allocator keeps of what has gone would count for ever: nothing else gives it back below the
             # mark from which memory is taken back.
             from gsrt.reclaim import trim_memory

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from gsrt.governor import STRAINED_POWER
 from gsrt.protocol import http
 
 TYPE_CHECKING = False
@@ -133,7 +134,7 @@ def _governor(figures: Mapping[str, Any]) -> list[str]:
         gauge(
             "gsrt_box_power_strained",
             "Whether the power supply is weak, or the board slows itself down.",
-            None if power is None else int(power != 0),
+            None if power is None else int(power & STRAINED_POWER != 0),
         ),
         gauge("gsrt_box_disk_free_bytes", "Where the server writes to.", figures["diskFreeBytes"]),
         gauge("gsrt_loop_lag_seconds", "How late the loop was at worst lately.", None if lag is None else lag / 1000),

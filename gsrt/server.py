@@ -33,7 +33,7 @@ from gsrt.timers import INFINITY, Timers
 from gsrt.tokens import Tokens
 from gsrt.transports.certificate import CertificateError, CertificateMaker, check_pair
 from gsrt.transports.control import ControlError, ControlServer
-from gsrt.transports.port import bind_port, bound_stream_buffers, forbid_fragments, size_buffers
+from gsrt.transports.port import bind_port, bound_stream_buffers, forbid_fragments, has_address, size_buffers
 from gsrt.waking import woken_by_signals
 from gsrt.worker import Worker, deliver_until
 
@@ -122,11 +122,14 @@ class Server:
             check_pair(options.cert, options.key)
         provide_descriptors(self.profile, log)
         self._listener, self._datagrams = resumed.sockets or bind_port(
-            options.host, wanted_port(options, game), too_early=self._address_to_come if self.manager.enabled else None
+            options.host, wanted_port(options, game), waits=self.manager.enabled
         )
         self.port: int = self._listener.getsockname()[1]
         if resumed.sockets is not None:
             self.host = self._listener.getsockname()[0]
+        self._lacks_address = self.manager.enabled and not has_address(self._listener.getsockname()[0])
+        if self._lacks_address:  # a service may be started before the network has told this machine its address
+            log.warn("this machine does not have the address: players can come when it has", host=self.host)
         size_buffers(self._datagrams, self.profile)
         bound_stream_buffers(self._listener, self.profile)
         forbid_fragments(self._datagrams)
@@ -367,10 +370,6 @@ class Server:
             self.platform.look_now()
         self.manager.ready(self._status_text())
 
-    def _address_to_come(self) -> None:
-        """A service may be started before the network has told this machine its address."""
-        self.log.warn("this machine does not have the address yet: players can come when it has", host=self.host)
-
     def _public_address(self) -> str:
         """The same as an IP address; 127.0.0.1 where the server listens at a name."""
         host = self.public_host()
@@ -564,6 +563,9 @@ class Server:
         self.succession.prepare()
 
     def _tell_status(self, now: float) -> None:
+        if self._lacks_address and has_address(self._listener.getsockname()[0]):
+            self._lacks_address = False
+            self.log.info("this machine has the address now", host=self.host)
         self.manager.status(self._status_text())
         self.timers.set(now + STATUS_SECONDS, self._tell_status)
 
@@ -576,7 +578,8 @@ class Server:
     def _status_text(self) -> str:
         text = f"port {self.port}: players connected: {self.sessions.connected}, sessions: {len(self.sessions)}"
         causes = [] if self.box is None else list(self.box.governor.causes)
-        return text + (f"; strained: {', '.join(causes)}" if causes else "")
+        text += f"; strained: {', '.join(causes)}" if causes else ""
+        return text + (f"; this machine does not have {self.host}" if self._lacks_address else "")
 
     # Scripts
 

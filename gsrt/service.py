@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 5.0  # for the service manager to take what is handed over
 KEEP = "give its unit FileDescriptorStoreMax=64, and for systemd before 254 Environment=FDSTORE=64 besides"
-MISTAKEN = 2  # exit status: the host has to mend something, so the service manager need not try again
 
 
 def serve(options: Options) -> int:
     """Runs a server until SIGTERM or SIGINT: the exit status. What keeps it from starting is one line in the log."""
     log = Log(sys.stderr, time.monotonic)
     manager = Notifier(os.environ, time.monotonic)
+    manager.feed_watchdog()  # which goes on counting where this process was another program just now
     handed_in = take_listen_descriptors(os.environ, os.getpid())
     resumed = Resumed.from_environment(os.environ, time.monotonic(), log)
     resumed.take_stored(handed_in, log)
@@ -57,8 +57,8 @@ def serve(options: Options) -> int:
 
         refusals = (*refusals, StoreError)
         game = _read(options.game, profile, compiler, log, again=resumed.image >= 0)
-        if game is None:  # a folder that is not there may be on a disk that comes later
-            return MISTAKEN if os.path.isdir(options.game) else 1
+        if game is None:
+            return 1
     try:
         _use_port_of_systemd(handed_in, resumed, options.host, wanted_port(options, game), log)
         server = Server(options, log, resumed, game, manager, profile, compiler)

@@ -1,5 +1,5 @@
-"""`gsrt config check`: everything by which a configuration file would keep a server from starting, before one is
-restarted with it: the server that runs is gone by the time the next one refuses."""
+"""`gsrt config check`: what in a configuration file, and in the files that it names, would keep a server from starting,
+before one is restarted with it: the server that runs is gone by the time the next one refuses."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ SLOW_TICK_MS = 50.0  # a hold-up of the loop that a player feels
 SHOWN_MAX = 4
 NO_ANSWER = "did not answer"  # what gsrt.transports.control says of a server that takes a request, and no more
 
+NEW_TO_KERNELS = {"code"}  # 6.3; nothing that a host could mend
 GOVERNOR_REFUSED = "sessions_refused_by_governor"  # `refused` among the governor's own counters
 
 # Counters (docs/PROTOCOL.md, 14) that tell of the box and its settings, not of what a client does wrong: what to do.
@@ -90,13 +91,16 @@ def process(surroundings: Surroundings) -> Finding:
         return ok("no server runs")
     told = status.get("process")
     outcomes = {} if not isinstance(told, dict) else {part: it for part, it in told.items() if isinstance(it, dict)}
-    missing = [f"{part}: {_text(each, 'why')}" for part, each in outcomes.items() if each.get("done") is not True]
-    if missing:
+    lacking = {part: _text(each, "why") for part, each in outcomes.items() if each.get("done") is not True}
+    missing = [f"{part}: {why}" for part, why in lacking.items()][:SHOWN_MAX]
+    if lacking.keys() - NEW_TO_KERNELS:
         return warn(
-            f"the server lacks {'; '.join(missing[:SHOWN_MAX])}",
-            "it works without; see the lines on libraries and kernel, or take it out of the configuration or profile",
+            f"the server lacks {'; '.join(missing)}",
+            "it works without; see the lines on libraries and kernel",
         )
-    return ok(f"the server has {', '.join(outcomes)}" if outcomes else "the server was to have nothing of the kernel's")
+    had = [part for part in outcomes if part not in lacking]
+    found = f"the server has {', '.join(had)}" if had else "the server was to have nothing of the kernel's"
+    return ok(found + (f"; this kernel has no {'; '.join(missing)}" if missing else ""))
 
 
 def trouble(surroundings: Surroundings) -> Finding:

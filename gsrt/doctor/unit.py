@@ -67,8 +67,10 @@ def unit(surroundings: Surroundings) -> Finding:
     active, enabled = properties.get("ActiveState", "?"), properties.get("UnitFileState", "?")
     if active == "failed":
         why = properties.get("Result") or "?"
-        check = "gsrt check GAME" if managed.owner else "sudo gsrt config check"
-        return fail(f"{name} has failed: {why}", f"{managed.logged('-n 50')}; {check}")
+        check = "gsrt check GAME" if managed.owner else "sudo -u gsrt gsrt config check"
+        # After too many starts in a row systemd refuses more, by hand as well.
+        again = f"; then {managed.told('reset-failed')} and start it" if why == "start-limit-hit" else ""
+        return fail(f"{name} has failed: {why}", f"{managed.logged('-n 50')}; {check}{again}")
     if properties.get("SubState") == "auto-restart":
         return fail(f"{name} ends as soon as it is started, again and again", f"{managed.logged('-n 50')} tells why")
     waiting = not managed.owner and _is_waited_for(surroundings)

@@ -7,8 +7,6 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gsrt.profile import Profile
 
 BACKLOG = 1024  # connections the kernel keeps until they are accepted
@@ -33,19 +31,25 @@ class AddressError(PortError):
     """Nor is any other at this address, as long as this machine does not have that."""
 
 
-def bind_port(
-    host: str, port: int, *, too_early: Callable[[], None] | None = None
-) -> tuple[socket.socket, socket.socket]:
-    """A listening TCP socket and a UDP socket of one port number (0: any that is free). With `too_early` they may wait
-    for HOST to become an address of this machine, which is told by it then; without, that is a mistake. PortError."""
+def bind_port(host: str, port: int, *, waits: bool = False) -> tuple[socket.socket, socket.socket]:
+    """A listening TCP socket and a UDP socket of one port number (0: any that is free). Where it WAITS, HOST may become
+    an address of this machine later; else that is a mistake. PortError."""
     try:
         return _bound(host, port)
     except AddressError:
-        if too_early is None:
+        if not waits:
             raise
-    sockets = _bound(host, port, at_any_address=True)
-    too_early()
-    return sockets
+    return _bound(host, port, at_any_address=True)
+
+
+def has_address(host: str) -> bool:
+    """Whether this machine has that IP address, as far as can be told."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as attempt:
+        try:
+            attempt.bind((host, 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def _bound(host: str, port: int, *, at_any_address: bool = False) -> tuple[socket.socket, socket.socket]:
@@ -99,18 +103,27 @@ def forbid_fragments(datagrams: socket.socket) -> None:
 
 
 def size_buffers(datagrams: socket.socket, profile: Profile) -> None:
-    """Asks for the profile's UDP buffers; the kernel gives what it may, and no more than that is kept of what systemd
-    has given."""
-    for forced, plain, size in (
-        (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes),
-        (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes),
+    """Asks for the profile's UDP buffers; the kernel gives what it may. What systemd has given is made smaller only
+    where that is to be had exactly: rather too much than too little."""
+    for forced, plain, size, bound in (
+        (SO_RCVBUFFORCE, socket.SO_RCVBUF, profile.udp_receive_buffer_bytes, "rmem_max"),
+        (SO_SNDBUFFORCE, socket.SO_SNDBUF, profile.udp_send_buffer_bytes, "wmem_max"),
     ):
         try:
             datagrams.setsockopt(socket.SOL_SOCKET, forced, size)
         except PermissionError:
-            # It tells twice what was asked for. What systemd has given may be more than a program without rights gets.
-            if not size <= datagrams.getsockopt(socket.SOL_SOCKET, plain) <= 2 * size:
+            given = datagrams.getsockopt(socket.SOL_SOCKET, plain)  # the kernel tells twice what was asked for
+            if given < size or (given > 2 * size and size <= bytes_for_anybody(bound)):
                 datagrams.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def bytes_for_anybody(bound: str) -> int:
+    """That a program without rights gets at most; 0 where the kernel does not say."""
+    try:
+        with open(f"/proc/sys/net/core/{bound}", "rb") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def bound_stream_buffers(listener: socket.socket, profile: Profile) -> None:

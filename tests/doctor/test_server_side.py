@@ -355,6 +355,16 @@ def test_a_server_that_does_not_come_up(box: Box) -> None:
     assert unit.unit(box.surroundings()).state == "fail"
 
 
+def test_after_too_many_starts_a_start_by_hand_needs_a_word_before(box: Box) -> None:
+    systemd(box, active="failed")
+    assert "reset-failed" not in unit.unit(box.surroundings()).todo
+    shown = str(box.commands["systemctl show gsrt.service"])
+    box.commands["systemctl show gsrt.service"] = shown.replace("Result=success", "Result=start-limit-hit")
+    finding = unit.unit(box.surroundings())
+    assert finding.state == "fail"
+    assert finding.todo.endswith("; then sudo systemctl reset-failed gsrt.service and start it")
+
+
 def test_it_was_never_started_again(box: Box) -> None:
     systemd(box)
     box.commands["journalctl --unit gsrt.service"] = JOURNAL.splitlines()[0]
@@ -506,6 +516,12 @@ def test_what_the_process_was_to_have_of_the_kernel(box: Box) -> None:
     box.status = served(process={**told, "landlock": {"done": False, "why": "no such\x1bcall"}})
     finding = running.process(box.surroundings())
     assert (finding.state, finding.found) == ("warn", "the server lacks landlock: no such?call")
+    box.status = served(process={**told, "code": {"done": False, "why": "Invalid argument"}})
+    finding = running.process(box.surroundings())
+    assert (finding.state, finding.found) == (
+        "ok",
+        "the server has lock_memory, seccomp; this kernel has no code: Invalid argument",
+    )
     oddities: tuple[object, ...] = (7, {"landlock": 7}, {"landlock": {}})
     for odd in oddities:
         box.status = served(process=odd)

@@ -184,7 +184,7 @@ def test_a_debian_has_its_own_python(target: str, said: str, python: str) -> Non
     alone = {"PATH": os.environ["PATH"]}  # nothing of a make that runs these tests
     words = ["make", "--dry-run", target, *said.split()]
     done = subprocess.run(words, cwd=PROJECT, env=alone, capture_output=True, text=True, check=True)
-    assert f" --python {python} " in done.stdout
+    assert f" --python '{python}' " in done.stdout
 
 
 def test_all_tests_are_run_a_folder_at_a_time() -> None:
