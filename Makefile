@@ -46,7 +46,7 @@ help:
 	@echo 'make wheels     wheels for x86-64, aarch64, armv7l and armv6l in dist/, or some: FOR=aarch64,armv6l'
 	@echo 'make debs       Debian packages for amd64, arm64 and armhf in dist/'
 	@echo 'make arm-test   tests in an emulated Debian with the wheels for ARM; all of them: TESTS=tests'
-	@echo '                of Debian 12, or of 13: DEBIAN=13; only some boards: FOR=aarch64,armv7l'
+	@echo '                of Debian 12, or of 13: DEBIAN=13; only some boards: FOR=aarch64,armv7l; SANITIZER=alignment'
 	@echo 'make systemd-test  root: the amd64 package on a real systemd in a container (Debian 12, or DEBIAN=13);'
 	@echo '                log: build/reports/systemd-test.txt'
 	@echo 'make clean      removes all of that again'
@@ -91,7 +91,7 @@ PYTHON_OF_12 = 3.11
 PYTHON_OF_13 = 3.13
 
 arm-test:
-	$(CROSS) cross.emulation --python '$(PYTHON_OF_$(DEBIAN))' $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
+	$(CROSS) cross.emulation --python '$(PYTHON_OF_$(DEBIAN))' $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) $(if $(SANITIZER),--sanitizer $(SANITIZER)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
 
 systemd-test: build
 	$(CROSS) deb.build --for x86_64 --jobs $(JOBS)

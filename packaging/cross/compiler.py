@@ -9,13 +9,16 @@ from cross.targets import GLIBC, Target
 from cross.workshop import Workshop
 
 
-def tool_chain(workshop: Workshop, target: Target) -> Path:
-    """A folder with cc, ar and ranlib for the target. It brings its own C library's headers, and looks at none here."""
-    folder = workshop.folder / "compilers" / target.name
+def tool_chain(workshop: Workshop, target: Target, sanitizer: str = "") -> Path:
+    """A folder with cc, ar and ranlib for the target. It brings its own C library's headers, and looks at none here.
+    What a SANITIZER of the compiler finds ends the program, without a library that would say what it was."""
+    folder = workshop.folder / "compilers" / f"{target.name}{sanitizer and '-'}{sanitizer}"
     folder.mkdir(parents=True, exist_ok=True)
     zig = shlex.quote(str(workshop.zig()))
     # No path of this machine in what is compiled.
     maps = f"-ffile-prefix-map={workshop.folder}=. -Wno-unused-command-line-argument"
+    if sanitizer:
+        maps += f" -fsanitize-trap={sanitizer}"
     commands = {
         "cc": f'cc -target {target.triple}.{GLIBC} -mcpu={target.cpu} {maps} "$@"',
         "ar": 'ar "$@"',

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cross.compiler import tool_chain
 from cross.debian import Archive
 from cross.targets import PYTHONS, Target, named, python_tag
 from cross.tree import is_source
@@ -67,6 +68,15 @@ TESTS = (
     "tests/core,tests/link,tests/links,tests/relay,tests/transports,tests/protocol,tests/client,tests/device,tests/*.py"
 )
 
+# Reads a number as far from a multiple of 4 as it is told.
+MISALIGNED = """
+#include <stdint.h>
+#include <stdlib.h>
+static uint32_t room[4];
+__attribute__((noinline)) static uint32_t load(const void *at) { return *(const uint32_t *)at; }
+int main(int count, char **words) { return count == 2 ? (int)load((char *)room + atoi(words[1])) : 1; }
+"""
+
 FOLDER_SECONDS_MAX = 3 * 3600
 STILL_SECONDS_MAX = 1200  # a single test; then its stack is printed and the folder given up
 
@@ -101,7 +111,7 @@ class Machine:
         self.builder = builder
         self.target = target
         self.python = python
-        self.folder = builder.workshop.folder / "emulation" / f"{target.name}-{python}"
+        self.folder = builder.workshop.folder / "emulation" / f"{target.name}-{python}{builder.suffix}"
         self.tree = self.folder / "tree"
         self.site = self.folder / "lib" / f"python{python}" / "site-packages"
         self.interpreter = self.folder / "bin" / "python"
@@ -114,11 +124,25 @@ class Machine:
         root = archive.unpacked("root", packages, dependencies=True)
         self._write_interpreter(root)
         self._install(root, wheel)
+        if self.builder.sanitizer:
+            self._require_bite(root)
         copy_tests(PROJECT, self.tree)
         with zipfile.ZipFile(wheel) as packed:
             for name in packed.namelist():
                 if name.startswith("gsrt/") and not name.startswith("gsrt/firmware_profiles/"):
                     packed.extract(name, self.tree)
+
+    def _require_bite(self, root: Path) -> None:
+        """A program that the sanitizer should end is ended by it, or its silence would mean nothing. SystemExit."""
+        source, program = self.folder / "bite.c", self.folder / "bite"
+        source.write_text(MISALIGNED)
+        sanitizer = self.builder.sanitizer
+        cc = tool_chain(self.builder.workshop, self.target, sanitizer) / "cc"
+        subprocess.run([cc, "-O1", f"-fsanitize={sanitizer}", "-o", program, source], check=True)
+        emulated = [*self.target.emulator, "-L", str(root), str(program)]
+        ends = [subprocess.run([*emulated, at], stderr=subprocess.DEVNULL).returncode for at in ("4", "1")]
+        if ends[0] != 0 or ends[1] >= 0:
+            raise SystemExit(f"a {sanitizer} sanitizer that finds nothing: exit statuses {ends}")
 
     def _write_interpreter(self, root: Path) -> None:
         """A virtual environment around the emulated Python, whose `python` is a script."""
@@ -245,12 +269,13 @@ def main() -> None:
     parser.add_argument("--python", choices=tuple(PYTHONS), default="3.11")
     parser.add_argument("--tests", default=TESTS, help="folders, with commas between; tests is all of them")
     parser.add_argument("--again", action="store_true", help="what has not failed, too")
+    parser.add_argument("--sanitizer", choices=("alignment",), default="", help="with wheels that it is compiled into")
     parser.add_argument("--jobs", type=int, default=2, help="compilers side by side")
     parser.add_argument("arguments", nargs="*", help="of pytest")
     given = parser.parse_args()
     require_commands({"qemu-arm-static": "qemu-user-static"})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    builder = Builder(Workshop(WORK), given.jobs)
+    builder = Builder(Workshop(WORK), given.jobs, given.sanitizer)
     builder.prepare()
     failures = 0
     for target in named(given.machines):

@@ -24,11 +24,13 @@ WORK = PROJECT / "build" / "cross"
 
 
 class Builder:
-    """Builds from one copy of the tree."""
+    """Builds from one copy of the tree; with a SANITIZER of the compiler, or without."""
 
-    def __init__(self, workshop: Workshop, jobs: int) -> None:
+    def __init__(self, workshop: Workshop, jobs: int, sanitizer: str = "") -> None:
         self.workshop = workshop
         self.jobs = jobs
+        self.sanitizer = sanitizer
+        self.suffix = f"{sanitizer and '-'}{sanitizer}"  # of folders
         self.tree = workshop.folder / "tree"
 
     def prepare(self) -> None:
@@ -44,7 +46,7 @@ class Builder:
             return self._wheel(target, python)
 
     def _wheel(self, target: Target, python: str) -> Path:
-        made = self.workshop.folder / "wheels"
+        made = self.workshop.folder / f"wheels{self.suffix}"
         wheel = made / target.wheel_name(version(), python)
         inputs = wheel.with_suffix(".inputs")
         fingerprint = self._fingerprint(target)
@@ -57,7 +59,8 @@ class Builder:
         shutil.rmtree(base, ignore_errors=True)
         compile_all = ["build", f"--build-base={base}", "build_ext", f"--parallel={self.jobs}"]
         pack = ["bdist_wheel", f"--plat-name={target.platform}", f"--dist-dir={made}"]
-        self._setup([*compile_all, *pack], target, python, {"GSRT_SODIUM": str(prefix)})
+        more = {"GSRT_SANITIZE": self.sanitizer} if self.sanitizer else {}
+        self._setup([*compile_all, *pack], target, python, {"GSRT_SODIUM": str(prefix), **more})
         check_wheel(self.workshop, self.tree, wheel, target, python_tag(python))
         inputs.write_text(fingerprint)
         return wheel
@@ -89,12 +92,12 @@ class Builder:
         return "\n".join([*lines, *(f"{path} {digest(self.tree / path)}" for path in files)])
 
     def _base(self, target: Target, python: str) -> Path:
-        return self.workshop.folder / "objects" / f"{target.name}-{python}"
+        return self.workshop.folder / "objects" / f"{target.name}-{python}{self.suffix}"
 
     def _setup(self, arguments: list[str], target: Target, python: str, more: dict[str, str]) -> None:
         headers = python_headers(self.workshop, target, python)
-        variables = build_variables(target, python, headers, tool_chain(self.workshop, target))
-        folder = self.workshop.folder / "sysconfig" / f"{target.name}-{python}"
+        variables = build_variables(target, python, headers, tool_chain(self.workshop, target, self.sanitizer))
+        folder = self.workshop.folder / "sysconfig" / f"{target.name}-{python}{self.suffix}"
         told = {
             "_PYTHON_SYSCONFIGDATA_NAME": write_build_variables(folder, variables),
             "_PYTHON_HOST_PLATFORM": f"linux-{target.name}",
