@@ -42,6 +42,7 @@ class Desk:
             box=None,
             arrival=None,
             contained=None,
+            outcomes=[],
             scripts=Scripts(
                 house.profile,
                 house.log,
