@@ -91,7 +91,7 @@ PYTHON_OF_12 = 3.11
 PYTHON_OF_13 = 3.13
 
 arm-test:
-	$(CROSS) cross.emulation --python '$(PYTHON_OF_$(DEBIAN))' $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests $(TESTS)) $(if $(SANITIZER),--sanitizer $(SANITIZER)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
+	$(CROSS) cross.emulation --python '$(PYTHON_OF_$(DEBIAN))' $(if $(FOR),--for $(FOR)) $(if $(TESTS),--tests '$(TESTS)') $(if $(SANITIZER),--sanitizer $(SANITIZER)) --jobs $(JOBS) -- $(PYTEST_ARGUMENTS)
 
 systemd-test: build
 	$(CROSS) deb.build --for x86_64 --jobs $(JOBS)

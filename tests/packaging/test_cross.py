@@ -187,6 +187,12 @@ def test_a_debian_has_its_own_python(target: str, said: str, python: str) -> Non
     assert f" --python '{python}' " in done.stdout
 
 
+def test_the_shell_does_not_look_for_the_tests() -> None:
+    words = ["make", "--dry-run", "arm-test", "TESTS=tests/*.py"]
+    done = subprocess.run(words, cwd=PROJECT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    assert " --tests 'tests/*.py' " in done.stdout
+
+
 def test_all_tests_are_run_a_folder_at_a_time() -> None:
     found = units("tests", PROJECT)
     assert found[-1] == "tests/*.py" and "tests/core" in found and "tests/packaging" in found
