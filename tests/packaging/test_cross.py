@@ -189,7 +189,8 @@ def test_a_debian_has_its_own_python(target: str, said: str, python: str) -> Non
 
 def test_the_shell_does_not_look_for_the_tests() -> None:
     words = ["make", "--dry-run", "arm-test", "TESTS=tests/*.py"]
-    done = subprocess.run(words, cwd=PROJECT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    alone = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(words, cwd=PROJECT, env=alone, capture_output=True, text=True, check=True)
     assert " --tests 'tests/*.py' " in done.stdout
 
 
