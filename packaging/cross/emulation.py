@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cross.compiler import tool_chain
+from cross.compiler import folder_name, tool_chain
 from cross.debian import Archive
 from cross.targets import PYTHONS, Target, named, python_tag
 from cross.tree import is_source
@@ -111,7 +111,8 @@ class Machine:
         self.builder = builder
         self.target = target
         self.python = python
-        self.folder = builder.workshop.folder / "emulation" / f"{target.name}-{python}{builder.suffix}"
+        name = folder_name(f"{target.name}-{python}", builder.sanitizer)
+        self.folder = builder.workshop.folder / "emulation" / name
         self.tree = self.folder / "tree"
         self.site = self.folder / "lib" / f"python{python}" / "site-packages"
         self.interpreter = self.folder / "bin" / "python"

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from cross.checks import SODIUM_LICENCE, check_wheel
-from cross.compiler import tool_chain
+from cross.compiler import folder_name, tool_chain
 from cross.headers import build_variables, debian_sodium, python_headers, write_build_variables
 from cross.sodium import sodium_licence, static_sodium
 from cross.targets import PYTHONS, Target, named, python_tag
@@ -30,7 +30,6 @@ class Builder:
         self.workshop = workshop
         self.jobs = jobs
         self.sanitizer = sanitizer
-        self.suffix = f"{sanitizer and '-'}{sanitizer}"  # of folders
         self.tree = workshop.folder / "tree"
 
     def prepare(self) -> None:
@@ -46,7 +45,7 @@ class Builder:
             return self._wheel(target, python)
 
     def _wheel(self, target: Target, python: str) -> Path:
-        made = self.workshop.folder / f"wheels{self.suffix}"
+        made = self.workshop.folder / folder_name("wheels", self.sanitizer)
         wheel = made / target.wheel_name(version(), python)
         inputs = wheel.with_suffix(".inputs")
         fingerprint = self._fingerprint(target)
@@ -92,12 +91,12 @@ class Builder:
         return "\n".join([*lines, *(f"{path} {digest(self.tree / path)}" for path in files)])
 
     def _base(self, target: Target, python: str) -> Path:
-        return self.workshop.folder / "objects" / f"{target.name}-{python}{self.suffix}"
+        return self.workshop.folder / "objects" / folder_name(f"{target.name}-{python}", self.sanitizer)
 
     def _setup(self, arguments: list[str], target: Target, python: str, more: dict[str, str]) -> None:
         headers = python_headers(self.workshop, target, python)
         variables = build_variables(target, python, headers, tool_chain(self.workshop, target, self.sanitizer))
-        folder = self.workshop.folder / "sysconfig" / f"{target.name}-{python}{self.suffix}"
+        folder = self.workshop.folder / "sysconfig" / folder_name(f"{target.name}-{python}", self.sanitizer)
         told = {
             "_PYTHON_SYSCONFIGDATA_NAME": write_build_variables(folder, variables),
             "_PYTHON_HOST_PLATFORM": f"linux-{target.name}",
